@@ -1,0 +1,40 @@
+#include "halyard/base/result.h"
+
+#include <fmt/format.h>
+
+namespace halyard {
+
+std::string_view to_string(Errc code) {
+  switch (code) {
+    case Errc::invalid_argument: return "invalid argument";
+    case Errc::invalid_state: return "invalid state";
+    case Errc::unsupported: return "unsupported";
+    case Errc::not_found: return "not found";
+    case Errc::bad_file: return "bad file";
+    case Errc::io: return "i/o error";
+    case Errc::out_of_memory: return "out of memory";
+    case Errc::limit_exceeded: return "limit exceeded";
+    case Errc::kernel_failed: return "kernel failed";
+    case Errc::dependency_failed: return "dependency failed";
+    case Errc::device_lost: return "device lost";
+    case Errc::timeout: return "timeout";
+    case Errc::cancelled: return "cancelled";
+    case Errc::internal: return "internal error";
+  }
+  return "unknown error";
+}
+
+std::string Error::str() const {
+  std::string raw;
+  for (auto it = contexts.rbegin(); it != contexts.rend(); ++it) raw += *it + ": ";
+  raw += message.empty() ? std::string(to_string(code)) : message;
+  std::string line;
+  for (const char c : raw) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7f) line += fmt::format("\\x{:02x}", byte);
+    else line += c;
+  }
+  return line;
+}
+
+}  // namespace halyard
