@@ -1,0 +1,38 @@
+// Opening and reading files that may be anything: a pipe, a folder, /dev/zero, a link to nothing.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "halyard/base/result.h"
+
+namespace halyard {
+
+/// An open, read-only, regular file. Movable; closes itself.
+class File {
+ public:
+  /// Opens `path` without ever blocking. Errors name the path: not_found, io, or bad_file where it is not a regular file.
+  static Result<File> open(const std::string& path);
+  File(File&& other) noexcept : fd_(std::exchange(other.fd_, -1)), size_(other.size_) {}
+  File& operator=(File&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    std::swap(size_, other.size_);
+    return *this;
+  }
+  ~File();
+
+  int fd() const { return fd_; }
+  /// Bytes, as the file system says.
+  std::uint64_t size() const { return size_; }
+
+ private:
+  File(int fd, std::uint64_t size) : fd_(fd), size_(size) {}
+  int fd_ = -1;
+  std::uint64_t size_ = 0;
+};
+
+/// The whole of a small file. A file larger than `max_bytes` is refused before anything is allocated.
+Result<std::string> read_file(const std::string& path, std::uint64_t max_bytes = std::uint64_t{64} << 20);
+
+}  // namespace halyard
