@@ -1,0 +1,59 @@
+// Instruction sets that CPU kernels are compiled for. Files named *.isa.cc are compiled once for each, with HALYARD_ISA
+// set to the enumerator's name; the best one the processor has is chosen when a device is opened.
+//
+// How an op offers its kernels:
+//   in its x.h/x.cc:    template <Isa> void add_f32_cpu(const CpuTile&);
+//                       const KernelDef add_f32 = {"add_f32", "rrw", {4096}, HALYARD_CPU_KERNEL(add_f32_cpu)};
+//   in its cpu.isa.cc:  template <> void add_f32_cpu<kIsa>(const CpuTile& t) { … }
+#pragma once
+
+#include <string_view>
+
+namespace halyard {
+
+#if defined(__x86_64__)
+#define HALYARD_FOR_EACH_ISA(X) X(plain) X(avx2) X(avx512) X(avx512vnni) X(avx512bf16)
+#elif defined(__aarch64__)
+#define HALYARD_FOR_EACH_ISA(X) X(plain) X(neon)
+#else
+#define HALYARD_FOR_EACH_ISA(X) X(plain)
+#endif
+
+#define HALYARD_ISA_ENUMERATOR(name) name,
+/// Worst to best.
+enum class Isa { HALYARD_FOR_EACH_ISA(HALYARD_ISA_ENUMERATOR) };
+#undef HALYARD_ISA_ENUMERATOR
+
+/// The enumerator's name.
+std::string_view to_string(Isa);
+/// The best instruction set this processor and operating system support.
+Isa best_isa();
+
+#ifdef HALYARD_ISA
+/// The instruction set this translation unit is compiled for.
+inline constexpr Isa kIsa = Isa::HALYARD_ISA;
+#endif
+
+/// A CpuKernelSelect over the specialisations f<Isa>, one of which stands in each compilation of a *.isa.cc file.
+#define HALYARD_CPU_KERNEL(f)                                                             \
+  [](::halyard::Isa isa, const ::halyard::Constants&) -> ::halyard::CpuKernelFn {         \
+    switch (isa) { HALYARD_FOR_EACH_ISA_CASE(f) }                                         \
+    return nullptr;                                                                       \
+  }
+#if defined(__x86_64__)
+#define HALYARD_FOR_EACH_ISA_CASE(f)                                             \
+  case ::halyard::Isa::plain: return &f<::halyard::Isa::plain>;                  \
+  case ::halyard::Isa::avx2: return &f<::halyard::Isa::avx2>;                    \
+  case ::halyard::Isa::avx512: return &f<::halyard::Isa::avx512>;                \
+  case ::halyard::Isa::avx512vnni: return &f<::halyard::Isa::avx512vnni>;        \
+  case ::halyard::Isa::avx512bf16: return &f<::halyard::Isa::avx512bf16>;
+#elif defined(__aarch64__)
+#define HALYARD_FOR_EACH_ISA_CASE(f)                                             \
+  case ::halyard::Isa::plain: return &f<::halyard::Isa::plain>;                  \
+  case ::halyard::Isa::neon: return &f<::halyard::Isa::neon>;
+#else
+#define HALYARD_FOR_EACH_ISA_CASE(f) \
+  case ::halyard::Isa::plain: return &f<::halyard::Isa::plain>;
+#endif
+
+}  // namespace halyard

@@ -1,0 +1,98 @@
+// Devices: one execution backend instance behind a cheap shared handle.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "halyard/hal/buffer.h"
+#include "halyard/hal/encoder.h"
+#include "halyard/hal/kernel.h"
+#include "halyard/hal/session.h"
+
+namespace halyard {
+
+struct DeviceOptions {
+  int threads = 0;              ///< CPU: threads that work on a command buffer, the waiting one included; 0: one a core
+  std::optional<Isa> isa = {};  ///< CPU: at most this instruction set; none: the best the processor has
+};
+
+/// What can be opened.
+struct DeviceInfo {
+  std::string spec;  ///< for Device::open
+  std::string name;  ///< the processor's own
+  std::size_t memory_bytes = 0;
+};
+
+struct Capabilities {
+  std::string backend;  ///< "cpu", "cuda", "vulkan"
+  std::string name;     ///< the processor's own
+  std::string isa;      ///< CPU: the instruction set in use
+  int threads = 1;      ///< CPU: threads that work on a command buffer
+  std::size_t memory_bytes = 0;
+  std::size_t max_shared_bytes = 0;  ///< the most a dispatch may ask for
+  bool host_visible = false;         ///< Buffer::map works
+};
+
+/// Counters of one device since it was opened or reset_stats() was called. They count calls, not completions.
+struct Stats {
+  std::uint64_t command_buffers = 0;       ///< opened
+  std::uint64_t syncs = 0;                 ///< commit_and_wait calls that waited
+  std::uint64_t dispatches = 0;            ///< recorded for execution
+  std::uint64_t auto_barriers = 0;         ///< placed by hazard tracking
+  std::uint64_t concurrent_dispatches = 0; ///< tracked and found free of conflict: no barrier was placed
+  std::uint64_t explicit_barriers = 0;     ///< memory_barrier() calls
+  std::uint64_t kernels_compiled = 0;
+  std::uint64_t bytes_allocated = 0;       ///< now
+  std::uint64_t peak_bytes = 0;
+  std::uint64_t submit_ns = 0;             ///< time callers spent in commits, their waits left out
+};
+
+class Device {
+ public:
+  /// "cpu"; "cuda:0" and "vulkan:0" where such a driver is built in.
+  static Result<Device> open(std::string_view spec, DeviceOptions = {});
+  static std::vector<DeviceInfo> list();
+
+  /// Zero-filled memory of the shape's size, registered in the residency set.
+  Result<Buffer> alloc(DType, Shape);
+  /// Memory that belongs to someone else, used in place: `owner` is held as long as the buffer lives. Read-only: binding
+  /// it for writing is an error. CPU only; elsewhere Errc::unsupported.
+  Result<Buffer> import_host(std::shared_ptr<const void> owner, const void* data, DType, Shape);
+
+  Result<CommandEncoder> command_encoder(EncoderOptions = {});
+  Result<EncoderSession> encoder_session(EncoderOptions = {});
+
+  /// The kernel compiled for this device, compiling it on first use. `specialisation` picks a variant where the kernel
+  /// has any; each is compiled once.
+  Result<KernelRef> kernel(const KernelDef&, const Constants& specialisation = {});
+  /// A kernel by name: one of those used or registered before.
+  Result<KernelRef> kernel(std::string_view name, const Constants& specialisation = {});
+  /// Makes kernels known by name. An error where another kernel has the name.
+  Result<void> register_kernels(std::span<const KernelDef* const>);
+
+  Stats stats() const;
+  void reset_stats();
+  const Capabilities& capabilities() const;
+
+  bool residency_enabled() const;
+  /// Allocations in the residency set. One whose last handle is dropped leaves it at the next commit after the work that
+  /// used it has completed.
+  std::size_t residency_count() const;
+
+  /// Waits for all committed work. Returns the first failure that no other call has returned.
+  Result<void> wait_idle();
+
+  explicit Device(std::shared_ptr<DeviceState> s) : state_(std::move(s)) {}
+  const std::shared_ptr<DeviceState>& state() const { return state_; }
+  friend bool operator==(const Device&, const Device&) = default;
+
+ private:
+  std::shared_ptr<DeviceState> state_;
+};
+
+}  // namespace halyard

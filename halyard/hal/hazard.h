@@ -1,0 +1,82 @@
+// Hazards: which dispatches must not overlap, from the byte ranges they bind.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "halyard/hal/buffer.h"
+
+namespace halyard {
+
+/// Whether a dispatch reads (src) or writes (dst) a range.
+enum class MemRangeRole : std::uint8_t { src, dst };
+
+/// The bytes [begin, end) of one allocation.
+struct BufferRange {
+  const void* allocation = nullptr;  ///< identity only
+  std::uint64_t begin = 0, end = 0;
+  MemRangeRole role = MemRangeRole::src;
+
+  static BufferRange from_buffer(const Buffer& b, MemRangeRole role) {
+    return {b.allocation().get(), b.offset_bytes(), b.offset_bytes() + b.size_bytes(), role};
+  }
+};
+
+/// Disjoint half-open intervals, sorted: a two-level B-tree. Adding and asking cost O(log n) with blocks of at most 64.
+class IntervalSet {
+ public:
+  bool overlaps(std::uint64_t begin, std::uint64_t end) const;
+  /// Adds [begin, end), merging it with what it touches.
+  void insert(std::uint64_t begin, std::uint64_t end);
+  void clear() { blocks_.clear(); }
+  bool empty() const { return blocks_.empty(); }
+
+ private:
+  struct Interval {
+    std::uint64_t begin, end;
+  };
+  static constexpr std::size_t block_size = 64;
+  std::size_t block_of(std::uint64_t begin) const;
+
+  std::vector<std::vector<Interval>> blocks_;  // each non-empty, sorted, all of one before all of the next
+};
+
+/// The ranges of the dispatches recorded since the last barrier. Two dispatches conflict where one writes bytes that the
+/// other reads or writes (RAW, WAR, WAW); reads never conflict with reads.
+class MemRanges {
+ public:
+  MemRanges() = default;
+
+  /// Whether a dispatch with these reads and writes may run together with all that were added since the last reset.
+  /// A false answer counts in barriers_forced(): put a barrier, reset(), then add the dispatch.
+  bool check_dispatch(std::span<const BufferRange> reads, std::span<const BufferRange> writes);
+  void add_dispatch(std::span<const BufferRange> reads, std::span<const BufferRange> writes);
+  /// Forgets all ranges, as a barrier allows. O(1).
+  void reset();
+
+  bool empty() const { return size_ == 0; }
+  /// Ranges added since the last reset.
+  std::size_t size() const { return size_; }
+  std::uint64_t barriers_forced() const { return barriers_forced_; }
+
+ private:
+  // The ranges of one allocation. A slot of an older epoch counts as empty; its storage is reused.
+  struct Slot {
+    const void* allocation = nullptr;
+    std::uint64_t epoch = 0;
+    IntervalSet reads, writes;
+  };
+  const Slot* find(const void* allocation) const;
+  Slot& slot(const void* allocation);
+  void grow();
+
+  std::vector<Slot> slots_;  // open addressing, a power of two
+  std::size_t used_ = 0;     // slots with an allocation, of any epoch
+  std::uint64_t epoch_ = 1;
+  std::size_t size_ = 0;
+  std::uint64_t barriers_forced_ = 0;
+};
+
+}  // namespace halyard

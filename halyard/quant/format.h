@@ -1,0 +1,35 @@
+// Quantised weight formats.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "halyard/base/types.h"
+
+namespace halyard::quant {
+
+/// How a weight matrix is stored in its file.
+enum class Format : std::uint8_t {
+  dense,   ///< elements of a float dtype, row-major
+  affine,  ///< MLX affine: w = scale · q + bias for each group of a row; q packed into u32 words, lowest bits first
+};
+
+/// A weight matrix as its file has it: w [n, k], one row for each output. Views of memory that `owner` keeps alive.
+struct MatrixView {
+  std::string name;                   ///< for messages: "model.layers.0.mlp.down_proj"
+  Format format = Format::dense;
+  std::size_t n = 0;                  ///< rows: outputs
+  std::size_t k = 0;                  ///< columns: inputs
+  DType dtype = DType::f32;           ///< dense: the elements' type; affine: that of scales and biases (f32, f16, bf16)
+  int bits = 0;                       ///< affine: 4 or 8
+  int group_size = 0;                 ///< affine: 32, 64 or 128; divides k
+  std::span<const std::byte> data;    ///< dense: n·k elements; affine: n rows of k·bits/32 u32 words. May be unaligned.
+  std::span<const std::byte> scales;  ///< affine: [n, k / group_size] of dtype
+  std::span<const std::byte> biases;  ///< affine: likewise
+  std::shared_ptr<const void> owner;  ///< keeps the spans' memory
+};
+
+}  // namespace halyard::quant
