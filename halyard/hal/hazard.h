@@ -30,8 +30,13 @@ class IntervalSet {
   bool overlaps(std::uint64_t begin, std::uint64_t end) const;
   /// Adds [begin, end), merging it with what it touches.
   void insert(std::uint64_t begin, std::uint64_t end);
-  void clear() { blocks_.clear(); }
-  bool empty() const { return blocks_.empty(); }
+  /// Keeps the first block's storage.
+  void clear() {
+    if (blocks_.empty()) return;
+    blocks_.resize(1);
+    blocks_.front().clear();
+  }
+  bool empty() const { return blocks_.empty() || blocks_.front().empty(); }
 
  private:
   struct Interval {
@@ -40,7 +45,7 @@ class IntervalSet {
   static constexpr std::size_t block_size = 64;
   std::size_t block_of(std::uint64_t begin) const;
 
-  std::vector<std::vector<Interval>> blocks_;  // each non-empty, sorted, all of one before all of the next
+  std::vector<std::vector<Interval>> blocks_;  // sorted, all of one before all of the next; none empty but a lone first
 };
 
 /// The ranges of the dispatches recorded since the last barrier. Two dispatches conflict where one writes bytes that the

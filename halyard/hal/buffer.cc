@@ -1,0 +1,65 @@
+#include "halyard/hal/buffer.h"
+
+#include <cstring>
+
+#include <fmt/format.h>
+
+#include "halyard/hal/state.h"
+
+namespace halyard {
+
+Buffer::Buffer(std::shared_ptr<Allocation> a, std::size_t offset, DType dtype, Shape shape)
+    : allocation_(std::move(a)),
+      offset_(offset),
+      size_(shape.elements() * size_of(dtype)),
+      dtype_(dtype),
+      shape_(shape) {}
+
+Result<Buffer> Buffer::view(std::size_t offset_bytes, DType dtype, Shape shape) const {
+  if (!allocation_) return fail(Errc::invalid_argument, "view of a null buffer");
+  std::size_t bytes = 0;
+  if (!shape.elements(bytes) || __builtin_mul_overflow(bytes, size_of(dtype), &bytes))
+    return fail(Errc::invalid_argument, fmt::format("view of shape {}: too large", to_string(shape)));
+  if (offset_bytes % size_of(dtype) != 0)
+    return fail(Errc::invalid_argument, fmt::format("view of {} at offset {}: not a multiple of the element's {} bytes",
+                                                    to_string(dtype), offset_bytes, size_of(dtype)));
+  if (offset_bytes > size_ || bytes > size_ - offset_bytes)
+    return fail(Errc::invalid_argument,
+                fmt::format("view of {} {} at offset {} needs {} bytes, the buffer has {} from there", to_string(dtype),
+                            to_string(shape), offset_bytes, bytes, offset_bytes > size_ ? 0 : size_ - offset_bytes));
+  return Buffer(allocation_, offset_ + offset_bytes, dtype, shape);
+}
+
+Result<void> Buffer::check_element(DType asked) const {
+  if (!allocation_) return fail(Errc::invalid_argument, "access to a null buffer");
+  if (asked != dtype_)
+    return fail(Errc::invalid_argument,
+                fmt::format("access as {} to a buffer of {}", to_string(asked), to_string(dtype_)));
+  return {};
+}
+
+Result<void*> Buffer::map_bytes() {
+  if (!allocation_->memory.host) return fail(Errc::unsupported, "this device's memory is not visible to the host");
+  if (allocation_->imported) return fail(Errc::unsupported, "imported memory is read-only");
+  return static_cast<std::byte*>(allocation_->memory.host) + offset_;
+}
+
+Result<void> Buffer::write_bytes(DType asked, const void* data, std::size_t count) {
+  HALYARD_TRY(check_element(asked));
+  if (count > shape_.elements())
+    return fail(Errc::invalid_argument,
+                fmt::format("write of {} elements to a buffer of {}", count, shape_.elements()));
+  void* to = HALYARD_TRY(map_bytes());
+  allocation_->device->driver->wait(allocation_->last_sequence.load());
+  if (count) std::memcpy(to, data, count * size_of(dtype_));
+  return {};
+}
+
+Result<void> Buffer::read_bytes(void* out) const {
+  if (!allocation_->memory.host) return fail(Errc::unsupported, "this device's memory is not visible to the host");
+  allocation_->device->driver->wait(allocation_->last_sequence.load());
+  if (size_) std::memcpy(out, static_cast<const std::byte*>(allocation_->memory.host) + offset_, size_);
+  return {};
+}
+
+}  // namespace halyard

@@ -1,0 +1,117 @@
+// The CPU driver: memory from the system, kernels from their tables, work done by the team.
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <string>
+#include <system_error>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "halyard/hal/cpu/team.h"
+#include "halyard/hal/driver.h"
+
+namespace halyard {
+namespace {
+
+// From here on memory is mapped for itself, on huge pages where the system gives them: the weights of a model are read
+// once a token, and small pages would cost a TLB miss each 4 KiB.
+constexpr std::size_t mapped_from = std::size_t{1} << 20;
+constexpr std::size_t huge_page = std::size_t{2} << 20;
+
+std::size_t physical_memory() {
+  return static_cast<std::size_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+}
+
+std::string processor_name() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);)
+    if (line.starts_with("model name"))
+      if (const auto colon = line.find(": "); colon != line.npos) return line.substr(colon + 2);
+  return "CPU";
+}
+
+std::size_t round_up(std::size_t n, std::size_t to) { return (n + to - 1) / to * to; }
+
+class CpuDriver final : public Driver {
+ public:
+  CpuDriver(const DeviceOptions& o, int threads)
+      : isa_(std::min(o.isa.value_or(best_isa()), best_isa())), team_(threads) {
+    capabilities_ = {.backend = "cpu",
+                     .name = processor_name(),
+                     .isa = std::string(to_string(isa_)),
+                     .threads = threads,
+                     .memory_bytes = physical_memory(),
+                     .max_shared_bytes = cpu::max_shared_bytes,
+                     .host_visible = true};
+  }
+
+  const Capabilities& capabilities() const override { return capabilities_; }
+
+  Result<Memory> allocate(std::size_t bytes) override {
+    void* p = bytes < mapped_from ? small(bytes) : mapped(bytes);
+    if (!p) return tl::unexpected(Error{Errc::out_of_memory, fmt::format("no memory for {} bytes", bytes), {}});
+    return Memory{p, bytes};
+  }
+  void free(const Memory& m) override {
+    if (m.bytes < mapped_from) std::free(m.host);
+    else ::munmap(m.host, m.bytes);
+  }
+
+  Result<void> compile(const KernelDef& def, const Constants& specialisation, CompiledKernel& out) override {
+    if (!def.cpu) return fail(Errc::unsupported, fmt::format("kernel {} has no CPU form", def.name));
+    out.cpu = def.cpu(isa_, specialisation);
+    if (!out.cpu) return fail(Errc::unsupported, fmt::format("kernel {} has no CPU form for these constants", def.name));
+    return {};
+  }
+
+  void submit(std::shared_ptr<Submission> s, bool will_wait) override { team_.submit(std::move(s), will_wait); }
+  void wait(std::uint64_t sequence) override { team_.wait(sequence); }
+
+ private:
+  static void* small(std::size_t bytes) {
+    const std::size_t rounded = round_up(std::max<std::size_t>(bytes, 1), 64);
+    void* p = std::aligned_alloc(64, rounded);
+    if (p) std::memset(p, 0, rounded);
+    return p;
+  }
+  static void* mapped(std::size_t bytes) {
+    // Over-map, then cut to a huge-page boundary.
+    auto* raw = static_cast<std::byte*>(::mmap(nullptr, bytes + huge_page, PROT_READ | PROT_WRITE,
+                                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    if (raw == MAP_FAILED) return nullptr;
+    auto* p = reinterpret_cast<std::byte*>(round_up(reinterpret_cast<std::uintptr_t>(raw), huge_page));
+    const std::size_t page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    std::byte* end = p + round_up(bytes, page);
+    if (p != raw) ::munmap(raw, static_cast<std::size_t>(p - raw));
+    if (raw + bytes + huge_page > end) ::munmap(end, static_cast<std::size_t>(raw + round_up(bytes + huge_page, page) - end));
+    ::madvise(p, bytes, MADV_HUGEPAGE);
+    return p;
+  }
+
+  Isa isa_;
+  Capabilities capabilities_;
+  cpu::Team team_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Driver>> open_cpu_driver(const DeviceOptions& o) {
+  constexpr int most = 1024;
+  if (o.threads < 0 || o.threads > most)
+    return fail(Errc::invalid_argument, fmt::format("threads: expected 1 to {}, or 0 for one a core; got {}", most, o.threads));
+  const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  try {
+    return std::make_unique<CpuDriver>(o, o.threads ? o.threads : std::min(cores, most));
+  } catch (const std::system_error& e) {  // from std::thread
+    return fail(Errc::io, fmt::format("cannot start worker threads: {}", e.what()));
+  }
+}
+
+DeviceInfo cpu_device_info() { return {"cpu", processor_name(), physical_memory()}; }
+
+}  // namespace halyard

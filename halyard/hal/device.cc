@@ -1,0 +1,191 @@
+#include "halyard/hal/device.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "halyard/hal/encoder_state.h"
+#include "halyard/hal/state.h"
+
+namespace halyard {
+
+// ------------------------------------------------------------------------------------------ residency, allocations
+
+bool ResidencySet::add(const Allocation* a) {
+  const std::lock_guard lock(mutex_);
+  return members_.insert(a).second;
+}
+bool ResidencySet::remove(const Allocation* a) {
+  const std::lock_guard lock(mutex_);
+  return members_.erase(a) == 1;
+}
+void ResidencySet::dropped(const Allocation* a) {
+  const std::lock_guard lock(mutex_);
+  leaving_ += members_.erase(a);
+}
+void ResidencySet::commit() {
+  const std::lock_guard lock(mutex_);
+  leaving_ = 0;
+}
+std::size_t ResidencySet::count() const {
+  const std::lock_guard lock(mutex_);
+  return members_.size() + leaving_;
+}
+
+Allocation::~Allocation() {
+  device->residency.dropped(this);
+  if (imported) return;
+  device->driver->free(memory);
+  device->stats.bytes_allocated.fetch_sub(memory.bytes);
+}
+
+// -------------------------------------------------------------------------------------------------------- devices
+
+Result<Device> Device::open(std::string_view spec, DeviceOptions options) {
+  auto state = std::make_shared<DeviceState>();
+  if (spec == "cpu") {
+    state->driver = HALYARD_TRY(open_cpu_driver(options));
+    return Device(std::move(state));
+  }
+  for (const std::string_view later : {"cuda", "vulkan"})
+    if (spec == later || spec.starts_with(fmt::format("{}:", later)))
+      return fail(Errc::unsupported, fmt::format("device \"{}\": this build has no {} driver; use \"cpu\"", spec, later));
+  return fail(Errc::not_found, fmt::format("device \"{}\": expected \"cpu\", \"cuda:N\" or \"vulkan:N\"", spec));
+}
+
+std::vector<DeviceInfo> Device::list() { return {cpu_device_info()}; }
+
+namespace {
+Result<std::size_t> bytes_of(DType dtype, const Shape& shape) {
+  std::size_t bytes = 0;
+  if (!shape.elements(bytes) || __builtin_mul_overflow(bytes, size_of(dtype), &bytes))
+    return fail(Errc::invalid_argument, fmt::format("a buffer of {} {}: too large", to_string(dtype), to_string(shape)));
+  return bytes;
+}
+}  // namespace
+
+Result<Buffer> Device::alloc(DType dtype, Shape shape) {
+  const std::size_t bytes = HALYARD_TRY(bytes_of(dtype, shape));
+  if (bytes > capabilities().memory_bytes)
+    return fail(Errc::out_of_memory, fmt::format("a buffer of {} {}: {} bytes, the device has {}", to_string(dtype),
+                                                 to_string(shape), bytes, capabilities().memory_bytes));
+  const Memory memory = HALYARD_TRY(state_->driver->allocate(bytes));
+  auto allocation = std::make_shared<Allocation>(state_, memory);
+  state_->stats.add_bytes(memory.bytes);
+  state_->residency.add(allocation.get());
+  return Buffer(std::move(allocation), 0, dtype, shape);
+}
+
+Result<Buffer> Device::import_host(std::shared_ptr<const void> owner, const void* data, DType dtype, Shape shape) {
+  if (!capabilities().host_visible)
+    return fail(Errc::unsupported, fmt::format("{} cannot use host memory in place", capabilities().backend));
+  if (!owner || !data) return fail(Errc::invalid_argument, "import_host without memory or its owner");
+  const std::size_t bytes = HALYARD_TRY(bytes_of(dtype, shape));
+  // Kernels get it for reading only; encoders refuse to bind it for writing.
+  auto allocation = std::make_shared<Allocation>(state_, Memory{const_cast<void*>(data), bytes});
+  allocation->imported = std::move(owner);
+  state_->residency.add(allocation.get());
+  return Buffer(std::move(allocation), 0, dtype, shape);
+}
+
+Result<CommandEncoder> Device::command_encoder(EncoderOptions options) {
+  return CommandEncoder(std::make_unique<CommandEncoder::State>(state_, options));
+}
+
+Result<EncoderSession> Device::encoder_session(EncoderOptions options) {
+  return EncoderSession(HALYARD_TRY(command_encoder(options)));
+}
+
+// -------------------------------------------------------------------------------------------------------- kernels
+
+Result<KernelRef> Device::kernel(const KernelDef& def, const Constants& specialisation) {
+  DeviceState& s = *state_;
+  const auto find = [&]() -> const CompiledKernel* {
+    const auto it = s.kernels.find(&def);
+    if (it == s.kernels.end()) return nullptr;
+    for (const auto& e : it->second)
+      if (e.specialisation == specialisation) return e.compiled.get();
+    return nullptr;
+  };
+  {
+    const std::shared_lock lock(s.kernels_mutex);
+    if (const auto* k = find()) return KernelRef(k);
+  }
+  const std::unique_lock lock(s.kernels_mutex);
+  if (const auto* k = find()) return KernelRef(k);
+  if (!def.access.valid())
+    return fail(Errc::invalid_argument, fmt::format("kernel {}: bindings are declared with up to {} of the letters r, w, x",
+                                                    def.name, AccessList::max_bindings));
+  if (!def.tile.x || !def.tile.y || !def.tile.z)
+    return fail(Errc::invalid_argument, fmt::format("kernel {}: an empty tile", def.name));
+  const auto named = s.kernels_by_name.try_emplace(def.name, &def).first;
+  if (named->second != &def)
+    return fail(Errc::invalid_argument, fmt::format("two kernels are named {}", def.name));
+  auto compiled = std::make_unique<CompiledKernel>();
+  compiled->def = &def;
+  compiled->device = &s;
+  HALYARD_TRY(s.driver->compile(def, specialisation, *compiled));
+  s.stats.kernels_compiled.fetch_add(1, std::memory_order_relaxed);
+  const CompiledKernel* k = compiled.get();
+  s.kernels[&def].push_back({&def, specialisation, std::move(compiled)});
+  return KernelRef(k);
+}
+
+Result<KernelRef> Device::kernel(std::string_view name, const Constants& specialisation) {
+  const KernelDef* def = nullptr;
+  {
+    const std::shared_lock lock(state_->kernels_mutex);
+    const auto it = state_->kernels_by_name.find(name);
+    if (it == state_->kernels_by_name.end())
+      return fail(Errc::not_found, fmt::format("no kernel named {} on this device", name));
+    def = it->second;
+  }
+  return kernel(*def, specialisation);
+}
+
+Result<void> Device::register_kernels(std::span<const KernelDef* const> defs) {
+  const std::unique_lock lock(state_->kernels_mutex);
+  for (const KernelDef* def : defs)
+    if (state_->kernels_by_name.try_emplace(def->name, def).first->second != def)
+      return fail(Errc::invalid_argument, fmt::format("two kernels are named {}", def->name));
+  return {};
+}
+
+// ---------------------------------------------------------------------------------------------- counters, waiting
+
+Stats Device::stats() const {
+  const AtomicStats& s = state_->stats;
+  return {s.command_buffers, s.syncs,           s.dispatches, s.auto_barriers, s.concurrent_dispatches, s.explicit_barriers,
+          s.kernels_compiled, s.bytes_allocated, s.peak_bytes, s.submit_ns};
+}
+
+void Device::reset_stats() {
+  AtomicStats& s = state_->stats;
+  for (auto* counter : {&s.command_buffers, &s.syncs, &s.dispatches, &s.auto_barriers, &s.concurrent_dispatches,
+                        &s.explicit_barriers, &s.kernels_compiled, &s.submit_ns})
+    counter->store(0);
+  s.peak_bytes.store(s.bytes_allocated.load());
+}
+
+const Capabilities& Device::capabilities() const { return state_->driver->capabilities(); }
+bool Device::residency_enabled() const { return true; }
+std::size_t Device::residency_count() const { return state_->residency.count(); }
+
+Result<void> Device::wait_idle() {
+  std::uint64_t last = 0;
+  {
+    const std::lock_guard lock(state_->submit_mutex);
+    last = state_->last_sequence;
+  }
+  state_->driver->wait(last);
+  std::vector<std::shared_ptr<Failure>> failures;
+  {
+    const std::lock_guard lock(state_->failures_mutex);
+    failures.swap(state_->failures);
+  }
+  for (const auto& f : failures)
+    if (!f->returned.exchange(true)) return fail(f->error);
+  return {};
+}
+
+}  // namespace halyard

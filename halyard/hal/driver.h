@@ -1,0 +1,52 @@
+// The small interface behind which the drivers stand. Encoders, sessions, hazards, residency and failure are written
+// once, above it.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "halyard/base/result.h"
+#include "halyard/hal/device.h"
+#include "halyard/hal/record.h"
+
+namespace halyard {
+
+struct Submission;
+
+/// The most tiles that one dispatch may have: their numbers, and sums of two dispatches', fit 32 bits.
+inline constexpr std::uint64_t max_tiles = std::uint64_t{1} << 30;
+
+/// Memory of a device.
+struct Memory {
+  void* host = nullptr;    ///< where the host sees it; nullptr where it does not
+  std::size_t bytes = 0;
+};
+
+/// One queue of one device. Submissions run in the order submitted, each after all before it; calls are thread-safe.
+class Driver {
+ public:
+  virtual ~Driver() = default;
+  virtual const Capabilities& capabilities() const = 0;
+
+  /// Zero-filled memory, aligned to at least 64 bytes.
+  virtual Result<Memory> allocate(std::size_t bytes) = 0;
+  virtual void free(const Memory&) = 0;
+
+  /// Fills in the device's form of the kernel.
+  virtual Result<void> compile(const KernelDef&, const Constants& specialisation, CompiledKernel& out) = 0;
+
+  /// Takes the submission over: runs it, and calls complete() on it once, in order. `will_wait`: the calling thread will
+  /// wait for it at once.
+  virtual void submit(std::shared_ptr<Submission>, bool will_wait) = 0;
+  /// Returns when the submission numbered `sequence` and all before it have completed.
+  virtual void wait(std::uint64_t sequence) = 0;
+};
+
+/// Opens the CPU driver.
+Result<std::unique_ptr<Driver>> open_cpu_driver(const DeviceOptions&);
+/// What the CPU driver would open.
+DeviceInfo cpu_device_info();
+
+}  // namespace halyard

@@ -1,0 +1,232 @@
+#include "halyard/hal/encoder.h"
+
+#include <array>
+
+#include <fmt/format.h>
+
+#include "halyard/hal/encoder_state.h"
+
+namespace halyard {
+
+std::string_view to_string(CommandBufferStatus s) {
+  switch (s) {
+    case CommandBufferStatus::open: return "open";
+    case CommandBufferStatus::committed: return "committed";
+    case CommandBufferStatus::running: return "running";
+    case CommandBufferStatus::completed: return "completed";
+    case CommandBufferStatus::failed: return "failed";
+    case CommandBufferStatus::discarded: return "discarded";
+  }
+  return "unknown";
+}
+
+// ---------------------------------------------------------------------------------------------------- CommandBuffer
+
+Result<void> CommandBuffer::wait_until_completed() {
+  if (!submission_) return fail(Errc::invalid_state, "a null command buffer");
+  switch (submission_->status.load(std::memory_order_acquire)) {
+    case CommandBufferStatus::open:
+      return fail(Errc::invalid_state, "waiting for a command buffer that was not committed");
+    case CommandBufferStatus::discarded:
+      return fail(Errc::invalid_state, "waiting for a command buffer that was discarded");
+    default: break;
+  }
+  submission_->device->driver->wait(submission_->sequence);
+  return submission_->outcome();
+}
+
+CommandBufferStatus CommandBuffer::status() const {
+  return submission_ ? submission_->status.load(std::memory_order_acquire) : CommandBufferStatus::discarded;
+}
+
+std::string_view CommandBuffer::label() const { return submission_ ? submission_->label : std::string_view(); }
+
+std::chrono::nanoseconds CommandBuffer::gpu_time() const {
+  const auto s = status();
+  if (s != CommandBufferStatus::completed && s != CommandBufferStatus::failed) return {};
+  return submission_->ended - submission_->started;
+}
+
+// --------------------------------------------------------------------------------------------------- CommandEncoder
+
+CommandEncoder::CommandEncoder(std::unique_ptr<State> s) : state_(std::move(s)) {}
+CommandEncoder::CommandEncoder(CommandEncoder&&) noexcept = default;
+CommandEncoder& CommandEncoder::operator=(CommandEncoder&& other) noexcept {
+  std::swap(state_, other.state_);
+  return *this;
+}
+CommandEncoder::~CommandEncoder() {
+  if (state_) state_->discard();
+}
+
+CommandEncoder::State::State(std::shared_ptr<DeviceState> d, EncoderOptions o) : device(std::move(d)), options(o) {
+  open();
+}
+
+void CommandEncoder::State::open() {
+  submission = std::make_shared<Submission>(device);
+  id = device->next_encoder_id.fetch_add(1, std::memory_order_relaxed);
+  device->stats.command_buffers.fetch_add(1, std::memory_order_relaxed);
+  ranges.reset();
+  barrier_pending = false;
+}
+
+void CommandEncoder::State::discard() {
+  if (submission->status.load(std::memory_order_relaxed) != CommandBufferStatus::open) return;
+  submission->recording = {};
+  submission->status.store(CommandBufferStatus::discarded, std::memory_order_release);
+}
+
+Result<void> CommandEncoder::State::check(const Dispatch& d) const {
+  const CompiledKernel* k = d.kernel.get();
+  if (!k) return fail(Errc::invalid_argument, "dispatch without a kernel");
+  if (k->device != device.get())
+    return fail(Errc::invalid_argument, fmt::format("kernel {} was compiled for another device", k->def->name));
+  if (!capture && submission->status.load(std::memory_order_relaxed) != CommandBufferStatus::open)
+    return fail(Errc::invalid_state, fmt::format("dispatch of {} to a command buffer that is already {}", k->def->name,
+                                                 to_string(submission->status.load())));
+  const AccessList& access = k->def->access;
+  if (d.buffers.size() != access.size())
+    return fail(Errc::invalid_argument,
+                fmt::format("kernel {} has {} bindings, got {}", k->def->name, access.size(), d.buffers.size()));
+  for (std::size_t i = 0; i < access.size(); ++i) {
+    const Buffer& b = d.buffers[i];
+    if (!b) return fail(Errc::invalid_argument, fmt::format("kernel {}: binding {} is a null buffer", k->def->name, i));
+    if (b.allocation()->device != device)
+      return fail(Errc::invalid_argument,
+                  fmt::format("kernel {}: binding {} is memory of another device", k->def->name, i));
+    if (access[i] != Access::read && b.allocation()->imported)
+      return fail(Errc::invalid_argument,
+                  fmt::format("kernel {} writes binding {}, which is imported, read-only memory", k->def->name, i));
+  }
+  const Grid tile = k->def->tile;
+  const auto tiles = [](std::uint64_t items, std::uint64_t each) { return (items + each - 1) / each; };
+  if (tiles(d.grid.x, tile.x) * tiles(d.grid.y, tile.y) > max_tiles / std::max<std::uint64_t>(1, tiles(d.grid.z, tile.z)))
+    return fail(Errc::invalid_argument, fmt::format("kernel {}: a grid of {} × {} × {} is more than {} tiles", k->def->name,
+                                                    d.grid.x, d.grid.y, d.grid.z, max_tiles));
+  if (d.shared_bytes > device->driver->capabilities().max_shared_bytes)
+    return fail(Errc::invalid_argument, fmt::format("kernel {} asks for {} bytes of shared memory, at most {} are there",
+                                                    k->def->name, d.shared_bytes,
+                                                    device->driver->capabilities().max_shared_bytes));
+  return {};
+}
+
+// Whether a barrier must stand before a dispatch with these bindings, and books them as running.
+bool CommandEncoder::State::order(MemRanges& tracked, const Dispatch& d) {
+  std::array<BufferRange, AccessList::max_bindings> reads, writes;
+  std::size_t n_reads = 0, n_writes = 0;
+  const AccessList& access = d.kernel.get()->def->access;
+  for (std::size_t i = 0; i < access.size(); ++i) {
+    if (access[i] == Access::read) reads[n_reads++] = BufferRange::from_buffer(d.buffers[i], MemRangeRole::src);
+    else writes[n_writes++] = BufferRange::from_buffer(d.buffers[i], MemRangeRole::dst);
+  }
+  const std::span<const BufferRange> r(reads.data(), n_reads), w(writes.data(), n_writes);
+  const bool free = tracked.check_dispatch(r, w);
+  if (!free) tracked.reset();
+  tracked.add_dispatch(r, w);
+  return !free;
+}
+
+void CommandEncoder::State::record(Recording& to, const Dispatch& d, bool barrier) {
+  const std::size_t n = d.buffers.size();
+  auto* bindings = reinterpret_cast<Binding*>(to.arena.take(n * sizeof(Binding)));
+  for (std::size_t i = 0; i < n; ++i) {
+    const Buffer& b = d.buffers[i];
+    Allocation* a = b.allocation().get();
+    bindings[i] = {a, b.offset_bytes(), b.size_bytes()};
+    // The mark is only a hint that saves retaining twice: another encoder may take it over, and then we retain again.
+    if (a->retained_by.load(std::memory_order_relaxed) != id) {
+      to.retained.push_back(b.allocation());
+      a->retained_by.store(id, std::memory_order_relaxed);
+    }
+  }
+  std::byte* constants = to.arena.take(d.constants.size());
+  std::memcpy(constants, d.constants.data(), d.constants.size());
+  to.records.push_back({d.kernel.get(), bindings, constants, d.grid, static_cast<std::uint32_t>(d.constants.size()),
+                        static_cast<std::uint32_t>(d.shared_bytes), barrier});
+}
+
+Result<void> CommandEncoder::dispatch(const Dispatch& d) {
+  State& s = *state_;
+  HALYARD_TRY(s.check(d));
+  bool barrier = std::exchange(s.barrier_pending, false);
+  if (s.capture) {
+    if (s.options.hazards == Hazards::automatic) barrier |= s.order(s.capture_ranges, d);
+    s.record(*s.capture, d, barrier);
+    return {};
+  }
+  AtomicStats& stats = s.device->stats;
+  if (s.options.hazards == Hazards::automatic) {
+    const bool conflict = s.order(s.ranges, d);
+    (conflict ? stats.auto_barriers : stats.concurrent_dispatches).fetch_add(1, std::memory_order_relaxed);
+    barrier |= conflict;
+  }
+  s.record(s.submission->recording, d, barrier);
+  stats.dispatches.fetch_add(1, std::memory_order_relaxed);
+  return {};
+}
+
+void CommandEncoder::memory_barrier() {
+  State& s = *state_;
+  s.barrier_pending = true;
+  (s.capture ? s.capture_ranges : s.ranges).reset();
+  if (!s.capture) s.device->stats.explicit_barriers.fetch_add(1, std::memory_order_relaxed);
+}
+
+void CommandEncoder::start_capture() {
+  State& s = *state_;
+  s.capture = std::make_shared<Recording>();
+  s.id = s.device->next_encoder_id.fetch_add(1, std::memory_order_relaxed);  // the graph retains for itself
+  s.capture_ranges.reset();
+  s.barrier_before_capture = std::exchange(s.barrier_pending, false);
+}
+
+Result<ComputeGraph> CommandEncoder::take_capture() {
+  State& s = *state_;
+  if (!s.capture) return fail(Errc::invalid_state, "take_capture without start_capture");
+  s.id = s.device->next_encoder_id.fetch_add(1, std::memory_order_relaxed);
+  s.barrier_pending = s.barrier_before_capture;
+  return ComputeGraph(std::exchange(s.capture, nullptr));
+}
+
+bool CommandEncoder::is_capturing() const { return state_->capture != nullptr; }
+
+Result<void> CommandEncoder::State::submit(std::string_view label, bool will_wait) {
+  if (capture) return fail(Errc::invalid_state, "commit while capturing: take_capture() first");
+  if (submission->status.load(std::memory_order_relaxed) != CommandBufferStatus::open)
+    return fail(Errc::invalid_state, fmt::format("commit of a command buffer that is already {}",
+                                                 to_string(submission->status.load())));
+  const auto begin = std::chrono::steady_clock::now();
+  if (!label.empty()) submission->label = label;
+  device->residency.commit();
+  {
+    const std::lock_guard lock(device->submit_mutex);
+    submission->sequence = ++device->last_sequence;
+    for (const auto& a : submission->recording.retained)
+      a->last_sequence.store(submission->sequence, std::memory_order_relaxed);
+    submission->status.store(CommandBufferStatus::committed, std::memory_order_release);
+    device->driver->submit(submission, will_wait);
+  }
+  device->stats.submit_ns.fetch_add(
+      static_cast<std::uint64_t>((std::chrono::steady_clock::now() - begin).count()), std::memory_order_relaxed);
+  return {};
+}
+
+Result<CommandBuffer> CommandEncoder::commit(std::string_view label) {
+  HALYARD_TRY(state_->submit(label, false));
+  return CommandBuffer(state_->submission);
+}
+
+Result<void> CommandEncoder::commit_and_wait(std::string_view label) {
+  HALYARD_TRY(state_->submit(label, true));
+  state_->device->stats.syncs.fetch_add(1, std::memory_order_relaxed);
+  return CommandBuffer(state_->submission).wait_until_completed();
+}
+
+CommandBuffer CommandEncoder::command_buffer() const { return CommandBuffer(state_->submission); }
+Device CommandEncoder::device() const { return Device(state_->device); }
+Result<KernelRef> CommandEncoder::kernel(const KernelDef& def, const Constants& specialisation) {
+  return Device(state_->device).kernel(def, specialisation);
+}
+
+}  // namespace halyard

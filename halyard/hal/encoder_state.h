@@ -1,0 +1,35 @@
+// The inside of a CommandEncoder.
+#pragma once
+
+#include <memory>
+
+#include "halyard/hal/encoder.h"
+#include "halyard/hal/state.h"
+
+namespace halyard {
+
+struct CommandEncoder::State {
+  State(std::shared_ptr<DeviceState>, EncoderOptions);
+
+  std::shared_ptr<DeviceState> device;
+  EncoderOptions options;
+  std::shared_ptr<Submission> submission;  ///< being recorded, or the one committed
+  MemRanges ranges;                        ///< what runs since the last barrier
+  bool barrier_pending = false;            ///< memory_barrier() was called since the last dispatch
+  std::uint64_t id = 0;                    ///< marks the allocations this recording retains
+
+  std::shared_ptr<Recording> capture;      ///< null unless capturing
+  MemRanges capture_ranges;
+  bool barrier_before_capture = false;
+
+  /// Starts a new command buffer.
+  void open();
+  /// Drops what was recorded and not committed.
+  void discard();
+  Result<void> check(const Dispatch&) const;
+  static bool order(MemRanges&, const Dispatch&);
+  void record(Recording&, const Dispatch&, bool barrier);
+  Result<void> submit(std::string_view label, bool will_wait);
+};
+
+}  // namespace halyard

@@ -1,0 +1,131 @@
+// The shared state behind the public handles. Internal to hal.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <shared_mutex>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "halyard/hal/driver.h"
+
+namespace halyard {
+
+struct AtomicStats {
+  std::atomic<std::uint64_t> command_buffers{0}, syncs{0}, dispatches{0}, auto_barriers{0}, concurrent_dispatches{0},
+      explicit_barriers{0}, kernels_compiled{0}, bytes_allocated{0}, peak_bytes{0}, submit_ns{0};
+
+  void add_bytes(std::uint64_t n) {
+    const std::uint64_t now = bytes_allocated.fetch_add(n) + n;
+    std::uint64_t peak = peak_bytes.load();
+    while (now > peak && !peak_bytes.compare_exchange_weak(peak, now)) {
+    }
+  }
+};
+
+/// Which allocations should stay resident. Adding is at once; what is dropped leaves at the next commit.
+class ResidencySet {
+ public:
+  bool add(const Allocation* a);
+  bool remove(const Allocation* a);
+  void dropped(const Allocation* a);
+  void commit();
+  std::size_t count() const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::unordered_set<const Allocation*> members_;
+  std::size_t leaving_ = 0;  // dropped, and still counted until the next commit
+};
+
+/// Why a submission failed, and whether anybody has been told.
+struct Failure {
+  Error error;
+  std::atomic<bool> returned{false};
+};
+
+struct DeviceState : std::enable_shared_from_this<DeviceState> {
+  std::unique_ptr<Driver> driver;
+  AtomicStats stats;
+  ResidencySet residency;
+
+  // kernels: compiled ones stay at their address as long as the device
+  struct KernelEntry {
+    const KernelDef* def;
+    Constants specialisation;
+    std::unique_ptr<CompiledKernel> compiled;
+  };
+  std::shared_mutex kernels_mutex;
+  std::unordered_map<std::string_view, const KernelDef*> kernels_by_name;
+  std::unordered_map<const KernelDef*, std::vector<KernelEntry>> kernels;
+
+  // submission: the mutex makes the order of numbers the order in which the driver gets them
+  std::mutex submit_mutex;
+  std::uint64_t last_sequence = 0;
+
+  std::mutex failures_mutex;
+  std::vector<std::shared_ptr<Failure>> failures;  // of completed submissions, not yet asked for by wait_idle()
+
+  std::atomic<std::uint64_t> next_encoder_id{1};
+};
+
+/// The memory that buffers are windows of.
+class Allocation {
+ public:
+  Allocation(std::shared_ptr<DeviceState> d, Memory m) : device(std::move(d)), memory(m) {}
+  ~Allocation();
+  Allocation(const Allocation&) = delete;
+  Allocation& operator=(const Allocation&) = delete;
+
+  const std::shared_ptr<DeviceState> device;
+  const Memory memory;
+  std::shared_ptr<const void> imported;         ///< keeps imported memory; null for our own
+  std::atomic<std::uint64_t> retained_by{0};    ///< the last encoder that retained it: spares it doing so again
+  std::atomic<std::uint64_t> last_sequence{0};  ///< the last submission that uses it
+};
+
+/// A session's fences: values signalled by submissions, some of them with failure.
+class Timeline {
+ public:
+  void signal_failure(std::uint64_t value, Error error);
+  /// Why the submission that signals `value` failed, if it did. Asked only after that submission has completed.
+  std::optional<Error> failure(std::uint64_t value) const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<std::uint64_t, Error> failures_;
+};
+
+/// One command buffer: open while an encoder records into it, then owned by the driver until it has completed.
+struct Submission {
+  explicit Submission(std::shared_ptr<DeviceState> d) : device(std::move(d)) {}
+
+  std::shared_ptr<DeviceState> device;
+  Recording recording;                  ///< emptied on completion
+  std::string label;
+  std::shared_ptr<Timeline> wait_on, signal;
+  std::uint64_t wait_value = 0, signal_value = 0;
+  std::uint64_t sequence = 0;
+  std::atomic<CommandBufferStatus> status{CommandBufferStatus::open};
+  std::chrono::steady_clock::time_point started{}, ended{};
+
+  std::mutex failure_mutex;
+  std::shared_ptr<Failure> failure;
+  std::atomic<bool> failed{false};
+
+  /// The failure of the fence it waits on, as its own. Asked when it is next to run.
+  std::optional<Error> dependency_failure() const;
+  /// The first failure wins.
+  void fail_with(Error);
+  /// Signals the fence, lets go of everything it held, and sets the final status. Called by the driver, once.
+  void complete();
+  Result<void> outcome();
+};
+
+}  // namespace halyard
