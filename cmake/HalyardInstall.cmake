@@ -1,8 +1,8 @@
 # What `cmake --install` puts where, the CMake package, the pkg-config file, and the test of all three.
 include(CMakePackageConfigHelpers)
 
-file(GLOB_RECURSE headers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/halyard/*.h)
-list(FILTER headers EXCLUDE REGEX "/halyard/(testing|serve|cli)/")
+file(GLOB_RECURSE headers RELATIVE ${CMAKE_SOURCE_DIR} CONFIGURE_DEPENDS halyard/*.h)
+list(FILTER headers EXCLUDE REGEX "^halyard/(testing|serve|cli)/")
 target_sources(halyard INTERFACE FILE_SET HEADERS BASE_DIRS ${CMAKE_SOURCE_DIR} FILES ${headers})
 
 install(TARGETS halyard EXPORT HalyardTargets FILE_SET HEADERS)
