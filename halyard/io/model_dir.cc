@@ -28,9 +28,8 @@ bool exists(const std::string& path) {
 tl::unexpected<Error> not_a_folder(const std::string& path) {
   const auto file = MappedFile::open(path);
   if (!file) return fail(file.error());
-  const std::string_view magic = "GGUF";
   const auto bytes = file->bytes();
-  if (path.ends_with(".gguf") || (bytes.size() >= 4 && std::memcmp(bytes.data(), magic.data(), 4) == 0))
+  if (path.ends_with(".gguf") || (bytes.size() >= 4 && std::memcmp(bytes.data(), "GGUF", 4) == 0))
     return fail(Errc::unsupported, fmt::format("{}: GGUF files are not supported yet", path));
   return fail(Errc::bad_file, fmt::format("{}: a model is a folder or a .gguf file, this is neither", path));
 }
