@@ -1,0 +1,180 @@
+#include "halyard/io/config.h"
+
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "halyard/base/file.h"
+
+namespace halyard {
+namespace {
+
+// Cuts at a character's start, so that the rest is still UTF-8.
+std::string shortened(std::string_view text, std::size_t max_bytes) {
+  if (text.size() <= max_bytes) return std::string(text);
+  while (max_bytes > 0 && (static_cast<unsigned char>(text[max_bytes]) & 0xc0U) == 0x80U) --max_bytes;
+  return std::string(text.substr(0, max_bytes)) + "…";
+}
+
+std::string got(const Json* value) { return value ? "got " + describe(*value) : "but the field is absent"; }
+
+bool integer_in(const Json& v, std::int64_t min, std::int64_t max, std::int64_t& out) {
+  if (!v.is_number_integer()) return false;
+  if (v.is_number_unsigned() && v.get<std::uint64_t>() > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()))
+    return false;
+  out = v.get<std::int64_t>();
+  return out >= min && out <= max;
+}
+
+std::string integer_expected(std::int64_t min, std::int64_t max) {
+  if (max == std::numeric_limits<std::int64_t>::max()) return fmt::format("an integer of at least {}", min);
+  return fmt::format("an integer from {} to {}", min, max);
+}
+
+// Python's json writes infinities as a bare word, which is not JSON; transformers writes them as {"__float__": word}.
+bool infinity(const Json& v, double& out) {
+  if (v.is_object()) {
+    const auto it = v.find("__float__");
+    return it != v.end() && v.size() == 1 && it->is_string() && infinity(*it, out);
+  }
+  if (!v.is_string()) return false;
+  const auto& word = v.get_ref<const std::string&>();
+  if (word != "Infinity" && word != "-Infinity") return false;
+  out = word[0] == '-' ? -std::numeric_limits<double>::infinity() : std::numeric_limits<double>::infinity();
+  return true;
+}
+
+bool number_allowed(const Json& v, const NumberRule& rule, double& out) {
+  if (rule.non_finite && infinity(v, out)) return true;
+  if (!v.is_number()) return false;
+  out = v.get<double>();
+  return std::isfinite(out) && out <= rule.max && (rule.above_min ? out > rule.min : out >= rule.min);
+}
+
+std::string number_expected(const NumberRule& rule) {
+  std::string text = "a number";
+  const bool has_min = rule.min > std::numeric_limits<double>::lowest();
+  if (has_min) text += fmt::format(" {} {}", rule.above_min ? "above" : "of at least", rule.min);
+  if (rule.max < std::numeric_limits<double>::max()) text += fmt::format("{}at most {}", has_min ? " and " : " of ", rule.max);
+  if (rule.non_finite) text += ", or \"Infinity\"";
+  return text;
+}
+
+// Reads each element of a list with `read(element, out)`.
+template <class T, class Read>
+Result<std::vector<T>> list(const ConfigView& view, std::string_view field, std::string_view expected, Read read) {
+  const Json* v = view.raw(field);
+  if (!v || !v->is_array()) return view.error(field, fmt::format("expected a list, each {}, {}", expected, got(v)));
+  std::vector<T> out;
+  out.reserve(v->size());
+  for (const Json& element : *v) {
+    T x{};
+    if (!read(element, x))
+      return view.error(fmt::format("{}[{}]", field, out.size()), fmt::format("expected {}, {}", expected, got(&element)));
+    out.push_back(std::move(x));
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string in_quotes(std::string_view name) { return '"' + shortened(name, 200) + '"'; }
+
+std::string describe(const Json& value) {
+  switch (value.type()) {
+    case Json::value_t::string: return '"' + shortened(value.get_ref<const std::string&>(), 80) + '"';
+    case Json::value_t::array:
+      if (value.size() > 8) return fmt::format("a list of {}", value.size());
+      for (const Json& element : value)
+        if (!element.is_number()) return fmt::format("a list of {}", value.size());
+      return value.dump();  // a few numbers
+    case Json::value_t::object: return value.empty() ? "an empty object" : "an object";
+    default: return value.dump();  // a number, true, false or null
+  }
+}
+
+const Json* ConfigView::raw(std::string_view field) const {
+  const auto it = object_->find(field);
+  return it == object_->end() || it->is_null() ? nullptr : &*it;
+}
+
+tl::unexpected<Error> ConfigView::error(std::string_view field, std::string_view what, Errc code) const {
+  return fail(code, fmt::format("{}: {}{}: {}", file_, prefix_, shortened(field, 200), what));
+}
+
+Result<std::int64_t> ConfigView::integer(std::string_view field, std::int64_t min, std::int64_t max) const {
+  const Json* v = raw(field);
+  std::int64_t out = 0;
+  if (v && integer_in(*v, min, max, out)) return out;
+  return error(field, fmt::format("expected {}, {}", integer_expected(min, max), got(v)));
+}
+
+Result<double> ConfigView::number(std::string_view field, NumberRule rule) const {
+  const Json* v = raw(field);
+  double out = 0;
+  if (v && number_allowed(*v, rule, out)) return out;
+  return error(field, fmt::format("expected {}, {}", number_expected(rule), got(v)));
+}
+
+Result<bool> ConfigView::boolean(std::string_view field) const {
+  const Json* v = raw(field);
+  if (v && v->is_boolean()) return v->get<bool>();
+  return error(field, fmt::format("expected true or false, {}", got(v)));
+}
+
+Result<std::string> ConfigView::string(std::string_view field) const {
+  const Json* v = raw(field);
+  if (v && v->is_string()) return v->get<std::string>();
+  return error(field, fmt::format("expected a string, {}", got(v)));
+}
+
+Result<ConfigView> ConfigView::object(std::string_view field) const {
+  const Json* v = raw(field);
+  if (v && v->is_object()) return ConfigView(*v, file_, fmt::format("{}{}.", prefix_, field));
+  return error(field, fmt::format("expected an object, {}", got(v)));
+}
+
+Result<std::int64_t> ConfigView::integer_or(std::string_view field, std::int64_t absent, std::int64_t min,
+                                            std::int64_t max) const {
+  return has(field) ? integer(field, min, max) : absent;
+}
+Result<double> ConfigView::number_or(std::string_view field, double absent, NumberRule rule) const {
+  return has(field) ? number(field, rule) : absent;
+}
+Result<bool> ConfigView::boolean_or(std::string_view field, bool absent) const {
+  return has(field) ? boolean(field) : absent;
+}
+Result<std::string> ConfigView::string_or(std::string_view field, std::string absent) const {
+  return has(field) ? string(field) : absent;
+}
+
+Result<std::vector<std::int64_t>> ConfigView::integers(std::string_view field, std::int64_t min, std::int64_t max) const {
+  return list<std::int64_t>(*this, field, integer_expected(min, max),
+                            [&](const Json& v, std::int64_t& out) { return integer_in(v, min, max, out); });
+}
+Result<std::vector<double>> ConfigView::numbers(std::string_view field, NumberRule rule) const {
+  return list<double>(*this, field, number_expected(rule),
+                      [&](const Json& v, double& out) { return number_allowed(v, rule, out); });
+}
+Result<std::vector<bool>> ConfigView::booleans(std::string_view field) const {
+  return list<bool>(*this, field, "true or false", [](const Json& v, bool& out) {
+    if (v.is_boolean()) out = v.get<bool>();
+    return v.is_boolean();
+  });
+}
+Result<std::vector<std::string>> ConfigView::strings(std::string_view field) const {
+  return list<std::string>(*this, field, "a string", [](const Json& v, std::string& out) {
+    if (v.is_string()) out = v.get<std::string>();
+    return v.is_string();
+  });
+}
+
+Result<Json> read_json_object(const std::string& path, std::uint64_t max_bytes, JsonLimits limits) {
+  const std::string text = HALYARD_TRY(read_file(path, max_bytes));
+  auto json = parse_json(text, limits);
+  if (!json) return fail(std::move(json).error(), path);
+  if (!json->is_object()) return fail(Errc::bad_file, fmt::format("{}: expected a JSON object, got {}", path, describe(*json)));
+  return json;
+}
+
+}  // namespace halyard

@@ -1,0 +1,42 @@
+// A file's bytes in memory without reading them: pages come from disk when touched.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "halyard/base/result.h"
+
+namespace halyard {
+
+/// A regular file mapped read-only and private. Copies share the mapping; the last one unmaps.
+///
+/// The size is that at the time of opening. If another process truncates the file afterwards, touching what was cut off
+/// raises SIGBUS, as for every mapped file: weights are replaced by renaming a new file over them, never in place.
+class MappedFile {
+ public:
+  /// Maps the whole of `path`. Errors name the path: not_found, io, or bad_file where it is not a regular file.
+  static Result<MappedFile> open(const std::string& path);
+
+  std::span<const std::byte> bytes() const { return mapping_->bytes; }
+  const std::string& path() const { return mapping_->path; }
+  /// The path, sharing ownership of the mapping: whoever holds it may use bytes().
+  std::shared_ptr<const std::string> owner() const { return {mapping_, &mapping_->path}; }
+  /// Asks the operating system to read the file ahead; returns at once on most systems.
+  void prefetch() const;
+
+ private:
+  struct Mapping {
+    std::string path;
+    std::span<const std::byte> bytes;
+    Mapping() = default;
+    Mapping(const Mapping&) = delete;
+    Mapping& operator=(const Mapping&) = delete;
+    ~Mapping();
+  };
+  explicit MappedFile(std::shared_ptr<const Mapping> mapping) : mapping_(std::move(mapping)) {}
+  std::shared_ptr<const Mapping> mapping_;
+};
+
+}  // namespace halyard

@@ -1,0 +1,200 @@
+#include "halyard/io/model_dir.h"
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "halyard/base/file.h"
+
+namespace halyard {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::uint64_t kMaxConfig = std::uint64_t{16} << 20;
+constexpr std::uint64_t kMaxIndex = std::uint64_t{64} << 20;
+constexpr std::string_view kIndex = "model.safetensors.index.json";
+
+// True for anything at `path`, a dangling link included: that one is an error to report, not an absent file.
+bool exists(const std::string& path) {
+  std::error_code ignored;
+  return fs::symlink_status(path, ignored).type() != fs::file_type::not_found;
+}
+
+// Why `path`, which is not a folder, is no model.
+tl::unexpected<Error> not_a_folder(const std::string& path) {
+  const auto file = MappedFile::open(path);
+  if (!file) return fail(file.error());
+  const auto bytes = file->bytes();
+  if (path.ends_with(".gguf") || (bytes.size() >= 4 && std::memcmp(bytes.data(), "GGUF", 4) == 0))
+    return fail(Errc::unsupported, fmt::format("{}: GGUF files are not supported yet", path));
+  return fail(Errc::bad_file, fmt::format("{}: a model is a folder or a .gguf file, this is neither", path));
+}
+
+// A file of the model that may be absent but not something else, such as a folder or a link to nothing.
+Result<ModelFile> optional_file(const std::string& folder, std::string_view name) {
+  ModelFile file{fmt::format("{}/{}", folder, name), false};
+  file.present = exists(file.path);
+  if (file.present) HALYARD_TRY(File::open(file.path));
+  return file;
+}
+
+// ------------------------------------------------------------------------------------------------------------ weights
+
+bool is_plain_file_name(std::string_view name) {
+  return !name.empty() && name != "." && name != ".." && name.find_first_of(std::string_view("/\\\0", 3)) == name.npos;
+}
+
+struct Index {
+  std::map<std::string, std::string> shard_of;  // by tensor
+  std::string path;
+};
+
+Result<Index> read_index(const std::string& path) {
+  const Json json = HALYARD_TRY(read_json_object(path, kMaxIndex));
+  const ConfigView map = HALYARD_TRY(ConfigView(json, path).object("weight_map"));
+  Index index{{}, path};
+  for (const auto& [tensor, file] : map.json().items()) {
+    if (!file.is_string() || !is_plain_file_name(file.get_ref<const std::string&>()))
+      return fail(Errc::bad_file, fmt::format("{}: weight_map: {}: expected the name of a file in the same folder, got {}", path,
+                                              in_quotes(tensor), describe(file)));
+    index.shard_of.emplace(tensor, file.get_ref<const std::string&>());
+  }
+  if (index.shard_of.empty()) return fail(Errc::bad_file, fmt::format("{}: weight_map names no tensor", path));
+  return index;
+}
+
+// model*.safetensors, sorted.
+Result<std::set<std::string>> find_weights(const std::string& folder) {
+  std::set<std::string> names;
+  std::error_code error;
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    if (name.starts_with("model") && name.ends_with(".safetensors")) names.insert(name);
+  }
+  if (error) return fail(Errc::io, fmt::format("{}: {}", folder, error.message()));
+  if (names.empty()) return fail(Errc::not_found, fmt::format("{}: no weights: expected model.safetensors or shards of it", folder));
+  return names;
+}
+
+// Every tensor of the index is in the shard that the index names. `tensors` are sorted by name.
+Result<void> check_index(const Index& index, std::span<const Tensor> tensors) {
+  for (const auto& [name, shard] : index.shard_of) {
+    const Tensor* t = find_tensor(tensors, name);
+    if (!t) return fail(Errc::bad_file, fmt::format("{}: weight_map: tensor {} is in no shard, expected it in {}", index.path, in_quotes(name), shard));
+    if (fs::path(*t->file).filename() != shard)
+      return fail(Errc::bad_file, fmt::format("{}: weight_map: tensor {} is said to be in {}, found it in {}", index.path, in_quotes(name), shard, *t->file));
+  }
+  return {};
+}
+
+// ------------------------------------------------------------------------------------------------------- quantisation
+
+struct QuantMode {
+  std::string_view name;
+  int bits, group_size;  // where the config does not say; the fp modes allow no others
+};
+constexpr QuantMode kModes[] = {{"affine", 4, 64}, {"mxfp4", 4, 32}, {"mxfp8", 8, 32}, {"nvfp4", 4, 16}};
+
+bool bits_allowed(const QuantMode& mode, int bits) {
+  return mode.name == "affine" ? (bits >= 2 && bits <= 6) || bits == 8 : bits == mode.bits;
+}
+bool group_allowed(const QuantMode& mode, int group) {
+  return mode.name == "affine" ? group == 32 || group == 64 || group == 128 : group == mode.group_size;
+}
+
+// {"bits", "group_size", "mode"}; as in MLX, an absent mode is affine and the rest follow the mode, never the other layers.
+Result<QuantConfig> read_quant(const ConfigView& view) {
+  const std::string name = HALYARD_TRY(view.string_or("mode", "affine"));
+  const auto* mode = std::find_if(std::begin(kModes), std::end(kModes), [&](const QuantMode& m) { return m.name == name; });
+  if (mode == std::end(kModes)) return view.error("mode", fmt::format("expected affine, mxfp4, mxfp8 or nvfp4, got {}", in_quotes(name)), Errc::unsupported);
+  const auto bits = static_cast<int>(HALYARD_TRY(view.integer_or("bits", mode->bits, 2, 8)));
+  const auto group = static_cast<int>(HALYARD_TRY(view.integer_or("group_size", mode->group_size, 16, 128)));
+  if (!bits_allowed(*mode, bits))
+    return view.error("bits", fmt::format("expected {} for mode {}, got {}", name == "affine" ? "2, 3, 4, 5, 6 or 8" : std::to_string(mode->bits), name, bits));
+  if (!group_allowed(*mode, group))
+    return view.error("group_size", fmt::format("expected {} for mode {}, got {}", name == "affine" ? "32, 64 or 128" : std::to_string(mode->group_size), name, group));
+  return QuantConfig{bits, group, name};
+}
+
+// The object that describes MLX's quantisation, or null: "quantization", or "quantization_config" unless another method's.
+Result<std::optional<ConfigView>> find_quant(const ConfigView& config) {
+  if (config.has("quantization")) return HALYARD_TRY(config.object("quantization"));
+  if (!config.has("quantization_config")) return std::nullopt;
+  ConfigView view = HALYARD_TRY(config.object("quantization_config"));
+  if (view.has("quant_method") || !view.has("bits")) return std::nullopt;
+  return view;
+}
+
+}  // namespace
+
+Result<void> ModelDir::load_quantization(Contents& c) {
+  const ConfigView config(c.config, c.path + "/config.json");
+  const auto view = HALYARD_TRY(find_quant(config));
+  if (!view) return {};
+  c.quantization = HALYARD_TRY(read_quant(*view));
+  for (const auto& [name, value] : view->json().items()) {
+    if (value.is_object()) {
+      const ConfigView layer = HALYARD_TRY(view->object(name));
+      c.overrides[name] = HALYARD_TRY(read_quant(layer));
+    } else if (value.is_boolean()) {
+      c.overrides[name] = value.get<bool>() ? c.quantization : std::nullopt;
+    }
+  }
+  return {};
+}
+
+Result<void> ModelDir::load_weights(Contents& c) {
+  std::optional<Index> index;
+  std::set<std::string> names;
+  if (const std::string path = fmt::format("{}/{}", c.path, kIndex); exists(path)) {
+    index = HALYARD_TRY(read_index(path));
+    for (const auto& [tensor, shard] : index->shard_of) names.insert(shard);
+  } else {
+    names = HALYARD_TRY(find_weights(c.path));
+  }
+  for (const std::string& name : names) {
+    const SafeTensors shard = HALYARD_TRY(SafeTensors::open(fmt::format("{}/{}", c.path, name)));
+    c.files.push_back(shard.file());
+    c.tensors.insert(c.tensors.end(), shard.tensors().begin(), shard.tensors().end());
+  }
+  std::sort(c.tensors.begin(), c.tensors.end(), [](const Tensor& a, const Tensor& b) { return a.name < b.name; });
+  const auto twice = std::adjacent_find(c.tensors.begin(), c.tensors.end(), [](const Tensor& a, const Tensor& b) { return a.name == b.name; });
+  if (twice != c.tensors.end())
+    return fail(Errc::bad_file, fmt::format("{}: tensor {} is also in {}", *twice->file, in_quotes(twice->name), *std::next(twice)->file));
+  for (const Tensor& t : c.tensors) c.weight_bytes += t.data.size();
+  return index ? check_index(*index, c.tensors) : Result<void>{};
+}
+
+Result<ModelDir> ModelDir::open(const std::string& path) {
+  if (path.find('\0') != path.npos) return fail(Errc::invalid_argument, fmt::format("{}: a path holds no NUL", path));
+  std::error_code ignored;
+  if (!fs::is_directory(path, ignored)) return not_a_folder(path);
+  auto c = std::make_shared<Contents>();
+  c->path = path;
+  while (c->path.size() > 1 && c->path.back() == '/') c->path.pop_back();
+  c->config = HALYARD_TRY(read_json_object(c->path + "/config.json", kMaxConfig));
+  HALYARD_TRY(load_quantization(*c));
+  const ModelFile generation = HALYARD_TRY(optional_file(c->path, "generation_config.json"));
+  if (generation.present) c->generation_config = HALYARD_TRY(read_json_object(generation.path, kMaxConfig));
+  c->tokenizer = HALYARD_TRY(optional_file(c->path, "tokenizer.json"));
+  c->tokenizer_config = HALYARD_TRY(optional_file(c->path, "tokenizer_config.json"));
+  c->chat_template = HALYARD_TRY(optional_file(c->path, "chat_template.jinja"));
+  HALYARD_TRY(load_weights(*c));
+  return ModelDir(std::move(c));
+}
+
+void ModelDir::prefetch() const {
+  for (const MappedFile& file : weight_files()) file.prefetch();
+}
+
+Result<std::optional<QuantConfig>> ModelDir::quantization_of(std::string_view weight_base_name) const {
+  if (const auto it = contents_->overrides.find(weight_base_name); it != contents_->overrides.end()) return it->second;
+  if (!contents_->quantization || !find(fmt::format("{}.scales", weight_base_name))) return std::nullopt;
+  return contents_->quantization;
+}
+
+}  // namespace halyard

@@ -1,0 +1,303 @@
+#include "halyard/io/safetensors.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <numeric>
+#include <optional>
+#include <system_error>
+
+#include <fmt/format.h>
+
+#include "halyard/base/json.h"
+#include "halyard/io/config.h"
+
+namespace halyard {
+namespace {
+
+constexpr std::uint64_t kMaxHeader = 100'000'000;  // bytes; the limit of the reference implementation
+
+struct NamedType {
+  std::string_view name;
+  DType dtype;
+};
+// The first name of each DType is the one written.
+constexpr NamedType kTypes[] = {
+    {"F64", DType::f64}, {"F32", DType::f32}, {"F16", DType::f16}, {"BF16", DType::bf16},  {"I64", DType::i64},
+    {"I32", DType::i32}, {"I16", DType::i16}, {"I8", DType::i8},   {"U64", DType::u64},    {"U32", DType::u32},
+    {"U16", DType::u16}, {"U8", DType::u8},   {"BOOL", DType::boolean},
+    {"F8_E4M3", DType::u8}, {"F8_E5M2", DType::u8}, {"F8_E8M0", DType::u8}};
+
+std::optional<DType> dtype_named(std::string_view name) {
+  for (const NamedType& t : kTypes)
+    if (t.name == name) return t.dtype;
+  return std::nullopt;
+}
+
+std::string_view name_of(DType dtype) {
+  return std::find_if(std::begin(kTypes), std::end(kTypes), [&](const NamedType& t) { return t.dtype == dtype; })->name;
+}
+
+// Bytes of a tensor, or false where they do not fit 64 bits.
+bool bytes_of(DType dtype, const Shape& shape, std::size_t& bytes) {
+  return shape.elements(bytes) && !__builtin_mul_overflow(bytes, size_of(dtype), &bytes);
+}
+
+bool unsigned_in(const Json& v, std::uint64_t& out) {
+  if (!v.is_number_integer() || (!v.is_number_unsigned() && v.get<std::int64_t>() < 0)) return false;
+  out = v.get<std::uint64_t>();
+  return true;
+}
+
+// The header's tensors, each with the place of its data.
+struct Range {
+  std::uint64_t begin = 0, end = 0;  // bytes from the start of the data
+};
+
+// Reads one entry of the header; errors are "FILE: tensor NAME: FIELD: …".
+struct EntryReader {
+  std::string_view file;
+  const std::string& name;
+  const Json& entry;
+
+  tl::unexpected<Error> refuse(std::string_view what) const {
+    return fail(Errc::bad_file, fmt::format("{}: tensor {}: {}", file, in_quotes(name), what));
+  }
+  tl::unexpected<Error> unexpected(std::string_view field, std::string_view expected) const {
+    const auto it = entry.find(field);
+    const std::string got = it == entry.end() ? "but it is absent" : "got " + describe(*it);
+    return refuse(fmt::format("{}: expected {}, {}", field, expected, got));
+  }
+
+  Result<DType> dtype() const {
+    const auto it = entry.find("dtype");
+    if (it != entry.end() && it->is_string())
+      if (const auto t = dtype_named(it->get_ref<const std::string&>())) return *t;
+    return unexpected("dtype", "a type such as F32, BF16 or U32");
+  }
+
+  Result<Shape> shape() const {
+    const auto it = entry.find("shape");
+    if (it == entry.end() || !it->is_array()) return unexpected("shape", "a list of extents");
+    if (it->size() > Shape::max_rank) return refuse(fmt::format("shape: expected at most {} extents, got {}", Shape::max_rank, it->size()));
+    std::array<std::size_t, Shape::max_rank> dims{};
+    for (std::size_t i = 0; i < it->size(); ++i)
+      if (!unsigned_in((*it)[i], dims[i])) return unexpected("shape", "extents that are integers of at least 0");
+    return Shape(std::span<const std::size_t>(dims.data(), it->size()));
+  }
+
+  Result<Range> offsets(std::uint64_t data_size) const {
+    const auto it = entry.find("data_offsets");
+    Range r;
+    if (it == entry.end() || !it->is_array() || it->size() != 2 || !unsigned_in((*it)[0], r.begin) || !unsigned_in((*it)[1], r.end))
+      return unexpected("data_offsets", "two integers of at least 0");
+    if (r.begin > r.end) return unexpected("data_offsets", "a begin that is not after the end");
+    if (r.end > data_size) return unexpected("data_offsets", fmt::format("an end within the file's {} bytes of data", data_size));
+    return r;
+  }
+};
+
+Result<Tensor> read_tensor(const EntryReader& reader, std::span<const std::byte> data) {
+  if (reader.name.find('\0') != std::string::npos) return reader.refuse("a name holds no NUL");
+  if (!reader.entry.is_object()) return reader.refuse("expected an object, got " + describe(reader.entry));
+  Tensor t;
+  t.name = reader.name;
+  t.dtype = HALYARD_TRY(reader.dtype());
+  t.shape = HALYARD_TRY(reader.shape());
+  std::size_t bytes = 0;
+  if (!bytes_of(t.dtype, t.shape, bytes)) return reader.unexpected("shape", "a size that fits 64 bits");
+  const Range r = HALYARD_TRY(reader.offsets(data.size()));
+  if (r.end - r.begin != bytes)
+    return reader.refuse(fmt::format("data_offsets: {} of shape {} takes {} bytes, the offsets give {}", to_string(t.dtype),
+                                     to_string(t.shape), bytes, r.end - r.begin));
+  t.data = data.subspan(r.begin, bytes);
+  return t;
+}
+
+Result<Metadata> read_metadata(std::string_view file, const Json& json) {
+  if (!json.is_object()) return fail(Errc::bad_file, fmt::format("{}: __metadata__: expected an object, got {}", file, describe(json)));
+  Metadata metadata;
+  for (const auto& [key, value] : json.items()) {
+    if (!value.is_string())
+      return fail(Errc::bad_file, fmt::format("{}: __metadata__: {}: expected a string, got {}", file, in_quotes(key), describe(value)));
+    metadata.emplace(key, value.get_ref<const std::string&>());
+  }
+  return metadata;
+}
+
+// The tensors cover the data from its first byte to its last, each byte once.
+Result<void> check_cover(std::string_view file, std::span<const Tensor> tensors, std::span<const std::byte> data) {
+  std::vector<const Tensor*> order;
+  order.reserve(tensors.size());
+  for (const Tensor& t : tensors) order.push_back(&t);
+  const auto begin = [&](const Tensor* t) { return t->data.data() - data.data(); };
+  std::sort(order.begin(), order.end(), [&](const Tensor* a, const Tensor* b) {
+    return begin(a) != begin(b) ? begin(a) < begin(b) : a->data.size() < b->data.size();
+  });
+  std::ptrdiff_t covered = 0;
+  const Tensor* before = nullptr;
+  for (const Tensor* t : order) {
+    if (begin(t) < covered)
+      return fail(Errc::bad_file, fmt::format("{}: tensors {} and {} lie on the same bytes", file, in_quotes(before->name), in_quotes(t->name)));
+    if (begin(t) > covered)
+      return fail(Errc::bad_file, fmt::format("{}: {} bytes before tensor {} belong to no tensor", file, begin(t) - covered, in_quotes(t->name)));
+    covered += static_cast<std::ptrdiff_t>(t->data.size());
+    before = t;
+  }
+  const auto rest = data.size() - static_cast<std::size_t>(covered);
+  if (rest != 0) return fail(Errc::bad_file, fmt::format("{}: {} bytes after the last tensor belong to none", file, rest));
+  return {};
+}
+
+}  // namespace
+
+Result<SafeTensorsContents> parse_safetensors(std::span<const std::byte> file, std::string_view name) {
+  std::uint64_t length = 0;
+  if (file.size() < sizeof length)
+    return fail(Errc::bad_file, fmt::format("{}: expected a safetensors file of at least 8 bytes, got {}", name, file.size()));
+  std::memcpy(&length, file.data(), sizeof length);
+  file = file.subspan(sizeof length);
+  if (length > file.size() || length > kMaxHeader)
+    return fail(Errc::bad_file, fmt::format("{}: not a safetensors file, or cut off: it claims a header of {} bytes, {} follow and at most {} are allowed",
+                                            name, length, file.size(), kMaxHeader));
+  const auto text = file.first(length);
+  const auto data = file.subspan(length);
+  const auto json = parse_json({reinterpret_cast<const char*>(text.data()), text.size()});
+  if (!json) return fail(json.error(), fmt::format("{}: header", name));
+  if (!json->is_object()) return fail(Errc::bad_file, fmt::format("{}: header: expected a JSON object, got {}", name, describe(*json)));
+
+  SafeTensorsContents contents;
+  contents.tensors.reserve(json->size());
+  for (const auto& [key, value] : json->items()) {  // in the order of names
+    if (key == "__metadata__") contents.metadata = HALYARD_TRY(read_metadata(name, value));
+    else contents.tensors.push_back(HALYARD_TRY(read_tensor({name, key, value}, data)));
+  }
+  HALYARD_TRY(check_cover(name, contents.tensors, data));
+  return contents;
+}
+
+Result<SafeTensors> SafeTensors::open(const std::string& path) {
+  MappedFile file = HALYARD_TRY(MappedFile::open(path));
+  SafeTensorsContents contents = HALYARD_TRY(parse_safetensors(file.bytes(), path));
+  for (Tensor& t : contents.tensors) t.file = file.owner();
+  return SafeTensors(std::move(file), std::move(contents));
+}
+
+const Tensor* SafeTensors::find(std::string_view name) const { return find_tensor(tensors(), name); }
+
+const Tensor* find_tensor(std::span<const Tensor> sorted, std::string_view name) {
+  const auto it = std::lower_bound(sorted.begin(), sorted.end(), name,
+                                   [](const Tensor& t, std::string_view n) { return t.name < n; });
+  return it != sorted.end() && it->name == name ? &*it : nullptr;
+}
+
+// ------------------------------------------------------------------------------------------------------------ writing
+
+namespace {
+
+Result<void> check_writable(const TensorToWrite& t) {
+  std::size_t bytes = 0;
+  if (t.name == "__metadata__") return fail(Errc::invalid_argument, "a tensor may not be called __metadata__");
+  if (!bytes_of(t.dtype, t.shape, bytes) || bytes != t.data.size())
+    return fail(Errc::invalid_argument, fmt::format("tensor {}: {} of shape {} does not take the {} bytes given", in_quotes(t.name),
+                                                    to_string(t.dtype), to_string(t.shape), t.data.size()));
+  return {};
+}
+
+// The length and the JSON of the header, padded with spaces so that the data start at a multiple of 8.
+Result<std::string> header_of(std::span<const TensorToWrite* const> order, const Metadata& metadata) {
+  Json json = Json::object();
+  if (!metadata.empty()) json["__metadata__"] = metadata;
+  std::uint64_t at = 0;
+  for (const TensorToWrite* t : order) {
+    HALYARD_TRY(check_writable(*t));
+    if (json.contains(t->name)) return fail(Errc::invalid_argument, fmt::format("tensor {} is given twice", in_quotes(t->name)));
+    const auto dims = t->shape.dims();
+    json[t->name] = {{"dtype", name_of(t->dtype)},
+                     {"shape", std::vector<std::size_t>(dims.begin(), dims.end())},
+                     {"data_offsets", {at, at + t->data.size()}}};
+    at += t->data.size();
+  }
+  std::string text;
+  try {
+    text = json.dump();
+  } catch (const Json::exception&) {  // dump refuses what is not UTF-8
+    return fail(Errc::invalid_argument, "a tensor's name or a metadata string is not UTF-8");
+  }
+  text.resize((text.size() + 7) / 8 * 8, ' ');
+  if (text.size() > kMaxHeader) return fail(Errc::limit_exceeded, fmt::format("a header of {} bytes, at most {} are allowed", text.size(), kMaxHeader));
+  const std::uint64_t length = text.size();
+  std::string header(sizeof length, '\0');
+  std::memcpy(header.data(), &length, sizeof length);
+  return header + text;
+}
+
+// A new file that is removed again unless it has been moved to its place.
+class TemporaryFile {
+ public:
+  static Result<TemporaryFile> create(const std::string& beside) {
+    static std::atomic<unsigned> count{0};
+    const std::string path = fmt::format("{}.{}-{}.tmp", beside, ::getpid(), count++);
+    const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd < 0) return os_error(path);
+    return TemporaryFile(path, fd);
+  }
+  TemporaryFile(TemporaryFile&& other) noexcept : path_(std::exchange(other.path_, {})), fd_(std::exchange(other.fd_, -1)) {}
+  TemporaryFile& operator=(TemporaryFile&&) = delete;
+  ~TemporaryFile() {
+    if (fd_ >= 0) ::close(fd_);
+    if (!path_.empty()) ::unlink(path_.c_str());
+  }
+
+  Result<void> write(std::span<const std::byte> bytes) {
+    while (!bytes.empty()) {
+      const ssize_t n = ::write(fd_, bytes.data(), bytes.size());
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return os_error(path_);
+      bytes = bytes.subspan(static_cast<std::size_t>(n));
+    }
+    return {};
+  }
+
+  Result<void> move_to(const std::string& path) {
+    if (::fsync(fd_) != 0) return os_error(path_);
+    if (::close(std::exchange(fd_, -1)) != 0) return os_error(path_);
+    if (::rename(path_.c_str(), path.c_str()) != 0) return os_error(path);
+    path_.clear();
+    return {};
+  }
+
+ private:
+  TemporaryFile(std::string path, int fd) : path_(std::move(path)), fd_(fd) {}
+  static tl::unexpected<Error> os_error(const std::string& path) {
+    return fail(Errc::io, fmt::format("{}: {}", path, std::generic_category().message(errno)));
+  }
+  std::string path_;
+  int fd_;
+};
+
+}  // namespace
+
+Result<void> write_safetensors(const std::string& path, std::span<const TensorToWrite> tensors, const Metadata& metadata) {
+  struct stat st {};
+  if (::stat(path.c_str(), &st) == 0 && !S_ISREG(st.st_mode))
+    return fail(Errc::invalid_argument, fmt::format("{}: expected a file to write, this is a folder or a device", path));
+  std::vector<const TensorToWrite*> order;
+  order.reserve(tensors.size());
+  for (const TensorToWrite& t : tensors) order.push_back(&t);
+  std::stable_sort(order.begin(), order.end(), [](const TensorToWrite* a, const TensorToWrite* b) { return size_of(a->dtype) > size_of(b->dtype); });
+  auto header = header_of(order, metadata);
+  if (!header) return fail(std::move(header).error(), path);
+  TemporaryFile file = HALYARD_TRY(TemporaryFile::create(path));
+  HALYARD_TRY(file.write(std::as_bytes(std::span(*header))));
+  for (const TensorToWrite* t : order) HALYARD_TRY(file.write(t->data));
+  return file.move_to(path);
+}
+
+}  // namespace halyard

@@ -1,0 +1,128 @@
+#include "halyard/io/safetensors.h"
+
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "halyard/io/model_dir.h"
+#include "halyard/testing/paths.h"
+
+namespace halyard {
+namespace {
+
+namespace fs = std::filesystem;
+
+class SafeTensorsTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = (fs::temp_directory_path() / "halyard-io-XXXXXX").string();
+    ASSERT_NE(::mkdtemp(name.data()), nullptr);
+    folder_ = name;
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+  std::string path(const std::string& name) const { return (folder_ / name).string(); }
+  fs::path folder_;
+};
+
+TEST_F(SafeTensorsTest, WhatIsWrittenIsReadBack) {
+  const std::vector<float> a = {1, 2, 3, 4, 5, 6};
+  const std::vector<std::uint8_t> b = {7, 8, 9};
+  const std::vector<TensorToWrite> tensors = {{"odd", DType::u8, {3}, std::as_bytes(std::span(b))},
+                                              {"größe", DType::f32, {2, 3}, std::as_bytes(std::span(a))},
+                                              {"empty", DType::bf16, {0, 4}, {}}};
+  ASSERT_TRUE(write_safetensors(path("t.safetensors"), tensors, {{"format", "mlx"}}));
+  const auto read = SafeTensors::open(path("t.safetensors"));
+  ASSERT_TRUE(read) << read.error().str();
+  ASSERT_EQ(read->tensors().size(), 3U);
+  EXPECT_EQ(read->metadata(), (Metadata{{"format", "mlx"}}));
+  for (const TensorToWrite& want : tensors) {
+    const Tensor* got = read->find(want.name);
+    ASSERT_NE(got, nullptr) << want.name;
+    EXPECT_EQ(got->dtype, want.dtype);
+    EXPECT_EQ(got->shape, want.shape);
+    EXPECT_TRUE(std::equal(got->data.begin(), got->data.end(), want.data.begin(), want.data.end()));
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(got->data.data()) % size_of(got->dtype), 0U);
+  }
+  EXPECT_EQ(read->find("od"), nullptr);
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), {}), 1);  // no temporary file is left
+}
+
+TEST_F(SafeTensorsTest, ATensorKeepsItsFileMapped) {
+  const std::vector<std::int32_t> x = {1, 2, 3};
+  const TensorToWrite t{"x", DType::i32, {3}, std::as_bytes(std::span(x))};
+  ASSERT_TRUE(write_safetensors(path("t"), {&t, 1}));
+  Tensor kept;
+  {
+    const auto read = SafeTensors::open(path("t"));
+    ASSERT_TRUE(read);
+    kept = *read->find("x");
+  }
+  EXPECT_EQ(*kept.file, path("t"));
+  EXPECT_EQ(std::to_integer<int>(kept.data[4]), 2);
+}
+
+TEST_F(SafeTensorsTest, WritingRefusesWhatCannotBeReadBack) {
+  const std::vector<std::uint8_t> b = {1, 2};
+  const auto bytes = std::as_bytes(std::span(b));
+  const auto refused = [&](std::vector<TensorToWrite> tensors, const Metadata& metadata = {}) {
+    const bool ok = write_safetensors(path("t"), tensors, metadata).has_value();
+    return !ok && fs::is_empty(folder_);
+  };
+  EXPECT_TRUE(refused({{"a", DType::u8, {3}, bytes}}));
+  EXPECT_TRUE(refused({{"a", DType::u8, {2}, bytes}, {"a", DType::u8, {2}, bytes}}));
+  EXPECT_TRUE(refused({{"a\xff", DType::u8, {2}, bytes}}));
+  EXPECT_TRUE(refused({{"__metadata__", DType::u8, {2}, bytes}}));
+  EXPECT_TRUE(refused({}, {{"k", "\xff"}}));
+  EXPECT_FALSE(write_safetensors(folder_.string(), {}));
+  EXPECT_FALSE(write_safetensors(path("none/t"), {}));
+}
+
+TEST_F(SafeTensorsTest, ThousandsOfTensorsLoadInMilliseconds) {
+  std::vector<TensorToWrite> tensors;
+  const std::vector<std::uint16_t> w(4);
+  for (int i = 0; i < 4000; ++i)
+    tensors.push_back({fmt::format("model.layers.{}.mlp.down_proj.weight", i), DType::bf16, {2, 2}, std::as_bytes(std::span(w))});
+  ASSERT_TRUE(write_safetensors(path("t"), tensors));
+  const auto start = std::chrono::steady_clock::now();
+  const auto read = SafeTensors::open(path("t"));
+  const double ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  ASSERT_TRUE(read);
+  EXPECT_EQ(read->tensors().size(), 4000U);
+  RecordProperty("ms", std::to_string(ms));
+  EXPECT_LT(ms, 400);  // ten times what is expected: other work shares the machine
+}
+
+TEST(ModelDir, TheDefaultModelOpens) {
+  const auto path = testing::default_model();
+  if (!fs::exists(path)) GTEST_SKIP() << "no " << path;
+  const auto model = ModelDir::open(path.string());
+  ASSERT_TRUE(model) << model.error().str();
+  EXPECT_EQ(model->config().string("model_type").value(), "qwen3");
+  EXPECT_EQ(model->quantization_of("model.layers.0.mlp.down_proj").value(), (QuantConfig{4, 64, "affine"}));
+  EXPECT_EQ(model->quantization_of("model.norm").value(), std::nullopt);
+  EXPECT_TRUE(model->tokenizer().present && model->chat_template().present);
+  EXPECT_NE(model->generation_config(), nullptr);
+  EXPECT_NE(model->find("model.norm.weight"), nullptr);
+  EXPECT_GT(model->weight_bytes(), 10'000'000U);
+}
+
+TEST(ModelDir, EveryFamilyOpens) {
+  const auto families = testing::golden("families");
+  if (families.empty()) GTEST_SKIP() << "no goldens/families";
+  int opened = 0;
+  for (const auto& entry : fs::directory_iterator(families)) {
+    if (!entry.is_directory()) continue;
+    const auto model = ModelDir::open(entry.path().string());
+    EXPECT_TRUE(model) << model.error().str();
+    ++opened;
+  }
+  EXPECT_GT(opened, 0);
+}
+
+}  // namespace
+}  // namespace halyard
