@@ -1,0 +1,49 @@
+// Fields of a tokenizer.json's parts, each with the error that names it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include "halyard/base/json.h"
+
+namespace halyard::text {
+
+inline tl::unexpected<Error> wrong_field(std::string_view key, std::string_view expected, const Json& came) {
+  return fail(Errc::bad_file, fmt::format("\"{}\": expected {}, got {}", key, expected, came.type_name()));
+}
+
+/// The member of an object, or null where it is not there.
+inline const Json& field(const Json& object, std::string_view key) {
+  static const Json null;
+  if (!object.is_object()) return null;
+  const auto it = object.find(key);
+  return it == object.end() ? null : *it;
+}
+
+inline Result<std::string> string_field(const Json& object, std::string_view key) {
+  const Json& value = field(object, key);
+  if (!value.is_string()) return wrong_field(key, "a string", value);
+  return value.get<std::string>();
+}
+
+inline Result<bool> bool_field(const Json& object, std::string_view key, bool otherwise) {
+  const Json& value = field(object, key);
+  if (value.is_null()) return otherwise;
+  if (!value.is_boolean()) return wrong_field(key, "true or false", value);
+  return value.get<bool>();
+}
+
+/// A token id: 0 to 2^31 - 1.
+inline Result<std::int32_t> token_id(const Json& value, std::string_view what) {
+  const bool fits = value.is_number_integer() && (value.is_number_unsigned() || value.get<std::int64_t>() >= 0) &&
+                    value.get<std::uint64_t>() <= 0x7fffffffU;
+  if (!fits)
+    return fail(Errc::bad_file, fmt::format("{}: expected an id from 0 to 2147483647, got {}", what,
+                                            value.is_number() ? value.dump() : value.type_name()));
+  return value.get<std::int32_t>();
+}
+
+}  // namespace halyard::text

@@ -1,0 +1,196 @@
+#include "halyard/text/unicode.h"
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include <utf8proc.h>
+
+namespace halyard::text {
+namespace {
+
+std::uint8_t byte_at(std::string_view text, std::size_t i) { return static_cast<std::uint8_t>(text[i]); }
+utf8proc_category_t category(CodePoint c) { return utf8proc_category(static_cast<utf8proc_int32_t>(c)); }
+bool between(CodePoint c, CodePoint low, CodePoint high) { return c >= low && c <= high; }
+bool is_ascii(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<std::uint8_t>(c) < 0x80; });
+}
+
+struct StandIns {
+  std::array<CodePoint, 256> of_byte{};
+  std::array<std::int16_t, 0x180> to_byte{};
+  StandIns() {
+    to_byte.fill(-1);
+    CodePoint next = 0x100;
+    for (CodePoint b = 0; b < 256; ++b) {
+      const bool printable = between(b, 0x21, 0x7e) || between(b, 0xa1, 0xac) || between(b, 0xae, 0xff);
+      of_byte[b] = printable ? b : next++;
+      to_byte[of_byte[b]] = static_cast<std::int16_t>(b);
+    }
+  }
+};
+const StandIns& stand_ins() {
+  static const StandIns table;
+  return table;
+}
+
+// Canonical ordering: each run of marks sorted by combining class, stably.
+void order_marks(std::vector<utf8proc_int32_t>& points) {
+  const auto combining = [](utf8proc_int32_t c) { return utf8proc_get_property(c)->combining_class; };
+  for (auto it = points.begin(); it != points.end();) {
+    if (*it < 0x300 || combining(*it) == 0) {
+      ++it;
+      continue;
+    }
+    const auto end = std::find_if(it, points.end(), [&](auto c) { return combining(c) == 0; });
+    std::stable_sort(it, end, [&](auto a, auto b) { return combining(a) < combining(b); });
+    it = end;
+  }
+}
+
+}  // namespace
+
+Utf8Step utf8_step(std::string_view text, std::size_t pos) {
+  const std::uint8_t first = byte_at(text, pos);
+  if (first < 0x80) return {Utf8Step::whole, 1};
+  if (first < 0xc2 || first > 0xf4) return {Utf8Step::wrong, 1};
+  const std::size_t length = first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+  // The second byte's range keeps out overlong forms, surrogates and what is past U+10FFFF.
+  std::uint8_t low = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
+  std::uint8_t high = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
+  for (std::size_t i = 1; i < length; ++i, low = 0x80, high = 0xbf) {
+    if (pos + i == text.size()) return {Utf8Step::cut, i};
+    const std::uint8_t b = byte_at(text, pos + i);
+    if (b < low || b > high) return {Utf8Step::wrong, i};
+  }
+  return {Utf8Step::whole, length};
+}
+
+std::size_t find_invalid_utf8(std::string_view text) {
+  for (std::size_t pos = 0; pos < text.size();) {
+    const Utf8Step step = utf8_step(text, pos);
+    if (step.kind != Utf8Step::whole) return pos;
+    pos += step.length;
+  }
+  return text.npos;
+}
+
+CodePoint next_code_point(std::string_view text, std::size_t& pos) {
+  const std::uint8_t first = byte_at(text, pos++);
+  if (first < 0x80) return first;
+  const int more = first < 0xe0 ? 1 : first < 0xf0 ? 2 : 3;
+  CodePoint c = first & (0x3f >> more);
+  for (int i = 0; i < more && pos < text.size(); ++i) c = (c << 6) | (byte_at(text, pos++) & 0x3f);
+  return c;
+}
+
+CodePoint previous_code_point(std::string_view text, std::size_t& pos) {
+  do --pos;
+  while (pos > 0 && (byte_at(text, pos) & 0xc0) == 0x80);
+  std::size_t at = pos;
+  return next_code_point(text, at);
+}
+
+void append_utf8(std::string& out, CodePoint c) {
+  utf8proc_uint8_t bytes[4];
+  const auto n = utf8proc_encode_char(static_cast<utf8proc_int32_t>(c), bytes);
+  for (int i = 0; i < n; ++i) out += static_cast<char>(bytes[i]);
+}
+
+bool is_white_space(CodePoint c) {
+  return between(c, 0x9, 0xd) || c == 0x20 || c == 0x85 || c == 0xa0 || c == 0x1680 || between(c, 0x2000, 0x200a) ||
+         c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
+}
+
+bool is_numeric(CodePoint c) {
+  if (c < 0x80) return between(c, '0', '9');
+  const auto k = category(c);
+  return k == UTF8PROC_CATEGORY_ND || k == UTF8PROC_CATEGORY_NL || k == UTF8PROC_CATEGORY_NO;
+}
+
+bool is_punctuation(CodePoint c) {
+  if (c < 0x80) return between(c, 0x21, 0x2f) || between(c, 0x3a, 0x40) || between(c, 0x5b, 0x60) || between(c, 0x7b, 0x7e);
+  const auto k = category(c);
+  return k >= UTF8PROC_CATEGORY_PC && k <= UTF8PROC_CATEGORY_PO;
+}
+
+bool is_mark(CodePoint c) {
+  if (c < 0x300) return false;
+  const auto k = category(c);
+  return k == UTF8PROC_CATEGORY_MN || k == UTF8PROC_CATEGORY_MC || k == UTF8PROC_CATEGORY_ME;
+}
+
+bool is_word(CodePoint c) {
+  if (c < 0x80) return between(c, '0', '9') || between(c, 'A', 'Z') || between(c, 'a', 'z') || c == '_';
+  const auto k = category(c);
+  if (k >= UTF8PROC_CATEGORY_LU && k <= UTF8PROC_CATEGORY_NL) return true;  // L*, M*, Nd, Nl stand in this order
+  if (k == UTF8PROC_CATEGORY_PC || c == 0x200c || c == 0x200d) return true;
+  // the symbols that are Alphabetic: circled and squared letters
+  return between(c, 0x24b6, 0x24e9) || between(c, 0x1f130, 0x1f149) || between(c, 0x1f150, 0x1f169) ||
+         between(c, 0x1f170, 0x1f189);
+}
+
+std::string lowercase(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  for (std::size_t pos = 0; pos < text.size();) {
+    const CodePoint c = next_code_point(text, pos);
+    if (c == 0x130) out += "i\xcc\x87";  // the one character whose lower case is two
+    else append_utf8(out, static_cast<CodePoint>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))));
+  }
+  return out;
+}
+
+std::string strip_marks(std::string_view text) {
+  std::string out;
+  for (std::size_t pos = 0; pos < text.size();) {
+    const CodePoint c = next_code_point(text, pos);
+    if (!is_mark(c)) append_utf8(out, c);
+  }
+  return out;
+}
+
+std::string normalize(std::string_view text, NormalForm form) {
+  if (is_ascii(text)) return std::string(text);
+  const bool compat = form == NormalForm::nfkc || form == NormalForm::nfkd;
+  const bool compose = form == NormalForm::nfc || form == NormalForm::nfkc;
+  const auto options = static_cast<utf8proc_option_t>(UTF8PROC_DECOMPOSE | (compat ? UTF8PROC_COMPAT : 0));
+  // utf8proc_decompose sorts marks by insertion, which is quadratic; hence character by character, and a sort of our own.
+  std::vector<utf8proc_int32_t> points;
+  points.reserve(text.size());
+  for (std::size_t pos = 0; pos < text.size();) {
+    const auto c = static_cast<utf8proc_int32_t>(next_code_point(text, pos));
+    std::array<utf8proc_int32_t, 64> parts;  // the longest decomposition has 18
+    int boundary = 0;
+    const auto n = utf8proc_decompose_char(c, parts.data(), parts.size(), options, &boundary);
+    if (n < 0) points.push_back(c);
+    else points.insert(points.end(), parts.begin(), parts.begin() + n);
+  }
+  order_marks(points);
+  auto count = static_cast<utf8proc_ssize_t>(points.size());
+  if (compose)
+    count = utf8proc_normalize_utf32(points.data(), count, static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_STABLE));
+  std::string out;
+  out.reserve(text.size());
+  for (utf8proc_ssize_t i = 0; i < count; ++i) append_utf8(out, static_cast<CodePoint>(points[static_cast<std::size_t>(i)]));
+  return out;
+}
+
+std::string bytes_to_stand_ins(std::string_view bytes) {
+  std::string out;
+  out.reserve(bytes.size() + bytes.size() / 4);
+  for (const char b : bytes) {
+    const CodePoint c = stand_ins().of_byte[static_cast<std::uint8_t>(b)];
+    if (c < 0x80) {
+      out += static_cast<char>(c);
+    } else {
+      out += static_cast<char>(0xc0 | (c >> 6));
+      out += static_cast<char>(0x80 | (c & 0x3f));
+    }
+  }
+  return out;
+}
+
+int stand_in_to_byte(CodePoint c) { return c < 0x180 ? stand_ins().to_byte[c] : -1; }
+
+}  // namespace halyard::text

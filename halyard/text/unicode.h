@@ -1,0 +1,47 @@
+// Code points: UTF-8 in and out, the character classes that tokenizers ask about, normal forms.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace halyard::text {
+
+using CodePoint = char32_t;
+
+/// The code point at `pos` of valid UTF-8; `pos` moves past it.
+CodePoint next_code_point(std::string_view text, std::size_t& pos);
+/// The code point that ends at `pos` of valid UTF-8; `pos` moves to its start.
+CodePoint previous_code_point(std::string_view text, std::size_t& pos);
+void append_utf8(std::string& out, CodePoint);
+
+/// How the bytes at `pos` read as UTF-8 (Unicode 15, table 3-7).
+struct Utf8Step {
+  enum Kind { whole, cut, wrong } kind;  ///< a character; the valid start of one that the text ends within; neither
+  std::size_t length;                    ///< bytes: of the character, the rest, or the maximal ill-formed subpart
+};
+Utf8Step utf8_step(std::string_view text, std::size_t pos);
+
+/// The place of the first byte that is not UTF-8, or npos.
+std::size_t find_invalid_utf8(std::string_view text);
+
+bool is_white_space(CodePoint);   ///< property White_Space
+bool is_numeric(CodePoint);       ///< Nd, Nl, No
+bool is_punctuation(CodePoint);   ///< P*, and the ASCII symbols
+bool is_mark(CodePoint);          ///< Mn, Mc, Me
+bool is_word(CodePoint);          ///< UTS 18's word: Alphabetic, M, Nd, Pc, Join_Control
+
+std::string lowercase(std::string_view text);
+std::string strip_marks(std::string_view text);
+
+enum class NormalForm { nfc, nfd, nfkc, nfkd };
+/// O(n log n), whatever the order of combining marks.
+std::string normalize(std::string_view text, NormalForm);
+
+/// GPT-2's printable stand-ins for bytes: each byte as one code point below 0x180, here as UTF-8.
+std::string bytes_to_stand_ins(std::string_view bytes);
+/// The byte that a code point stands in for, or -1.
+int stand_in_to_byte(CodePoint);
+
+}  // namespace halyard::text
