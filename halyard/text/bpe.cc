@@ -70,7 +70,7 @@ class Bpe : public Model {
     const auto id = [&](const std::string& token) -> Result<Id> {
       const auto found = vocabulary_.find(token);
       if (!found)
-        return fail(Errc::bad_file, fmt::format("model.merges: merge {} (\"{}\", \"{}\") needs the token \"{}\", which is not in the vocabulary",
+        return fail(Errc::bad_file, fmt::format("merges: merge {} (\"{}\", \"{}\") needs the token \"{}\", which is not in the vocabulary",
                                                 rank, left, right, token));
       return *found;
     };

@@ -150,7 +150,7 @@ struct Pattern::Compiled {
 
 Result<Pattern> Pattern::regex(std::string_view expression) {
   const auto refuse = [&](Errc code, std::string_view why) {
-    return fail(code, fmt::format("the regex \"{}\" is not usable: {}", expression.substr(0, 200), why));
+    return fail(code, fmt::format("the regex \"{}\" is not usable: {}", shortened(expression, 200), why));
   };
   auto translated = to_pcre2(expression);
   if (!translated) return refuse(translated.error().code, translated.error().message);
@@ -222,7 +222,7 @@ Result<std::vector<Span>> Pattern::find_regex(std::string_view text) const {
   });
   if (error != 0)
     return fail(Errc::limit_exceeded,
-                fmt::format("the regex \"{}\" gave up on the text: {}", std::string_view(source_).substr(0, 200), pcre2_message(error)));
+                fmt::format("the regex \"{}\" gave up on the text: {}", shortened(source_, 200), pcre2_message(error)));
   return found;
 }
 

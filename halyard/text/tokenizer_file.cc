@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "halyard/text/unicode.h"
+
 namespace halyard::text {
 namespace {
 
@@ -91,6 +93,7 @@ class Reader : public nlohmann::json_sax<Json> {
     // "[json.exception.parse_error.101] parse error at line 1, …": what follows the bracket is for people
     std::string_view what = e.what();
     if (const auto end = what.find("] "); end != what.npos) what.remove_prefix(end + 2);
+    what = what.substr(0, what.find("; last read"));  // it quotes bytes that may not be UTF-8
     return stop(fmt::format("not valid JSON: {}", what.substr(0, 300)));
   }
 
@@ -135,7 +138,7 @@ class Reader : public nlohmann::json_sax<Json> {
     const std::size_t blank = line.find(' ');
     if (blank == line.npos || line.find(' ', blank + 1) != line.npos)
       return stop(fmt::format("model.merges: merge {} is \"{}\", expected two tokens with one space between them",
-                              file.merges.size(), line.substr(0, 100)));
+                              file.merges.size(), shortened(line, 100)));
     file.merges.emplace_back(line.substr(0, blank), line.substr(blank + 1));
     return true;
   }

@@ -43,6 +43,17 @@ std::vector<Case> read_cases(const std::string& path) {
   return cases;
 }
 
+// A part of a JSON string: nlohmann accepts it where it is UTF-8.
+std::string escaped(const std::string& text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '"' || c == '\\') out += '\\';
+    const bool control = static_cast<unsigned char>(c) < 0x20;
+    out += control ? ' ' : c;
+  }
+  return out;
+}
+
 class Golden : public ::testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
@@ -75,8 +86,263 @@ TEST_P(Golden, DecodesAsTheTokenizersLibraryDoes) {
   }
 }
 
+// Feeds the ids one by one; every part must be whole UTF-8, and all parts together the whole decode.
+void expect_streams(const Tokenizer& tokenizer, const Ids& ids, bool skip_special) {
+  StreamDecoder stream(tokenizer, skip_special);
+  std::string text;
+  for (const std::int32_t id : ids) {
+    const std::string part = stream.add(id);
+    EXPECT_TRUE(Json::accept("\"" + escaped(part) + "\"")) << "a part that is not UTF-8 after " << text;
+    text += part;
+  }
+  text += stream.finish();
+  EXPECT_EQ(text, tokenizer.decode(ids, skip_special).value());
+}
+
+TEST_P(Golden, StreamsWhatItDecodesWholeFromEveryStart) {
+  for (const Case& c : cases_) {
+    const std::size_t starts = std::min<std::size_t>(c.ids.size(), 20);
+    for (std::size_t start = 0; start < starts; ++start)
+      for (const bool skip : {false, true}) expect_streams(*tokenizer_, Ids(c.ids.begin() + static_cast<std::ptrdiff_t>(start), c.ids.end()), skip);
+  }
+}
+
+TEST_P(Golden, StreamsARandomListOfIdsAsItDecodesItWhole) {
+  const unsigned seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  for (int i = 0; i < 300; ++i) {
+    Ids ids(random() % 24);
+    for (auto& id : ids) id = static_cast<std::int32_t>(random() % (tokenizer_->vocab_size() + 3)) - 1;
+    expect_streams(*tokenizer_, ids, i % 2 == 0);
+  }
+}
+
+TEST_P(Golden, DecodesARandomTextBackToItself) {
+  if (std::string(GetParam()) == "added" || std::string(GetParam()) == "qwen2") GTEST_SKIP() << "normalises the text";
+  const unsigned seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  const std::vector<std::string> parts = {"a", "the", " ", "\n", "  ", "\r\n", "é", "日本", "👩‍🚀", "'s", "123", "<|endoftext|>", "\t", "Ω", "!", "\u0301"};
+  for (int i = 0; i < 300; ++i) {
+    std::string text;
+    for (auto n = random() % 30; n > 0; --n) text += parts[random() % parts.size()];
+    EXPECT_EQ(tokenizer_->decode(tokenizer_->encode(text, false).value(), false).value(), text);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Tokenizer, Golden, ::testing::Values("qwen2", "llama3", "gpt2", "o200k", "deepseek", "starcoder", "added"),
                          [](const auto& param) { return std::string(param.param); });
+
+
+// A small byte-level tokenizer: 256 bytes, then the results of the merges, then one special token.
+Json small() {
+  Json vocab = Json::object();
+  int id = 0;
+  for (int byte = 0; byte < 256; ++byte) {
+    const bool printable = (byte >= 33 && byte < 127) || (byte >= 161 && byte < 173) || byte >= 174;
+    const int c = printable ? byte : 256 + id++;
+    std::string token;
+    if (c >= 0x80) token += static_cast<char>(0xc0 | (c >> 6));
+    token += static_cast<char>(c >= 0x80 ? 0x80 | (c & 0x3f) : c);
+    vocab[token] = byte;
+  }
+  vocab["he"] = 256;
+  vocab["aa"] = 257;
+  Json json = Json::parse(R"({
+    "added_tokens": [{"id": 258, "content": "<|end|>", "special": true, "normalized": false}],
+    "normalizer": {"type": "NFC"},
+    "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+      {"type": "Split", "pattern": {"Regex": "\\p{L}+|\\s+|."}, "behavior": "Isolated", "invert": false},
+      {"type": "ByteLevel", "add_prefix_space": false, "use_regex": false}]},
+    "post_processor": null,
+    "decoder": {"type": "ByteLevel"},
+    "model": {"type": "BPE", "merges": [["h", "e"], ["a", "a"]]}})");
+  json["model"]["vocab"] = std::move(vocab);
+  return json;
+}
+
+Json with(const char* pointer, Json value) {
+  Json json = small();
+  json[Json::json_pointer(pointer)] = std::move(value);
+  return json;
+}
+
+Json without(const char* parent, const char* key) {
+  Json json = small();
+  json[Json::json_pointer(parent)].erase(key);
+  return json;
+}
+
+Tokenizer parsed(const Json& json) {
+  auto tokenizer = Tokenizer::parse(json.dump(), "tokenizer.json");
+  EXPECT_TRUE(tokenizer) << tokenizer.error().str();
+  return *std::move(tokenizer);
+}
+
+Json split_by(const char* regex) {
+  return {{"type", "Split"}, {"pattern", {{"Regex", regex}}}, {"behavior", "Isolated"}, {"invert", false}};
+}
+
+Json replacing(const char* from, const std::string& to) {
+  return {{"type", "Replace"}, {"pattern", {{"String", from}}}, {"content", to}};
+}
+
+// Milliseconds that `work` takes.
+template <class Work>
+double milliseconds(Work work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+}
+
+TEST(Tokenizer, RefusesAFileThatContradictsItself) {
+  const struct {
+    const char* name;
+    std::string json;
+    std::vector<const char*> mention;
+  } cases[] = {
+      {"no bytes", "", {"JSON"}},
+      {"cut", small().dump().substr(0, 500), {"JSON"}},
+      {"an array", "[]", {"object"}},
+      {"not UTF-8", "{\"t\xff\": 1}", {"UTF-8"}},
+      {"an unknown model", with("/model/type", "BPEX").dump(), {"BPEX"}},
+      {"no model", without("", "model").dump(), {"model"}},
+      {"no vocabulary", without("/model", "vocab").dump(), {"vocab"}},
+      {"id -1", with("/model/vocab/zzz", -1).dump(), {"zzz", "vocab", "-1"}},
+      {"id 2^40", with("/model/vocab/zzz", std::int64_t{1} << 40).dump(), {"zzz", "vocab", "1099511627776"}},
+      {"id 2^64", R"({"model":{"vocab":{"zzz":18446744073709551616}}})", {"zzz", "vocab"}},
+      {"id of a fraction", with("/model/vocab/zzz", 1.5).dump(), {"zzz", "vocab"}},
+      {"id of an object", with("/model/vocab/zzz", Json::object()).dump(), {"zzz", "vocab"}},
+      {"merge of no token", with("/model/merges/-", {"zq", "x"}).dump(), {"zq", "merge"}},
+      {"merge into no token", with("/model/merges/-", {"q", "x"}).dump(), {"qx", "merge"}},
+      {"merge of three", with("/model/merges/-", {"h", "i", "n"}).dump(), {"merge"}},
+      {"merge of three as text", with("/model/merges", {"h i n"}).dump(), {"merge", "h i n"}},
+      {"merge of a number", with("/model/merges/-", 7).dump(), {"merges"}},
+      {"an open bracket", with("/pre_tokenizer", split_by("(unclosed")).dump(), {"pre_tokenizer", "(unclosed"}},
+      {"nested sets", with("/pre_tokenizer", split_by("[a-z&&[^b]]")).dump(), {"[a-z&&[^b]]"}},
+      {"an unknown pre-tokenizer", with("/pre_tokenizer", {{"type", "Chopper"}}).dump(), {"Chopper"}},
+      {"an unknown normaliser", with("/normalizer", {{"type", "Sandpaper"}}).dump(), {"Sandpaper"}},
+      {"an unknown decoder", with("/decoder", {{"type", "Guess"}}).dump(), {"decoder", "Guess"}},
+      {"an unknown behaviour", with("/pre_tokenizer/pretokenizers/0/behavior", "Shuffled").dump(), {"Shuffled"}},
+      {"an undefined special token",
+       with("/post_processor", Json::parse(R"({"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<nowhere>"}}],"special_tokens":{}})")).dump(),
+       {"<nowhere>"}},
+      {"an added token of a number", with("/added_tokens/0/content", 5).dump(), {"content"}},
+      {"a long added token", with("/added_tokens/0/content", std::string(50000, 'x')).dump(), {"added_tokens", "50000"}},
+      {"deep nesting", std::string(5000, '[') + std::string(5000, ']'), {"nested deeper"}},
+  };
+  for (const auto& c : cases) {
+    const auto tokenizer = Tokenizer::parse(c.json, "some/tokenizer.json");
+    ASSERT_FALSE(tokenizer) << c.name;
+    const std::string message = tokenizer.error().str();
+    EXPECT_NE(message.find("some/tokenizer.json"), message.npos) << c.name << ": " << message;
+    for (const char* word : c.mention) EXPECT_NE(message.find(word), message.npos) << c.name << ": " << message;
+  }
+  EXPECT_NE(Tokenizer::load("/nowhere/tokenizer.json").error().str().find("/nowhere/tokenizer.json"), std::string::npos);
+}
+
+TEST(Tokenizer, TakesOddButValidFiles) {
+  const Ids expected = {256, 32, 257, 257, 'b'};
+  const auto space = parsed(small()).token_to_id("\xc4\xa0");
+  ASSERT_EQ(space, 32);
+  const Json odd[] = {
+      small(),
+      with("/model/merges", {"h e", "a a"}),
+      with("/model/merges", {"#version: 0.2", "h e", "a a"}),
+      with("/model/vocab/zzz", 5),           // an id that stands twice
+      with("/model/vocab/zzz", 0x7fffffff),  // an id far out
+      with("/normalizer", nullptr),
+      without("", "added_tokens"),
+      with("/added_tokens/-", {{"id", 259}, {"content", ""}}),
+      with("/added_tokens/-", {{"id", 5}, {"content", "<|two|>"}}),
+  };
+  for (const Json& json : odd) EXPECT_EQ(parsed(json).encode("he aaaab", true).value(), expected) << json.dump().substr(0, 200);
+  EXPECT_EQ(parsed(with("/model/vocab/zzz", 0x7fffffff)).id_to_token(0x7fffffff), "zzz");
+  EXPECT_EQ(parsed(with("/model/vocab/zzz", 0x7fffffff)).vocab_size(), std::size_t{1} << 31);
+}
+
+TEST(Tokenizer, AnswersAboutItsTokens) {
+  const Tokenizer tokenizer = parsed(small());
+  EXPECT_EQ(tokenizer.vocab_size(), 259U);
+  EXPECT_EQ(tokenizer.token_to_id("he"), 256);
+  EXPECT_EQ(tokenizer.token_to_id("<|end|>"), 258);
+  EXPECT_EQ(tokenizer.token_to_id("nothing"), std::nullopt);
+  EXPECT_EQ(tokenizer.id_to_token(257), "aa");
+  EXPECT_EQ(tokenizer.id_to_token(259), std::nullopt);
+  EXPECT_EQ(tokenizer.id_to_token(-1), std::nullopt);
+  EXPECT_TRUE(tokenizer.is_special(258));
+  EXPECT_FALSE(tokenizer.is_special(256));
+  EXPECT_FALSE(tokenizer.encode("a\xff", false));
+}
+
+TEST(Tokenizer, StopsANormaliserThatDoublesAndDoubles) {
+  const Json twice = {{"type", "Sequence"}, {"normalizers", Json(40, replacing("a", "aa"))}};
+  const Tokenizer tokenizer = parsed(with("/normalizer", twice));
+  EXPECT_LT(milliseconds([&] {
+    const auto ids = tokenizer.encode("aaaaaaaa", false);
+    ASSERT_FALSE(ids);
+    EXPECT_NE(ids.error().str().find("tokenizer.json: the normalizer"), std::string::npos) << ids.error().str();
+  }), 500);
+  const Json bytes = {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}};
+  EXPECT_FALSE(parsed(with("/pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", Json(40, bytes)}})).encode("é", false));
+  const Json growing = {{"type", "Sequence"}, {"decoders", Json(60, replacing("a", "aa"))}};
+  EXPECT_FALSE(parsed(with("/decoder", growing)).decode(Ids{'a'}, false));
+}
+
+TEST(Tokenizer, StopsARegexThatBacktracksWithoutEnd) {
+  const Tokenizer tokenizer = parsed(with("/pre_tokenizer/pretokenizers/0", split_by("(a+)+$")));
+  EXPECT_LT(milliseconds([&] {
+    const auto ids = tokenizer.encode(std::string(5000, 'a') + "b", false);
+    ASSERT_FALSE(ids);
+    EXPECT_NE(ids.error().str().find("(a+)+$"), std::string::npos) << ids.error().str();
+  }), 5000);
+}
+
+TEST(Tokenizer, EncodesALongWordInLittleTime) {
+  const Tokenizer tokenizer = parsed(small());
+  EXPECT_LT(milliseconds([&] { EXPECT_EQ(tokenizer.encode(std::string(100000, 'a'), false)->size(), 50000U); }), 1000);
+  std::string marks = "a";  // canonical ordering must not be quadratic
+  for (int i = 0; i < 50000; ++i) marks += "\u0301\u0323";
+  EXPECT_LT(milliseconds([&] { EXPECT_TRUE(tokenizer.encode(marks, false)); }), 1000);
+}
+
+TEST(Tokenizer, ReplacesWithNothingToFindAsTheTokenizersLibraryDoes) {
+  const Tokenizer tokenizer = parsed(with("/normalizer", replacing("", "x")));
+  EXPECT_EQ(tokenizer.decode(tokenizer.encode("ab", false).value(), false).value(), "xaxbx");
+}
+
+TEST(Tokenizer, SplitsInEveryBehaviour) {
+  const std::pair<const char*, std::vector<std::string>> expected[] = {
+      {"Isolated", {"h", "-", "-", "e"}}, {"Removed", {"h", "e"}}, {"Contiguous", {"h", "--", "e"}},
+      {"MergedWithPrevious", {"h-", "-", "e"}}, {"MergedWithNext", {"h", "-", "-e"}}};
+  for (const auto& [behavior, pieces] : expected) {
+    Json json = small();
+    json["pre_tokenizer"] = {{"type", "Split"}, {"pattern", {{"String", "-"}}}, {"behavior", behavior}};
+    json["model"]["ignore_merges"] = true;  // so that each piece is one token
+    for (const char* token : {"--", "h-", "-e", "h--e"}) json["model"]["vocab"][token] = json["model"]["vocab"].size();
+    json.erase("added_tokens");
+    const Tokenizer tokenizer = parsed(json);
+    std::vector<std::string> got;
+    const Ids ids = tokenizer.encode("h--e", false).value();
+    for (const auto id : ids) got.emplace_back(*tokenizer.id_to_token(id));
+    EXPECT_EQ(got, pieces) << behavior;
+  }
+}
+
+TEST(Tokenizer, HoldsBackACharacterUntilItIsWhole) {
+  const Tokenizer tokenizer = parsed(small());
+  StreamDecoder stream(tokenizer, true);
+  EXPECT_EQ(stream.add(0xe6), "");
+  EXPECT_EQ(stream.add(0x97), "");
+  EXPECT_EQ(stream.add(258), "");  // special, skipped
+  EXPECT_EQ(stream.add(0xa5), "日");
+  EXPECT_EQ(stream.add(0xe6), "");
+  EXPECT_EQ(stream.add('a'), "\ufffd" "a");
+  EXPECT_EQ(stream.add(0xf0), "");
+  EXPECT_EQ(stream.finish(), "\ufffd");
+  EXPECT_EQ(stream.add('a'), "");
+}
 
 }  // namespace
 }  // namespace halyard
