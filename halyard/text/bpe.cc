@@ -169,7 +169,8 @@ class Bpe : public Model {
   }
 
   void merge(Work& work) const {
-    auto& [symbols, heap] = work;
+    std::vector<Symbol>& symbols = work.symbols;
+    std::vector<Candidate>& heap = work.heap;
     heap.clear();
     const auto count = static_cast<std::uint32_t>(symbols.size());
     for (std::uint32_t i = 0; i + 1 < count; ++i)

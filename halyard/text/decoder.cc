@@ -272,7 +272,7 @@ std::string joined(const Texts& texts) {
 }
 
 // Chained Replace steps must not multiply what one token becomes.
-constexpr std::size_t max_token_text = std::size_t{16} << 20;
+constexpr std::size_t max_token_text = std::size_t{1} << 20;
 
 Result<Texts> pass(DecodeStep& step, Texts in) {
   Texts out;
