@@ -185,8 +185,13 @@ Value sum(Call& c) {
 
 // --- map, select, reject
 
+// Jinja gives nothing for anything false, none too.
+std::shared_ptr<const Sequence> items_if_any(Call& c) {
+  return truthy(c.self) ? c.in.items_of(c.self) : c.in.list({}).shared_sequence();
+}
+
 Value map(Call& c) {
-  const auto all = c.in.items_of(c.self);
+  const auto all = items_if_any(c);
   std::vector<Value> out;
   auto& rest = c.rest;
   if (rest.positional.empty()) {
@@ -216,7 +221,7 @@ Value map(Call& c) {
 // Keeps the items (or those whose attribute) for which the test, or truth itself, is `wanted`.
 template <bool wanted, bool by_attribute>
 Value select(Call& c) {
-  const auto all = c.in.items_of(c.self);
+  const auto all = items_if_any(c);
   auto& rest = c.rest;
   std::vector<Value> path;
   if (by_attribute) {
@@ -545,6 +550,7 @@ Value indent(Call& c) {
 }
 
 Value truncate(Call& c) {
+  if (c.self.is_undefined()) return c.self;
   const std::string& s = require_text(c.self, "truncate's operand");
   const Int limit = int_arg(c, 0, 255);
   const std::string end = given(c, 2) ? require_text(c.args[2], "truncate's end") : "...";

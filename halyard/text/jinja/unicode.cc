@@ -225,7 +225,7 @@ std::vector<std::string_view> split_spaces(std::string_view s, long long limit) 
   std::vector<std::string_view> out;
   for (s = strip_left(s); !s.empty(); s = strip_left(s)) {
     if (limit >= 0 && static_cast<long long>(out.size()) >= limit) {
-      out.push_back(strip_right(s));
+      out.push_back(s);
       break;
     }
     std::size_t end = 0;
@@ -240,7 +240,7 @@ std::vector<std::string_view> rsplit_spaces(std::string_view s, long long limit)
   std::vector<std::string_view> out;
   for (s = strip_right(s); !s.empty(); s = strip_right(s)) {
     if (limit >= 0 && static_cast<long long>(out.size()) >= limit) {
-      out.push_back(strip_left(s));
+      out.push_back(s);
       break;
     }
     std::size_t start = s.size();
