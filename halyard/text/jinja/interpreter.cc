@@ -467,7 +467,7 @@ Interpreter::Flow Interpreter::run_loop(const Stmt& s, const Value& iterable, in
   bool completed = false;
   Scope* inner = &push_scope(outer);
   for (loop->index = 0; loop->index < all->items.size(); ++loop->index) {
-    budget.step();
+    budget.step(4);  // an iteration sets its scope and variables up
     if (inner->captured) inner = &push_scope(outer);
     inner->variables.clear();
     scope_ = inner;
