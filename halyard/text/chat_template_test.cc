@@ -1,0 +1,199 @@
+#include "halyard/text/chat_template.h"
+
+#include <chrono>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "halyard/base/file.h"
+#include "halyard/testing/paths.h"
+
+namespace halyard {
+namespace {
+
+Result<std::string> render(const std::string& source, const OrderedJson& context = OrderedJson::object()) {
+  return HALYARD_TRY(ChatTemplate::parse(source, "test.jinja")).render(context);
+}
+
+std::string rendered(const std::string& source, const OrderedJson& context = OrderedJson::object()) {
+  const auto r = render(source, context);
+  return r ? *r : "error: " + r.error().str();
+}
+
+std::string error_of(const std::string& source, const OrderedJson& context = OrderedJson::object()) {
+  const auto r = render(source, context);
+  return r ? "rendered: " + r->substr(0, 200) : r.error().str();
+}
+
+OrderedJson read_json(const std::filesystem::path& path) {
+  const auto text = read_file(path.string());
+  EXPECT_TRUE(text) << path;
+  const auto json = parse_ordered_json(text ? *text : "[]");
+  EXPECT_TRUE(json) << path;
+  return json ? *json : OrderedJson::array();
+}
+
+// The goldens are transformers' own output.
+TEST(ChatTemplate, RendersTheGoldensByteForByte) {
+  const auto cases_path = testing::golden("text/templates/cases.json");
+  if (cases_path.empty()) GTEST_SKIP() << "no golden text/templates/cases.json";
+  int checked = 0;
+  for (const auto& c : read_json(cases_path)) {
+    const auto path = testing::golden("text/templates/" + c["template"].get<std::string>() + ".jinja");
+    if (path.empty()) continue;
+    const auto source = read_file(path.string());
+    ASSERT_TRUE(source) << path;
+    const auto parsed = ChatTemplate::parse(*source, path.filename().string());
+    ASSERT_TRUE(parsed) << parsed.error().str();
+    const auto context = chat_context(c);
+    ASSERT_TRUE(context) << context.error().str();
+    const auto got = parsed->render(*context);
+    ++checked;
+    if (c.contains("error")) {
+      EXPECT_FALSE(got) << path << ' ' << c["conversation"] << " must fail: " << c["error"];
+    } else {
+      ASSERT_TRUE(got) << path << ' ' << c["conversation"] << ": " << got.error().str();
+      EXPECT_EQ(*got, c["rendered"].get<std::string>()) << path << ' ' << c["conversation"];
+    }
+  }
+  EXPECT_GT(checked, 0);
+}
+
+// Written by jinja2 3.1.6 in transformers' environment: [{"template", "context", "rendered" or "error"}].
+TEST(ChatTemplate, AgreesWithJinja) {
+  const auto path = testing::source_dir() / "testdata" / "jinja" / "cases.json";
+  if (!std::filesystem::exists(path)) GTEST_SKIP() << "no testdata/jinja/cases.json";
+  for (const auto& c : read_json(path)) {
+    const auto got = render(c["template"].get<std::string>(), c["context"]);
+    if (c.contains("error")) {
+      EXPECT_FALSE(got) << c["template"] << "\nmust fail: " << c["error"] << "\nbut gives: " << *got;
+    } else {
+      EXPECT_TRUE(got) << c["template"] << '\n' << got.error().str();
+      if (got) { EXPECT_EQ(*got, c["rendered"].get<std::string>()) << c["template"]; }
+    }
+  }
+}
+
+TEST(ChatTemplate, ErrorsNameTheTemplateAndTheLine) {
+  EXPECT_EQ(error_of("a\n\n{% frobnicate %}"), "chat template \"test.jinja\", line 3: unknown tag 'frobnicate'");
+  EXPECT_EQ(error_of("a\n{{ 'x' | frobnicate }}"), "chat template \"test.jinja\", line 2: no filter named 'frobnicate'");
+  EXPECT_EQ(error_of("{% set a = 1 %}\n{{ a.b.c }}"),
+            "chat template \"test.jinja\", line 2: 'int object' has no attribute 'b'");
+  EXPECT_EQ(error_of("\n{{ raise_exception('roles must alternate') }}"),
+            "chat template \"test.jinja\", line 2: roles must alternate");
+  EXPECT_EQ(error_of("{% macro f() %}\n\n{% endmacro %}{{ f() + 1 }}"),
+            "chat template \"test.jinja\", line 3: can only concatenate str (not \"int\") to str");
+}
+
+TEST(ChatTemplate, RefusesWhatIsNotATemplate) {
+  for (const char* source :
+       {"{{ messages[0]['content' }}", "{% for m in messages %}{{ m }}", "{% include '/etc/hostname' %}", "{{ 'x }}", "{{",
+        "{%", "{# never closed", "{% raw %}x", "{{ 1 is frob }}", "{% break %}", "{{ a b }}", "{% endif %}", "{{ }}",
+        "{{ 99999999999999999999 }}", "{{ '\\ud800' }}", "{% set 1 = 2 %}", "{% macro f(a=1, b) %}{% endmacro %}",
+        "{{ f(a=1, 2) }}", "\xff", "{{ ! }}", "{{ (1] }}", "{% import 'x' as y %}", "{% extends 'x' %}"}) {
+    const auto r = ChatTemplate::parse(source, "bad.jinja");
+    ASSERT_FALSE(r) << source;
+    EXPECT_EQ(r.error().code, Errc::bad_file) << source;
+    EXPECT_NE(r.error().message.find("chat template \"bad.jinja\""), std::string::npos) << r.error().message;
+  }
+}
+
+TEST(ChatTemplate, BoundsWorkMemoryDepthAndOutput) {
+  const std::string deep(20'000, '(');
+  const std::vector<std::string> hostile = {
+      "{% for i in range(10**9) %}{% endfor %}",
+      "{% for i in range(10000) %}{% for j in range(10000) %}{% for k in range(10000) %}{% endfor %}{% endfor %}{% endfor %}x",
+      "{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}",
+      "{% for i in [1] recursive %}{{ loop([1]) }}{% endfor %}",
+      "{{ 'x' * 10000000000 }}",
+      "{{ [0] * 10000000000 }}",
+      "{% set ns = namespace(s='xxxxxxxx') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s }}",
+      "{% set ns = namespace(s='xxxxxxxx') %}{% for i in range(60) %}{% set ns.s = ns.s.replace('x', 'xx') %}{% endfor %}",
+      "{% set ns = namespace(l=[1]) %}{% for i in range(60) %}{% set ns.l = ns.l + ns.l %}{% endfor %}",
+      "{% set ns = namespace(l=[1]) %}{% for i in range(60) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}{{ ns.l }}",
+      "{% set ns = namespace(l=[1]) %}{% for i in range(60) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}{{ ns.l | tojson }}",
+      "{% set ns = namespace(a=[1], b=[1]) %}{% for i in range(60) %}{% set ns.a = [ns.a, ns.a] %}{% set ns.b = [ns.b, ns.b] %}"
+      "{% endfor %}{{ ns.a == ns.b }}",
+      "{% set ns = namespace(l=1) %}{% for i in range(100000) %}{% set ns.l = [ns.l] %}{% endfor %}",
+      "{% set ns = namespace() %}{% set ns.a = ns %}{{ ns }}",
+      "{% set ns = namespace() %}{% set ns.a = [ns] %}{{ ns }}",
+      "{{ 'x' | center(10000000000) }}",
+      "{{ 'x' | indent(10000000000) }}",
+      "{{ [[1]] | tojson(indent=10000000000) }}",
+      "{{ '%10000000000d' % 1 }}",
+      "{{ '%.*f' | format(10000000000, 1.5) }}",
+      "{{ '{:>10000000000}'.format(1) }}",
+      "{{ [1] | batch(10000000000, 0) | list }}",
+      "{{ [1] | slice(10000000000, 0) | list }}",
+      "{{ 'x'.zfill(10000000000) }}",
+      "{{ 'x'.ljust(10000000000) }}",
+      "{{ '\t'.expandtabs(10000000000) }}",
+      "{{ strftime_now('%10000000d') }}",
+      "{% for i in range(99999) %}{% for j in range(99) %}{{ 'yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy' }}{% endfor %}{% endfor %}",
+      "{{ " + deep + "1" + std::string(20'000, ')') + " }}",
+      "{{ " + std::string(20'000, '[') + std::string(20'000, ']') + " }}",
+      "{{ " + std::string(20'000, '-') + "1 }}",
+      "{{ a" + std::string(20'000, '.') + " }}",
+      [] { std::string s = "{{ 1"; for (int i = 0; i < 20'000; ++i) s += " + 1"; return s + " }}"; }(),
+      [] { std::string s = "{{ a"; for (int i = 0; i < 20'000; ++i) s += ".a"; return s + " }}"; }(),
+      [] { std::string s = "{{ a"; for (int i = 0; i < 20'000; ++i) s += "|e"; return s + " }}"; }(),
+      [] { std::string s = "{{ "; for (int i = 0; i < 20'000; ++i) s += "not "; return s + "1 }}"; }(),
+      [] { std::string s; for (int i = 0; i < 20'000; ++i) s += "{% if 1 %}"; return s; }(),
+      "{{ [9223372036854775807 + 1] }}", "{{ -9223372036854775807 - 2 }}", "{{ 10 ** 19 }}", "{{ 3037000500 * 3037000500 }}",
+  };
+  for (const auto& source : hostile) {
+    const auto start = std::chrono::steady_clock::now();
+    const auto r = render(source);
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+    EXPECT_FALSE(r) << source.substr(0, 200);
+    EXPECT_LT(seconds.count(), 5.0) << source.substr(0, 200);
+  }
+}
+
+TEST(ChatTemplate, IsBoundedOnHostileContextsToo) {
+  OrderedJson deep = 1;
+  for (int i = 0; i < 500; ++i) deep = OrderedJson::array({deep});
+  EXPECT_NE(error_of("x", {{"a", deep}}).find("deeper"), std::string::npos);
+  EXPECT_NE(error_of("{{ a }}", {{"a", 18446744073709551615u}}).find("64 bits"), std::string::npos);
+  EXPECT_EQ(rendered("{{ a | length }}", {{"a", "\xff\xfe z"}}), "4");
+  EXPECT_FALSE(ChatTemplate::parse("x", "t")->render(OrderedJson::array()));
+}
+
+TEST(ChatTemplate, RendersFromManyThreadsAtOnce) {
+  const auto t = ChatTemplate::parse("{% set x = 'a' ~ n %}{% for i in range(100) %}{{ x | upper }}{% endfor %}", "t");
+  ASSERT_TRUE(t);
+  std::vector<std::string> got(4);
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i)
+    threads.emplace_back([&, i] { got[i] = t->render({{"n", i}}).value_or("failed"); });
+  for (auto& thread : threads) thread.join();
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(got[i].substr(0, 4), "A" + std::to_string(i) + "A" + std::to_string(i));
+}
+
+TEST(ChatTemplate, StrftimeNowTellsTheDate) {
+  const auto year = rendered("{{ strftime_now('%Y') }}");
+  EXPECT_EQ(year.size(), 4u);
+  EXPECT_GE(year, "2024");
+  EXPECT_EQ(rendered("{{ strftime_now('') }}{{ strftime_now('%%') }}"), "%");
+}
+
+TEST(ChatContext, MakesWhatTransformersPasses) {
+  const auto c = chat_context({{"messages", OrderedJson::array()},
+                               {"kwargs", {{"add_generation_prompt", true}, {"enable_thinking", false}}},
+                               {"bos_token", "<s>"},
+                               {"eos_token", nullptr}});
+  ASSERT_TRUE(c);
+  EXPECT_EQ(c->dump(), R"({"messages":[],"tools":null,"documents":null,"add_generation_prompt":true,"bos_token":"<s>",)"
+                       R"("enable_thinking":false})");
+}
+
+TEST(ChatContext, RefusesOtherForms) {
+  for (const char* input : {"[]", "{}", R"({"messages":{}})", R"({"messages":[1]})", R"({"messages":[],"tools":3})",
+                            R"({"messages":[],"kwargs":[]})"})
+    EXPECT_FALSE(chat_context(*parse_ordered_json(input))) << input;
+}
+
+}  // namespace
+}  // namespace halyard

@@ -1,0 +1,710 @@
+// What may follow a pipe.
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <functional>
+
+#include <fmt/format.h>
+
+#include "halyard/text/jinja/builtins.h"
+#include "halyard/text/jinja/format.h"
+#include "halyard/text/jinja/operators.h"
+#include "halyard/text/jinja/text_ops.h"
+#include "halyard/text/jinja/unicode.h"
+
+namespace halyard::jinja {
+namespace {
+
+using Int = std::int64_t;
+
+std::string self_text(Call& c) { return to_text(c.in.budget, c.self); }
+bool given(Call& c, std::size_t i) { return !c.args[i].is_missing(); }
+bool flag(Call& c, std::size_t i) { return given(c, i) && truthy(c.args[i]); }
+Int int_arg(Call& c, std::size_t i, Int otherwise) {
+  return given(c, i) ? require_int(c.args[i], "a filter's argument") : otherwise;
+}
+Value count(std::size_t n) { return Value(static_cast<Int>(n)); }
+
+// --- attributes and keys of items
+
+// "a.b.0": each part a key, a number where it is all digits.
+std::vector<Value> attribute_path(Call& c, const Value& attribute) {
+  if (attribute.is_missing() || attribute.is_none()) return {};
+  if (!attribute.is_text()) return {attribute};
+  std::vector<Value> path;
+  for (const auto part : split_text(*attribute.text(), ".", -1)) {
+    Int index = 0;
+    const auto end = part.data() + part.size();
+    const bool number = !part.empty() && is_digit(static_cast<unsigned char>(part[0])) &&
+                        std::from_chars(part.data(), end, index).ptr == end;
+    path.push_back(number ? Value(index) : c.in.text(std::string(part)));
+  }
+  return path;
+}
+
+Value follow(Call& c, Value item, const std::vector<Value>& path, const Value& otherwise = {}) {
+  for (const Value& key : path) {
+    item = c.in.item(item, key);
+    if (item.is_undefined() && !otherwise.is_missing() && !otherwise.is_none()) item = otherwise;
+  }
+  return item;
+}
+
+Value ignoring_case(Call& c, Value v, bool case_sensitive) {
+  return !case_sensitive && v.is_text() ? c.in.text(lower(*v.text())) : v;
+}
+
+// Items with what they are sorted, grouped or told apart by.
+struct Keyed {
+  Value key, item;
+};
+
+std::vector<Keyed> keyed(Call& c, const std::vector<Value>& items, const Value& attribute, bool case_sensitive,
+                         const Value& otherwise = {}) {
+  const auto path = attribute_path(c, attribute);
+  c.in.budget.bytes(items.size() * sizeof(Keyed));
+  std::vector<Keyed> out;
+  for (const Value& item : items) {
+    c.in.budget.step();
+    out.push_back({ignoring_case(c, follow(c, item, path, otherwise), case_sensitive), item});
+  }
+  return out;
+}
+
+// std::stable_sort could run astray on a comparison that throws or is inconsistent (NaN); merging cannot.
+template <class T, class Less>
+void merge_sort(std::vector<T>& v, Less before) {
+  std::vector<T> other(v.size());
+  for (std::size_t width = 1; width < v.size(); width *= 2) {
+    for (std::size_t start = 0; start < v.size(); start += 2 * width) {
+      std::size_t a = start, b = std::min(start + width, v.size()), out = start;
+      const std::size_t a_end = b, b_end = std::min(start + 2 * width, v.size());
+      while (a < a_end && b < b_end) other[out++] = before(v[b], v[a]) ? std::move(v[b++]) : std::move(v[a++]);
+      while (a < a_end) other[out++] = std::move(v[a++]);
+      while (b < b_end) other[out++] = std::move(v[b++]);
+    }
+    v.swap(other);
+  }
+}
+
+void sort_by_key(Call& c, std::vector<Keyed>& items, bool reverse) {
+  merge_sort(items, [&](const Keyed& a, const Keyed& b) {
+    return reverse ? less(c.in.budget, b.key, a.key) : less(c.in.budget, a.key, b.key);
+  });
+}
+
+Value items_only(Call& c, std::vector<Keyed> sorted) {
+  std::vector<Value> out;
+  for (Keyed& k : sorted) out.push_back(std::move(k.item));
+  return c.in.list(std::move(out));
+}
+
+Value sort(Call& c) {
+  const auto all = c.in.items_of(c.self);
+  const bool several = given(c, 2) && c.args[2].is_text() && c.args[2].text()->find(',') != std::string::npos;
+  if (!several) {
+    auto items = keyed(c, all->items, c.args[2], flag(c, 1));
+    sort_by_key(c, items, flag(c, 0));
+    return items_only(c, std::move(items));
+  }
+  std::vector<Keyed> items;
+  std::vector<std::vector<Value>> paths;
+  for (const auto part : split_text(*c.args[2].text(), ",", -1)) paths.push_back(attribute_path(c, c.in.text(std::string(part))));
+  for (const Value& item : all->items) {
+    std::vector<Value> keys;
+    for (const auto& path : paths) keys.push_back(ignoring_case(c, follow(c, item, path), flag(c, 1)));
+    items.push_back({c.in.list(std::move(keys)), item});
+  }
+  sort_by_key(c, items, flag(c, 0));
+  return items_only(c, std::move(items));
+}
+
+Value dictsort(Call& c) {
+  require_defined(c.self);
+  if (!c.self.mapping()) raise(fmt::format("dictsort expects a mapping, not {}", type_name(c.self)));
+  const std::string by = given(c, 1) ? require_text(c.args[1], "dictsort's 'by'") : "key";
+  if (by != "key" && by != "value") raise("dictsort sorts by 'key' or 'value'");
+  std::vector<Keyed> items;
+  for (const auto& [key, value] : c.self.mapping()->entries)
+    items.push_back({ignoring_case(c, by == "key" ? key : value, flag(c, 0)), c.in.list({key, value}, Flavor::tuple)});
+  sort_by_key(c, items, flag(c, 2));
+  return items_only(c, std::move(items));
+}
+
+Value unique(Call& c) {
+  const auto all = c.in.items_of(c.self);
+  std::vector<Value> seen, out;
+  for (Keyed& k : keyed(c, all->items, c.args[1], flag(c, 0))) {
+    const bool known = std::any_of(seen.begin(), seen.end(), [&](const Value& v) { return equal(c.in.budget, v, k.key); });
+    if (known) continue;
+    seen.push_back(std::move(k.key));
+    out.push_back(std::move(k.item));
+  }
+  return c.in.generator(std::move(out));
+}
+
+template <bool want_max>
+Value extreme(Call& c) {
+  const auto all = c.in.items_of(c.self);
+  auto items = keyed(c, all->items, c.args[1], flag(c, 0));
+  if (items.empty()) return make_undefined("no aggregated item, sequence was empty");
+  std::size_t best = 0;
+  for (std::size_t i = 1; i < items.size(); ++i)
+    if (want_max ? less(c.in.budget, items[best].key, items[i].key) : less(c.in.budget, items[i].key, items[best].key)) best = i;
+  return items[best].item;
+}
+
+Value groupby(Call& c) {
+  const auto all = c.in.items_of(c.self);
+  const bool case_sensitive = flag(c, 2);
+  auto items = keyed(c, all->items, c.args[0], case_sensitive, c.args[1]);
+  sort_by_key(c, items, false);
+  const auto path = attribute_path(c, c.args[0]);
+  std::vector<Value> groups;
+  for (std::size_t i = 0; i < items.size();) {
+    const std::size_t start = i;
+    std::vector<Value> members;
+    for (; i < items.size() && equal(c.in.budget, items[i].key, items[start].key); ++i) members.push_back(items[i].item);
+    if (members.empty()) members.push_back(items[i++].item);  // a key that does not equal itself
+    Value key = case_sensitive ? items[start].key : follow(c, items[start].item, path, c.args[1]);
+    groups.push_back(Value(c.in.make<Group>(std::move(key), c.in.list(std::move(members)))));
+  }
+  return c.in.list(std::move(groups));
+}
+
+Value sum(Call& c) {
+  Value total = given(c, 1) ? c.args[1] : Value(Int{0});
+  const auto path = attribute_path(c, c.args[0]);
+  const auto all = c.in.items_of(c.self);
+  for (const Value& item : all->items) {
+    c.in.budget.step();
+    total = binary(c.in, Op::add, total, follow(c, item, path));
+  }
+  return total;
+}
+
+// --- map, select, reject
+
+// Jinja gives nothing for anything false, none too.
+std::shared_ptr<const Sequence> items_if_any(Call& c) {
+  return truthy(c.self) ? c.in.items_of(c.self) : c.in.list({}).shared_sequence();
+}
+
+Value map(Call& c) {
+  const auto all = items_if_any(c);
+  std::vector<Value> out;
+  auto& rest = c.rest;
+  if (rest.positional.empty()) {
+    Value attribute, otherwise;
+    for (auto& [name, value] : rest.named) {
+      if (name == "attribute") attribute = value;
+      else if (name == "default") otherwise = value;
+      else raise(fmt::format("filter 'map' takes no keyword argument '{}'", name));
+    }
+    if (attribute.is_missing()) raise("filter 'map' needs a filter's name or attribute=");
+    const auto path = attribute_path(c, attribute);
+    for (const Value& item : all->items) {
+      c.in.budget.step();
+      out.push_back(follow(c, item, path, otherwise));
+    }
+    return c.in.generator(std::move(out));
+  }
+  const std::string name = require_text(rest.positional[0], "map's filter");
+  const auto* filter = find_builtin(filters(), name);
+  if (!filter) raise(fmt::format("no filter named '{}'", name));
+  rest.positional.erase(rest.positional.begin());
+  const auto nesting = c.in.nest();
+  for (const Value& item : all->items) out.push_back(run_builtin(c.in, *filter, item, rest, fmt::format("filter '{}'", name)));
+  return c.in.generator(std::move(out));
+}
+
+// Keeps the items (or those whose attribute) for which the test, or truth itself, is `wanted`.
+template <bool wanted, bool by_attribute>
+Value select(Call& c) {
+  const auto all = items_if_any(c);
+  auto& rest = c.rest;
+  std::vector<Value> path;
+  if (by_attribute) {
+    if (rest.positional.empty()) raise("needs the name of an attribute");
+    path = attribute_path(c, rest.positional[0]);
+    rest.positional.erase(rest.positional.begin());
+  }
+  const Builtin* test = nullptr;
+  if (!rest.positional.empty()) {
+    const std::string name = require_text(rest.positional[0], "the name of a test");
+    test = find_builtin(tests(), name);
+    if (!test) raise(fmt::format("no test named '{}'", name));
+    rest.positional.erase(rest.positional.begin());
+  }
+  std::vector<Value> out;
+  for (const Value& item : all->items) {
+    c.in.budget.step();
+    const Value v = follow(c, item, path);
+    const bool holds = test ? truthy(run_builtin(c.in, *test, v, rest, fmt::format("test '{}'", test->name))) : truthy(v);
+    if (holds == wanted) out.push_back(item);
+  }
+  return c.in.generator(std::move(out));
+}
+
+// --- lists
+
+std::size_t size_of(Call& c) {
+  const Value& v = c.self;
+  if (v.is_undefined()) return 0;
+  if (const auto* s = v.text()) {
+    c.in.budget.step(s->size() / 64);
+    return length(*s);
+  }
+  if (const auto* s = v.sequence()) return s->items.size();
+  if (const auto* m = v.mapping()) return m->entries.size();
+  raise(fmt::format("object of type '{}' has no length", type_name(v)));
+}
+
+Value first(Call& c) {
+  if (auto* g = dynamic_cast<Generator*>(c.self.object()); g && g->next < g->items.size()) return g->items[g->next++];
+  if (const auto* s = c.self.text(); s && !s->empty()) return c.in.text(s->substr(0, char_bytes(*s, 0)));
+  const auto all = c.in.items_of(c.self);
+  return all->items.empty() ? make_undefined("no first item, sequence was empty") : all->items.front();
+}
+
+Value last(Call& c) {
+  if (c.self.object()) raise(fmt::format("'{}' object is not reversible", type_name(c.self)));
+  const auto all = c.in.items_of(c.self);
+  return all->items.empty() ? make_undefined("no last item, sequence was empty") : all->items.back();
+}
+
+Value list(Call& c) {
+  const auto all = c.in.items_of(c.self);
+  return all->flavor == Flavor::list ? Value(all) : c.in.list(all->items);
+}
+
+Value reverse(Call& c) {
+  if (const auto* s = c.self.text()) {
+    auto chars = characters(*s);
+    c.in.budget.step(s->size() / 16);
+    std::string out;
+    for (auto it = chars.rbegin(); it != chars.rend(); ++it) out += *it;
+    return c.in.text(std::move(out));
+  }
+  const auto all = c.in.items_of(c.self);
+  return c.in.generator({all->items.rbegin(), all->items.rend()});
+}
+
+Value join(Call& c) {
+  const std::string separator = given(c, 0) ? to_text(c.in.budget, c.args[0]) : "";
+  const auto path = attribute_path(c, c.args[1]);
+  const auto all = c.in.items_of(c.self);
+  Builder out(c.in.budget);
+  bool is_first = true;
+  for (const Value& item : all->items) {
+    c.in.budget.step();
+    if (!std::exchange(is_first, false)) out.add(separator);
+    out.add(to_text(c.in.budget, follow(c, item, path)));
+  }
+  return c.in.text(out.take());
+}
+
+Value batch(Call& c) {
+  const auto size = static_cast<std::size_t>(std::max<Int>(require_int(c.args[0], "batch's size"), 1));
+  const auto all = c.in.items_of(c.self);
+  const bool fill = given(c, 1) && !c.args[1].is_none();
+  std::vector<Value> out;
+  for (std::size_t i = 0; i < all->items.size(); i += std::min(size, all->items.size() - i)) {
+    const std::size_t n = std::min(size, all->items.size() - i);
+    std::vector<Value> row(all->items.begin() + static_cast<std::ptrdiff_t>(i), all->items.begin() + static_cast<std::ptrdiff_t>(i + n));
+    if (fill) {
+      c.in.budget.step(size - n);
+      row.resize(size, c.args[1]);
+    }
+    out.push_back(c.in.list(std::move(row)));
+  }
+  return c.in.generator(std::move(out));
+}
+
+Value slice_evenly(Call& c) {
+  const Int slices = require_int(c.args[0], "slice's count");
+  if (slices == 0) raise("integer division or modulo by zero");
+  const auto all = c.in.items_of(c.self);
+  const auto n = static_cast<Int>(all->items.size());
+  const bool fill = given(c, 1) && !c.args[1].is_none();
+  std::vector<Value> out;
+  auto at = all->items.begin();
+  for (Int i = 0; i < slices; ++i) {
+    c.in.budget.step();
+    const Int size = n / slices + (i < n % slices);
+    std::vector<Value> part(at, at + size);
+    at += size;
+    if (fill && i >= n % slices) part.push_back(c.args[1]);
+    out.push_back(c.in.list(std::move(part)));
+  }
+  return c.in.generator(std::move(out));
+}
+
+Value items(Call& c) {
+  if (c.self.is_undefined()) return c.in.generator({});
+  if (!c.self.mapping()) raise("can only get item pairs from a mapping");
+  return c.in.generator(dict_view(c.in, *c.self.mapping(), Flavor::items).sequence()->items);
+}
+
+// --- numbers
+
+Value absolute(Call& c) {
+  require_defined(c.self);
+  if (const auto i = c.self.integer()) return *i < 0 ? negative(c.self) : Value(*i);
+  if (const auto* d = c.self.real()) return Value(std::fabs(*d));
+  raise(fmt::format("bad operand type for abs(): '{}'", type_name(c.self)));
+}
+
+// The digits of a number in Python's syntax, without the underscores between them.
+std::optional<std::string> plain_number(std::string_view s) {
+  std::string out;
+  s = strip(s);
+  for (std::size_t i = 0; i < s.size(); ++i) {
+    if (s[i] != '_') out += s[i];
+    else if (i == 0 || i + 1 == s.size() || !std::isalnum(static_cast<unsigned char>(s[i - 1])) ||
+             !std::isalnum(static_cast<unsigned char>(s[i + 1])))
+      return std::nullopt;
+  }
+  return out;
+}
+
+std::optional<Int> parse_int(std::string_view s, Int base) {
+  const auto plain = plain_number(s);
+  if (!plain || base < 0 || base == 1 || base > 36) return std::nullopt;
+  std::string_view digits = *plain;
+  const bool minus = digits.starts_with('-');
+  if (minus || digits.starts_with('+')) digits.remove_prefix(1);
+  const auto prefix = digits.size() > 2 && digits[0] == '0' ? digits[1] | 0x20 : 0;
+  const Int own = prefix == 'x' ? 16 : prefix == 'o' ? 8 : prefix == 'b' ? 2 : 0;
+  if (own && (base == own || base == 0)) digits.remove_prefix(2);
+  if (base == 0) base = own ? own : 10;
+  std::uint64_t n = 0;
+  const auto end = digits.data() + digits.size();
+  const auto [p, ec] = std::from_chars(digits.data(), end, n, static_cast<int>(base));
+  if (digits.empty() || p != end || ec == std::errc::invalid_argument) return std::nullopt;
+  if (ec != std::errc() || n > static_cast<std::uint64_t>(INT64_MAX)) raise("an integer is beyond 64 bits", Errc::limit_exceeded);
+  return minus ? -static_cast<Int>(n) : static_cast<Int>(n);
+}
+
+std::optional<double> parse_float(std::string_view s) {
+  auto plain = plain_number(s);
+  if (!plain || plain->empty()) return std::nullopt;
+  for (char& ch : *plain) ch = static_cast<char>(std::tolower(static_cast<unsigned char>(ch)));
+  std::string_view digits = *plain;
+  const bool minus = digits.starts_with('-');
+  if (minus || digits.starts_with('+')) digits.remove_prefix(1);
+  double d = 0;
+  if (digits == "inf" || digits == "infinity") d = HUGE_VAL;
+  else if (digits == "nan") d = std::nan("");
+  else {
+    if (digits.empty() || digits.find_first_not_of("0123456789.e+-") != digits.npos || digits[0] == '-' || digits[0] == '+')
+      return std::nullopt;
+    const std::string copy(digits);  // strtod, unlike from_chars, gives inf and 0 beyond the range
+    char* end = nullptr;
+    d = std::strtod(copy.c_str(), &end);
+    if (end != copy.c_str() + copy.size()) return std::nullopt;
+  }
+  return minus ? -d : d;
+}
+
+std::optional<Int> truncated(double d) {
+  if (std::isnan(d) || std::isinf(d)) return std::nullopt;
+  if (!(std::fabs(d) < 9.2e18)) raise("an integer is beyond 64 bits", Errc::limit_exceeded);
+  return static_cast<Int>(d);
+}
+
+Value to_int(Call& c) {
+  require_defined(c.self);
+  const Value otherwise = given(c, 0) ? c.args[0] : Value(Int{0});
+  if (const auto i = c.self.integer()) return Value(*i);
+  std::optional<Int> result;
+  if (const auto* d = c.self.real()) result = truncated(*d);
+  if (const auto* s = c.self.text()) {
+    result = parse_int(*s, int_arg(c, 1, 10));
+    if (!result)
+      if (const auto d = parse_float(*s)) result = truncated(*d);
+  }
+  return result ? Value(*result) : otherwise;
+}
+
+Value to_float(Call& c) {
+  require_defined(c.self);
+  std::optional<double> d = c.self.number();
+  if (const auto* s = c.self.text()) d = parse_float(*s);
+  return d ? Value(*d) : given(c, 0) ? c.args[0] : Value(0.0);
+}
+
+// Python's round(): to even, decided on the exact binary value.
+double round_to(double d, Int digits) {
+  if (!std::isfinite(d) || digits > 330) return d;
+  if (digits >= 0) return std::strtod(fmt::format("{:.{}f}", d, digits).c_str(), nullptr);
+  if (digits < -310) return 0.0 * d;
+  const double scale = std::pow(10.0, static_cast<double>(-digits));
+  return std::nearbyint(d / scale) * scale;
+}
+
+Int round_to(Int i, Int digits) {
+  if (digits >= 0) return i;
+  if (digits < -18) return 0;
+  Int scale = 1;
+  for (Int k = digits; k < 0; ++k) scale *= 10;
+  const Int rest = i % scale, down = i - rest, half = scale / 2;
+  const Int size = rest < 0 ? -rest : rest;
+  const bool away = size > half || (size == half && (down / scale) % 2 != 0);
+  Int up = down;
+  if (away && __builtin_add_overflow(down, i < 0 ? -scale : scale, &up)) raise("integer overflow", Errc::limit_exceeded);
+  return up;
+}
+
+Value round_number(Call& c) {
+  require_defined(c.self);
+  const Int digits = int_arg(c, 0, 0);
+  const std::string method = given(c, 1) ? require_text(c.args[1], "round's method") : "common";
+  const auto d = c.self.number();
+  if (!d) raise(fmt::format("round expects a number, not {}", type_name(c.self)));
+  if (method == "common") return c.self.integer() ? Value(round_to(*c.self.integer(), digits)) : Value(round_to(*d, digits));
+  if (method != "ceil" && method != "floor") raise("round's method must be common, ceil or floor");
+  const double scale = std::pow(10.0, static_cast<double>(digits));
+  return Value((method == "ceil" ? std::ceil(*d * scale) : std::floor(*d * scale)) / scale);
+}
+
+// --- text
+
+template <std::string (*change)(std::string_view)>
+Value changed(Call& c) {
+  const std::string s = self_text(c);
+  c.in.budget.step(s.size() / 16);
+  return c.in.text(change(s));
+}
+
+// Jinja's title: words start after space, - ( { [ <
+std::string title_words(std::string_view s) {
+  std::string out;
+  const auto is_break = [](char32_t ch) { return is_space(ch) || (ch < 0x80 && std::string_view("-({[<").find(static_cast<char>(ch)) != std::string_view::npos); };
+  for (std::size_t at = 0; at < s.size();) {
+    std::size_t end = at;
+    while (end < s.size() && !is_break(char_at(s, end))) end += char_bytes(s, end);
+    if (end > at) {
+      const std::size_t n = char_bytes(s, at);
+      out += upper(s.substr(at, n));
+      out += lower(s.substr(at + n, end - at - n));
+    }
+    for (at = end; at < s.size() && is_break(char_at(s, at)); at += char_bytes(s, at)) out += s.substr(at, char_bytes(s, at));
+  }
+  return out;
+}
+
+Value trim(Call& c) {
+  const std::string s = self_text(c);
+  c.in.budget.step(s.size() / 64);
+  if (!given(c, 0) || c.args[0].is_none()) return c.in.text(std::string(strip(s)));
+  const std::string_view chars = require_text(c.args[0], "trim's characters");
+  c.in.budget.step(s.size() / 64 * (chars.size() + 1));
+  return c.in.text(std::string(strip(s, &chars)));
+}
+
+Value replace_text(Call& c) {
+  const Int limit = given(c, 2) && !c.args[2].is_none() ? require_int(c.args[2], "replace's count") : -1;
+  Budget& budget = c.in.budget;
+  return c.in.text(replace(budget, self_text(c), to_text(budget, c.args[0]), to_text(budget, c.args[1]), limit));
+}
+
+Value center(Call& c) { return c.in.text(justify(c.in.budget, self_text(c), int_arg(c, 0, 80), " ", 0)); }
+
+Value escape(Call& c) {
+  Builder out(c.in.budget);
+  for (const char ch : self_text(c)) {
+    switch (ch) {
+      case '&': out.add("&amp;"); break;
+      case '<': out.add("&lt;"); break;
+      case '>': out.add("&gt;"); break;
+      case '"': out.add("&#34;"); break;
+      case '\'': out.add("&#39;"); break;
+      default: out.add(1, ch);
+    }
+  }
+  return c.in.text(out.take());
+}
+
+Value indent(Call& c) {
+  std::string s = require_text(c.self, "indent's operand");
+  Builder indention(c.in.budget);
+  if (given(c, 0) && c.args[0].is_text()) indention.add(*c.args[0].text());
+  else indention.add(static_cast<std::size_t>(std::max<Int>(int_arg(c, 0, 4), 0)), ' ');
+  const std::string by = indention.take();
+  s += '\n';
+  c.in.budget.step(s.size() / 16);
+  const bool blank = flag(c, 2);
+  Builder out(c.in.budget);
+  if (flag(c, 1)) out.add(by);
+  bool is_first = true;
+  for (const auto line : split_lines(s, false)) {
+    c.in.budget.step();
+    if (!std::exchange(is_first, false)) {
+      out.add("\n");
+      if (blank || !line.empty()) out.add(by);
+    }
+    out.add(line);
+  }
+  return c.in.text(out.take());
+}
+
+Value truncate(Call& c) {
+  if (c.self.is_undefined()) return c.self;
+  const std::string& s = require_text(c.self, "truncate's operand");
+  const Int limit = int_arg(c, 0, 255);
+  const std::string end = given(c, 2) ? require_text(c.args[2], "truncate's end") : "...";
+  const Int leeway = given(c, 3) && !c.args[3].is_none() ? require_int(c.args[3], "truncate's leeway") : 5;
+  const auto end_length = static_cast<Int>(length(end));
+  if (limit < end_length) raise(fmt::format("truncate expects a length of at least {}, not {}", end_length, limit));
+  if (leeway < 0) raise("truncate expects a leeway of at least 0");
+  c.in.budget.step(s.size() / 16);
+  const auto n = static_cast<Int>(length(s));
+  if (n <= limit || n - limit <= leeway) return c.self;
+  std::string kept = s.substr(0, byte_of(s, static_cast<std::size_t>(limit - end_length)));
+  if (!flag(c, 1)) kept = kept.substr(0, kept.rfind(' '));
+  return c.in.text(kept + end);
+}
+
+Value wordcount(Call& c) {
+  Int words = 0;
+  bool inside = false;
+  for (const char32_t ch : code_points(self_text(c))) {
+    const bool word = ch == U'_' || is_alnum(ch);
+    words += word && !inside;
+    inside = word;
+  }
+  return Value(words);
+}
+
+void quote(Builder& out, std::string_view s, bool query) {
+  for (const char ch : s) {
+    const bool plain = (ch >= '0' && ch <= '9') || (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') ||
+                       std::string_view("_.-~").find(ch) != std::string_view::npos || (ch == '/' && !query);
+    if (plain) out.add(1, ch);
+    else if (query && ch == ' ') out.add("+");
+    else out.add(fmt::format("%{:02X}", static_cast<unsigned char>(ch)));
+  }
+}
+
+Value urlencode(Call& c) {
+  Builder out(c.in.budget);
+  if (!c.self.mapping() && !c.self.sequence()) {
+    quote(out, self_text(c), false);
+    return c.in.text(out.take());
+  }
+  const auto pairs = c.self.mapping() ? dict_view(c.in, *c.self.mapping(), Flavor::items).shared_sequence() : c.self.shared_sequence();
+  bool is_first = true;
+  for (const Value& pair : pairs->items) {
+    const auto both = c.in.items_of(pair);
+    if (both->items.size() != 2) raise("urlencode expects pairs");
+    if (!std::exchange(is_first, false)) out.add("&");
+    quote(out, to_text(c.in.budget, both->items[0]), true);
+    out.add("=");
+    quote(out, to_text(c.in.budget, both->items[1]), true);
+  }
+  return c.in.text(out.take());
+}
+
+Value format_text(Call& c) {
+  if (!c.rest.named.empty()) {
+    if (!c.rest.positional.empty()) raise("format takes positional or keyword arguments, not both");
+    std::vector<std::pair<Value, Value>> entries;
+    for (auto& [name, value] : c.rest.named) entries.emplace_back(c.in.text(name), std::move(value));
+    return c.in.text(percent_format(c.in.budget, self_text(c), make_dict(c.in.budget, std::move(entries))));
+  }
+  return c.in.text(percent_format(c.in.budget, self_text(c), c.in.list(std::move(c.rest.positional), Flavor::tuple)));
+}
+
+// As transformers defines it: json.dumps(x, ensure_ascii, indent, separators, sort_keys).
+Value tojson(Call& c) {
+  JsonStyle style;
+  style.ensure_ascii = flag(c, 0);
+  style.sort_keys = flag(c, 3);
+  if (given(c, 1) && !c.args[1].is_none()) {
+    Builder indention(c.in.budget);
+    if (const auto* s = c.args[1].text()) indention.add(*s);
+    else indention.add(static_cast<std::size_t>(std::max<Int>(require_int(c.args[1], "tojson's indent"), 0)), ' ');
+    style.indent = indention.take();
+    style.item_separator = ",";
+  }
+  if (given(c, 2) && !c.args[2].is_none()) {
+    const auto both = c.in.items_of(c.args[2]);
+    if (both->items.size() != 2) raise("tojson's separators must be two");
+    style.item_separator = require_text(both->items[0], "a separator");
+    style.key_separator = require_text(both->items[1], "a separator");
+  }
+  return c.in.text(to_json(c.in.budget, c.self, style));
+}
+
+// --- any value
+
+Value or_default(Call& c) {
+  const bool use = c.self.is_undefined() || (flag(c, 1) && !truthy(c.self));
+  return !use ? c.self : given(c, 0) ? c.args[0] : c.in.text("");
+}
+
+Value attr(Call& c) {
+  const std::string& name = require_text(c.args[0], "attr's name");
+  // an attribute only, never a key
+  if (c.self.mapping() && !find_method(c.self, name)) return make_undefined(fmt::format("'dict object' has no attribute '{}'", name));
+  return c.in.attribute(c.self, name);
+}
+
+Value text(Call& c) { return c.self.is_text() ? c.self : c.in.text(self_text(c)); }
+
+constexpr Builtin filter_table[] = {
+    {"abs", "", absolute},
+    {"attr", "name!", attr},
+    {"batch", "linecount! fill_with", batch},
+    {"capitalize", "", changed<capitalize>},
+    {"center", "width", center},
+    {"count", "", [](Call& c) { return count(size_of(c)); }},
+    {"d", "default_value boolean", or_default},
+    {"default", "default_value boolean", or_default},
+    {"dictsort", "case_sensitive by reverse", dictsort},
+    {"e", "", escape},
+    {"escape", "", escape},
+    {"first", "", first},
+    {"float", "default", to_float},
+    {"forceescape", "", escape},
+    {"format", "*", format_text},
+    {"groupby", "attribute! default case_sensitive", groupby},
+    {"indent", "width first blank", indent},
+    {"int", "default base", to_int},
+    {"items", "", items},
+    {"join", "d attribute", join},
+    {"last", "", last},
+    {"length", "", [](Call& c) { return count(size_of(c)); }},
+    {"list", "", list},
+    {"lower", "", changed<lower>},
+    {"map", "*", map},
+    {"max", "case_sensitive attribute", extreme<true>},
+    {"min", "case_sensitive attribute", extreme<false>},
+    {"reject", "*", select<false, false>},
+    {"rejectattr", "*", select<false, true>},
+    {"replace", "old! new! count", replace_text},
+    {"reverse", "", reverse},
+    {"round", "precision method", round_number},
+    {"safe", "", text},
+    {"select", "*", select<true, false>},
+    {"selectattr", "*", select<true, true>},
+    {"slice", "slices! fill_with", slice_evenly},
+    {"sort", "reverse case_sensitive attribute", sort},
+    {"string", "", text},
+    {"sum", "attribute start", sum},
+    {"title", "", changed<title_words>},
+    {"tojson", "ensure_ascii indent separators sort_keys", tojson},
+    {"trim", "chars", trim},
+    {"truncate", "length killwords end leeway", truncate},
+    {"unique", "case_sensitive attribute", unique},
+    {"upper", "", changed<upper>},
+    {"urlencode", "", urlencode},
+    {"wordcount", "", wordcount},
+};
+
+}  // namespace
+
+std::span<const Builtin> filters() { return filter_table; }
+
+}  // namespace halyard::jinja

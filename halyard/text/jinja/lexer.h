@@ -1,0 +1,27 @@
+// Jinja's lexer as Hugging Face sets it up: trim_blocks, lstrip_blocks, no line statements.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace halyard::jinja {
+
+enum class TokenType {
+  data, block_begin, block_end, variable_begin, variable_end, name, string, integer, real, op, end
+};
+
+struct Token {
+  TokenType type = TokenType::end;
+  int line = 1;
+  std::string text;  ///< of data, names, operators; of a string what its escapes stand for
+  std::int64_t integer = 0;
+  double real = 0;
+};
+
+/// The whole template's tokens, ended by one of type `end`. Whitespace control has been applied, comments and raw blocks
+/// have been resolved. Throws Failure.
+std::vector<Token> tokenize(std::string_view source);
+
+}  // namespace halyard::jinja

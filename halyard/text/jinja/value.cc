@@ -1,0 +1,501 @@
+#include "halyard/text/jinja/value.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "halyard/text/jinja/unicode.h"
+
+namespace halyard::jinja {
+
+void raise(std::string message, Errc code) { throw Failure{code, std::move(message)}; }
+
+void Budget::step(std::size_t n) {
+  if (n > steps_) raise("does more than 10 million steps of work", Errc::limit_exceeded);
+  steps_ -= n;
+}
+
+void Budget::bytes(std::size_t n) {
+  if (n > bytes_) raise("builds more than 256 MiB of text and lists", Errc::limit_exceeded);
+  bytes_ -= n;
+}
+
+std::optional<std::int64_t> Value::integer() const {
+  if (const bool* b = boolean()) return *b ? 1 : 0;
+  if (is_int()) return std::get<std::int64_t>(v_);
+  return std::nullopt;
+}
+
+std::optional<double> Value::number() const {
+  if (const double* d = real()) return *d;
+  if (const auto i = integer()) return static_cast<double>(*i);
+  return std::nullopt;
+}
+
+Value Object::call(Interpreter&, Args) { raise(fmt::format("'{}' object is not callable", type())); }
+
+std::optional<Value> Namespace::attribute(Interpreter&, std::string_view name) {
+  for (const auto& [key, value] : attributes)
+    if (key == name) return value;
+  return std::nullopt;
+}
+
+std::optional<Value> Group::attribute(Interpreter&, std::string_view name) {
+  if (name == "grouper") return grouper;
+  if (name == "list") return list;
+  return std::nullopt;
+}
+
+void Namespace::set(const std::string& name, Value value) {
+  if (name.starts_with('_')) raise(fmt::format("a namespace cannot hold the underscore-prefixed attribute '{}'", name));
+  for (auto& [key, old] : attributes)
+    if (key == name) {
+      old = std::move(value);
+      return;
+    }
+  attributes.emplace_back(name, std::move(value));
+}
+
+Builder& Builder::add(std::string_view s) {
+  budget_->bytes(s.size());
+  if (text_.size() + s.size() > max_text) raise("builds a text of more than 64 MiB", Errc::limit_exceeded);
+  text_ += s;
+  return *this;
+}
+
+Builder& Builder::add(std::size_t times, char c) {
+  budget_->bytes(times);
+  if (times > max_text || text_.size() + times > max_text)
+    raise("builds a text of more than 64 MiB", Errc::limit_exceeded);
+  text_.append(times, c);
+  return *this;
+}
+
+// --- making values
+
+namespace {
+
+// Bytes an allocation costs beside its content: the shared block, the Value, the allocator.
+constexpr std::size_t overhead = 64;
+
+int depth_of(const Value& v) {
+  if (const auto* s = v.sequence()) return s->depth;
+  if (const auto* m = v.mapping()) return m->depth;
+  return 0;
+}
+
+int checked_depth(int inner) {
+  if (inner >= max_value_depth)
+    raise(fmt::format("nests lists and dicts deeper than {} levels", max_value_depth), Errc::limit_exceeded);
+  return inner + 1;
+}
+
+bool hashable(const Value& v) {
+  const auto* s = v.sequence();
+  if (s && s->flavor == Flavor::tuple) return std::all_of(s->items.begin(), s->items.end(), hashable);
+  return !s && !v.mapping();
+}
+
+// M is Mapping or const Mapping.
+template <class M>
+auto find_entry(Budget& budget, M& m, const Value& key) -> decltype(m.entries.data()) {
+  budget.step(m.entries.size() / 8);
+  const auto* wanted = key.text();
+  for (auto& entry : m.entries) {
+    const auto* have = entry.first.text();
+    if (wanted && have ? *wanted == *have : !wanted && !have && equal(budget, entry.first, key)) return &entry;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+Value make_text(Budget& budget, std::string s) {
+  budget.bytes(s.size() + overhead);
+  return Value(std::make_shared<const std::string>(std::move(s)));
+}
+
+Value make_list(Budget& budget, std::vector<Value> items, Flavor flavor) {
+  budget.bytes(items.size() * sizeof(Value) + overhead);
+  int inner = 0;
+  for (const Value& v : items) inner = std::max(inner, depth_of(v));
+  return Value(std::make_shared<const Sequence>(Sequence{flavor, checked_depth(inner), std::move(items), {}}));
+}
+
+Value make_dict(Budget& budget, std::vector<std::pair<Value, Value>> entries) {
+  budget.bytes(entries.size() * 2 * sizeof(Value) + overhead);
+  Mapping m;
+  int inner = 0;
+  m.entries.reserve(entries.size());
+  for (auto& [key, value] : entries) {
+    if (!hashable(key)) raise(fmt::format("unhashable type: '{}'", type_name(key)));
+    inner = std::max({inner, depth_of(key), depth_of(value)});
+    if (auto* old = find_entry(budget, m, key)) old->second = std::move(value);
+    else m.entries.emplace_back(std::move(key), std::move(value));
+  }
+  m.depth = checked_depth(inner);
+  return Value(std::make_shared<const Mapping>(std::move(m)));
+}
+
+Value make_undefined(std::string why) { return Undefined{std::make_shared<const std::string>(std::move(why))}; }
+
+Value from_json(Budget& budget, const OrderedJson& j, int depth) {
+  if (depth > max_value_depth) checked_depth(depth);
+  switch (j.type()) {
+    case OrderedJson::value_t::boolean: return Value(j.get<bool>());
+    case OrderedJson::value_t::number_integer: return Value(j.get<std::int64_t>());
+    case OrderedJson::value_t::number_unsigned: {
+      const auto u = j.get<std::uint64_t>();
+      if (u > static_cast<std::uint64_t>(INT64_MAX)) raise(fmt::format("the integer {} is beyond 64 bits", u));
+      return Value(static_cast<std::int64_t>(u));
+    }
+    case OrderedJson::value_t::number_float: return Value(j.get<double>());
+    case OrderedJson::value_t::string: return make_text(budget, j.get_ref<const std::string&>());
+    case OrderedJson::value_t::array: {
+      std::vector<Value> items;
+      items.reserve(j.size());
+      for (const auto& item : j) items.push_back(from_json(budget, item, depth + 1));
+      return make_list(budget, std::move(items));
+    }
+    case OrderedJson::value_t::object: {
+      std::vector<std::pair<Value, Value>> entries;
+      entries.reserve(j.size());
+      for (const auto& [key, value] : j.items())
+        entries.emplace_back(make_text(budget, key), from_json(budget, value, depth + 1));
+      return make_dict(budget, std::move(entries));
+    }
+    default: return None{};
+  }
+}
+
+// --- comparing
+
+bool truthy(const Value& v) {
+  if (v.is_undefined() || v.is_none()) return false;
+  if (const auto n = v.number()) return *n != 0;
+  if (const auto* s = v.text()) return !s->empty();
+  if (const auto* s = v.sequence()) return !s->items.empty();
+  if (const auto* m = v.mapping()) return !m->entries.empty();
+  return true;
+}
+
+const Value* find(Budget& budget, const Mapping& m, std::string_view key) {
+  budget.step(m.entries.size() / 8);
+  for (const auto& [k, v] : m.entries)
+    if (const auto* s = k.text(); s && *s == key) return &v;
+  return nullptr;
+}
+
+namespace {
+
+// a list equals a list and a tuple a tuple; ranges and views only compare among themselves
+bool same_items(Budget& budget, const Sequence& a, const Sequence& b) {
+  if (a.flavor != b.flavor || a.items.size() != b.items.size()) return false;
+  for (std::size_t i = 0; i < a.items.size(); ++i)
+    if (!equal(budget, a.items[i], b.items[i])) return false;
+  return true;
+}
+
+bool same_entries(Budget& budget, const Mapping& a, const Mapping& b) {
+  if (a.entries.size() != b.entries.size()) return false;
+  for (const auto& [key, value] : a.entries) {
+    const Value* other = find(budget, b, key);
+    if (!other || !equal(budget, value, *other)) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+const Value* find(Budget& budget, const Mapping& m, const Value& key) {
+  const auto* entry = find_entry(budget, m, key);
+  return entry ? &entry->second : nullptr;
+}
+
+bool equal(Budget& budget, const Value& a, const Value& b) {
+  budget.step();
+  if (const auto *x = a.text(), *y = b.text(); x && y) {
+    budget.step(std::min(x->size(), y->size()) / 64);
+    return *x == *y;
+  }
+  if (const auto x = a.integer(), y = b.integer(); x && y) return *x == *y;
+  if (const auto x = a.number(), y = b.number(); x && y) return *x == *y;
+  if (const auto *x = a.sequence(), *y = b.sequence(); x && y) return same_items(budget, *x, *y);
+  if (const auto *x = a.mapping(), *y = b.mapping(); x && y) return same_entries(budget, *x, *y);
+  if (const auto *x = a.object(), *y = b.object(); x && y) return x == y;
+  return (a.is_none() && b.is_none()) || (a.is_undefined() && b.is_undefined());
+}
+
+bool less(Budget& budget, const Value& a, const Value& b) {
+  budget.step();
+  for (const Value* v : {&a, &b})
+    if (const auto* u = v->undefined()) raise(*u->why);
+  // UTF-8 sorts by code point
+  if (const auto *x = a.text(), *y = b.text(); x && y) {
+    budget.step(std::min(x->size(), y->size()) / 64);
+    return *x < *y;
+  }
+  if (const auto x = a.integer(), y = b.integer(); x && y) return *x < *y;
+  if (const auto x = a.number(), y = b.number(); x && y) return *x < *y;
+  const auto *x = a.sequence(), *y = b.sequence();
+  if (x && y && x->flavor == y->flavor && (x->flavor == Flavor::list || x->flavor == Flavor::tuple)) {
+    const std::size_t n = std::min(x->items.size(), y->items.size());
+    for (std::size_t i = 0; i < n; ++i)
+      if (!equal(budget, x->items[i], y->items[i])) return less(budget, x->items[i], y->items[i]);
+    return x->items.size() < y->items.size();
+  }
+  raise(fmt::format("'<' not supported between instances of '{}' and '{}'", type_name(a), type_name(b)));
+}
+
+// --- printing
+
+std::string type_name(const Value& v) {
+  if (v.is_undefined()) return "Undefined";
+  if (v.is_none()) return "NoneType";
+  if (v.is_bool()) return "bool";
+  if (v.is_int()) return "int";
+  if (v.is_real()) return "float";
+  if (v.is_text()) return "str";
+  if (v.mapping()) return "dict";
+  if (const auto* o = v.object()) return o->type();
+  if (const auto* s = v.sequence()) {
+    switch (s->flavor) {
+      case Flavor::list: return "list";
+      case Flavor::tuple: return "tuple";
+      case Flavor::range: return "range";
+      case Flavor::keys: return "dict_keys";
+      case Flavor::values: return "dict_values";
+      case Flavor::items: return "dict_items";
+    }
+  }
+  return "missing";
+}
+
+std::string repr_float(double d) {
+  if (std::isnan(d)) return "nan";
+  if (std::isinf(d)) return d < 0 ? "-inf" : "inf";
+  std::array<char, 40> buffer;
+  const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), d, std::chars_format::scientific).ptr;
+  const std::string s(buffer.data(), end);  // "-1.25e+03"
+  const int exponent = std::atoi(s.c_str() + s.find('e') + 1);
+  if (exponent < -4 || exponent >= 16) return s;
+  const auto digits = static_cast<int>(std::count_if(s.begin(), s.begin() + static_cast<std::ptrdiff_t>(s.find('e')),
+                                                     [](char c) { return c >= '0' && c <= '9'; }));
+  return fmt::format("{:.{}f}", d, std::max(1, digits - 1 - exponent));
+}
+
+std::string json_float(double d) {
+  if (std::isnan(d)) return "NaN";
+  if (std::isinf(d)) return d < 0 ? "-Infinity" : "Infinity";
+  return repr_float(d);
+}
+
+namespace {
+
+std::string repr_text(std::string_view s) {
+  const char quote = s.find('\'') != s.npos && s.find('"') == s.npos ? '"' : '\'';
+  std::string out(1, quote);
+  for (std::size_t at = 0; at < s.size();) {
+    const std::size_t n = char_bytes(s, at);
+    const char32_t c = char_at(s, at);
+    if (c == U'\n') out += "\\n";
+    else if (c == U'\r') out += "\\r";
+    else if (c == U'\t') out += "\\t";
+    else if (c == U'\\' || c == static_cast<char32_t>(quote)) (out += '\\') += static_cast<char>(c);
+    else if (is_printable(c)) out += s.substr(at, n);
+    else if (c < 0x100) out += fmt::format("\\x{:02x}", static_cast<unsigned>(c));
+    else if (c < 0x10000) out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
+    else out += fmt::format("\\U{:08x}", static_cast<unsigned>(c));
+    at += n;
+  }
+  return out + quote;
+}
+
+class Printer {
+ public:
+  Printer(Budget& budget, Builder& out) : budget_(budget), out_(out) {}
+
+  void print(const Value& v, int depth = 0) {
+    budget_.step();
+    // namespaces can hold themselves
+    if (depth > max_value_depth) raise("prints a value that contains itself", Errc::limit_exceeded);
+    if (v.is_undefined()) out_.add("Undefined");
+    else if (v.is_none()) out_.add("None");
+    else if (const bool* b = v.boolean()) out_.add(*b ? "True" : "False");
+    else if (const auto i = v.integer()) out_.add(std::to_string(*i));
+    else if (const double* d = v.real()) out_.add(repr_float(*d));
+    else if (const auto* s = v.text()) out_.add(repr_text(*s));
+    else if (const auto* seq = v.sequence()) print_sequence(*seq, depth);
+    else if (const auto* map = v.mapping()) print_mapping(*map, depth);
+    else if (const auto* ns = dynamic_cast<const Namespace*>(v.object())) print_namespace(*ns, depth);
+    else out_.add(fmt::format("<{}>", type_name(v)));
+  }
+
+ private:
+  void print_sequence(const Sequence& s, int depth) {
+    if (s.flavor == Flavor::range) return void(out_.add(s.shown));
+    const bool view = s.flavor != Flavor::list && s.flavor != Flavor::tuple;
+    if (view) out_.add(type_name_of(s.flavor)).add("(");
+    out_.add(s.flavor == Flavor::tuple ? "(" : "[");
+    for (std::size_t i = 0; i < s.items.size(); ++i) {
+      if (i) out_.add(", ");
+      print(s.items[i], depth + 1);
+    }
+    if (s.flavor == Flavor::tuple) out_.add(s.items.size() == 1 ? ",)" : ")");
+    else out_.add(view ? "])" : "]");
+  }
+
+  void print_mapping(const Mapping& m, int depth) {
+    out_.add("{");
+    bool first = true;
+    for (const auto& [key, value] : m.entries) {
+      if (!std::exchange(first, false)) out_.add(", ");
+      print(key, depth + 1);
+      out_.add(": ");
+      print(value, depth + 1);
+    }
+    out_.add("}");
+  }
+
+  void print_namespace(const Namespace& ns, int depth) {
+    out_.add("<Namespace {");
+    bool first = true;
+    for (const auto& [key, value] : ns.attributes) {
+      if (!std::exchange(first, false)) out_.add(", ");
+      out_.add(repr_text(key)).add(": ");
+      print(value, depth + 1);
+    }
+    out_.add("}>");
+  }
+
+  static std::string_view type_name_of(Flavor f) {
+    return f == Flavor::keys ? "dict_keys" : f == Flavor::values ? "dict_values" : "dict_items";
+  }
+
+  Budget& budget_;
+  Builder& out_;
+};
+
+}  // namespace
+
+std::string repr(Budget& budget, const Value& v) {
+  Builder out(budget);
+  Printer(budget, out).print(v);
+  return out.take();
+}
+
+std::string to_text(Budget& budget, const Value& v) {
+  if (const auto* s = v.text()) {
+    budget.bytes(s->size());
+    return *s;
+  }
+  return v.is_undefined() ? "" : repr(budget, v);
+}
+
+// --- JSON
+
+namespace {
+
+void json_unit(std::string& out, unsigned unit) { out += fmt::format("\\u{:04x}", unit); }
+
+std::string json_text(std::string_view s, bool ascii) {
+  std::string out = "\"";
+  for (std::size_t at = 0; at < s.size();) {
+    const std::size_t n = char_bytes(s, at);
+    const auto c = static_cast<unsigned>(char_at(s, at));
+    if (c == '"' || c == '\\') (out += '\\') += static_cast<char>(c);
+    else if (c == '\n') out += "\\n";
+    else if (c == '\r') out += "\\r";
+    else if (c == '\t') out += "\\t";
+    else if (c == '\b') out += "\\b";
+    else if (c == '\f') out += "\\f";
+    else if (c < 0x20 || (ascii && c > 0x7e && c < 0x10000)) json_unit(out, c);
+    else if (ascii && c >= 0x10000) {
+      json_unit(out, 0xd800 + ((c - 0x10000) >> 10));
+      json_unit(out, 0xdc00 + ((c - 0x10000) & 0x3ff));
+    } else out += s.substr(at, n);
+    at += n;
+  }
+  return out + '"';
+}
+
+class JsonPrinter {
+ public:
+  JsonPrinter(Budget& budget, Builder& out, const JsonStyle& style) : budget_(budget), out_(out), style_(style) {}
+
+  void print(const Value& v, std::size_t level = 0) {
+    budget_.step();
+    if (v.is_none()) out_.add("null");
+    else if (const bool* b = v.boolean()) out_.add(*b ? "true" : "false");
+    else if (const auto i = v.integer()) out_.add(std::to_string(*i));
+    else if (const double* d = v.real()) out_.add(json_float(*d));
+    else if (const auto* s = v.text()) out_.add(json_text(*s, style_.ensure_ascii));
+    else if (const auto* seq = v.sequence(); seq && (seq->flavor == Flavor::list || seq->flavor == Flavor::tuple))
+      print_array(seq->items, level);
+    else if (const auto* map = v.mapping()) print_object(*map, level);
+    else raise(fmt::format("Object of type {} is not JSON serializable", type_name(v)));
+  }
+
+ private:
+  void newline(std::size_t level) {
+    if (!style_.indent) return;
+    out_.add("\n");
+    for (std::size_t i = 0; i < level; ++i) out_.add(*style_.indent);
+  }
+
+  void print_array(const std::vector<Value>& items, std::size_t level) {
+    if (items.empty()) return void(out_.add("[]"));
+    out_.add("[");
+    for (std::size_t i = 0; i < items.size(); ++i) {
+      if (i) out_.add(style_.item_separator);
+      newline(level + 1);
+      print(items[i], level + 1);
+    }
+    newline(level);
+    out_.add("]");
+  }
+
+  static std::string key_text(const Value& key) {
+    if (const auto* s = key.text()) return *s;
+    if (key.is_none()) return "null";
+    if (const bool* b = key.boolean()) return *b ? "true" : "false";
+    if (const auto i = key.integer()) return std::to_string(*i);
+    if (const double* d = key.real()) return json_float(*d);
+    raise(fmt::format("keys must be str, int, float, bool or None, not {}", type_name(key)));
+  }
+
+  void print_object(const Mapping& m, std::size_t level) {
+    if (m.entries.empty()) return void(out_.add("{}"));
+    std::vector<const std::pair<Value, Value>*> order;
+    for (const auto& entry : m.entries) order.push_back(&entry);
+    if (style_.sort_keys)
+      std::stable_sort(order.begin(), order.end(),
+                       [&](const auto* a, const auto* b) { return less(budget_, a->first, b->first); });
+    out_.add("{");
+    for (std::size_t i = 0; i < order.size(); ++i) {
+      if (i) out_.add(style_.item_separator);
+      newline(level + 1);
+      out_.add(json_text(key_text(order[i]->first), style_.ensure_ascii)).add(style_.key_separator);
+      print(order[i]->second, level + 1);
+    }
+    newline(level);
+    out_.add("}");
+  }
+
+  Budget& budget_;
+  Builder& out_;
+  const JsonStyle& style_;
+};
+
+}  // namespace
+
+std::string to_json(Budget& budget, const Value& v, const JsonStyle& style) {
+  Builder out(budget);
+  JsonPrinter(budget, out, style).print(v);
+  return out.take();
+}
+
+}  // namespace halyard::jinja

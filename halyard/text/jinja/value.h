@@ -1,0 +1,216 @@
+// The values a template computes with. Strings, lists and dicts are immutable and shared; everything that changes or has
+// an identity (namespaces, loops, macros, generators) is an Object that lives until the render ends, so that no cycle
+// of values can leak.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "halyard/base/json.h"
+#include "halyard/base/result.h"
+
+namespace halyard::jinja {
+
+/// What parsing and rendering throw; ChatTemplate turns it into an Error. `line` is 0 where the thrower does not know it.
+struct Failure {
+  Errc code;
+  std::string message;
+  int line = 0;
+};
+[[noreturn]] void raise(std::string message, Errc code = Errc::invalid_argument);
+
+/// What a render may spend. Both counts only fall, so time and live memory are bounded by them.
+class Budget {
+ public:
+  void step(std::size_t n = 1);   ///< one evaluated node, one visited element, one comparison
+  void bytes(std::size_t n);      ///< to call before n bytes are built or allocated
+
+ private:
+  std::size_t steps_ = 10'000'000;
+  std::size_t bytes_ = std::size_t{256} << 20;
+};
+
+/// Bytes of the longest string or output.
+inline constexpr std::size_t max_text = std::size_t{64} << 20;
+/// How deep lists and dicts may nest: bounds every walk over a value, its destruction included.
+inline constexpr int max_value_depth = 200;
+
+class Interpreter;
+class Object;
+struct Sequence;
+struct Mapping;
+struct Args;
+
+struct Missing {};  ///< an argument that was not given; no expression has this value
+struct None {};
+/// A name or attribute that is not there; `why` is what using it says.
+struct Undefined {
+  std::shared_ptr<const std::string> why;
+};
+
+class Value {
+ public:
+  Value() = default;
+  Value(None) : v_(None{}) {}
+  Value(Undefined u) : v_(std::move(u)) {}
+  explicit Value(bool b) : v_(b) {}
+  explicit Value(std::int64_t i) : v_(i) {}
+  explicit Value(double d) : v_(d) {}
+  explicit Value(std::shared_ptr<const std::string> s) : v_(std::move(s)) {}
+  explicit Value(std::shared_ptr<const Sequence> s) : v_(std::move(s)) {}
+  explicit Value(std::shared_ptr<const Mapping> m) : v_(std::move(m)) {}
+  explicit Value(Object* o) : v_(o) {}
+
+  bool is_missing() const { return holds<Missing>(); }
+  bool is_undefined() const { return holds<Undefined>(); }
+  bool is_none() const { return holds<None>(); }
+  bool is_bool() const { return holds<bool>(); }
+  bool is_int() const { return holds<std::int64_t>(); }  ///< not a bool
+  bool is_real() const { return holds<double>(); }
+  bool is_text() const { return holds<std::shared_ptr<const std::string>>(); }
+
+  /// The alternative, or null.
+  const bool* boolean() const { return std::get_if<bool>(&v_); }
+  const double* real() const { return std::get_if<double>(&v_); }
+  const Undefined* undefined() const { return std::get_if<Undefined>(&v_); }
+  const std::string* text() const { return pointee<std::string>(); }
+  const Sequence* sequence() const { return pointee<Sequence>(); }
+  const Mapping* mapping() const { return pointee<Mapping>(); }
+  Object* object() const { return holds<Object*>() ? std::get<Object*>(v_) : nullptr; }
+  std::shared_ptr<const Sequence> shared_sequence() const { return std::get<std::shared_ptr<const Sequence>>(v_); }
+
+  /// An int, or a bool as Python counts it: 0 or 1.
+  std::optional<std::int64_t> integer() const;
+  /// Any number as a double.
+  std::optional<double> number() const;
+
+ private:
+  template <class T>
+  bool holds() const { return std::holds_alternative<T>(v_); }
+  template <class T>
+  const T* pointee() const {
+    const auto* p = std::get_if<std::shared_ptr<const T>>(&v_);
+    return p ? p->get() : nullptr;
+  }
+
+  std::variant<Missing, Undefined, None, bool, std::int64_t, double, std::shared_ptr<const std::string>,
+               std::shared_ptr<const Sequence>, std::shared_ptr<const Mapping>, Object*>
+      v_;
+};
+
+enum class Flavor { list, tuple, range, keys, values, items };
+
+struct Sequence {
+  Flavor flavor = Flavor::list;
+  int depth = 1;
+  std::vector<Value> items;
+  std::string shown;  ///< a range's repr
+};
+
+struct Mapping {
+  int depth = 1;
+  std::vector<std::pair<Value, Value>> entries;  ///< in the order of insertion, keys unique
+};
+
+/// What a call passes.
+struct Args {
+  std::vector<Value> positional;
+  std::vector<std::pair<std::string, Value>> named;
+};
+
+class Object {
+ public:
+  virtual ~Object() = default;
+  /// Python's name of the type, for messages.
+  virtual std::string type() const = 0;
+  virtual std::optional<Value> attribute(Interpreter&, std::string_view) { return std::nullopt; }
+  virtual bool callable() const { return false; }
+  virtual Value call(Interpreter&, Args);
+};
+
+/// `namespace(...)`: the only thing a template can assign attributes of.
+class Namespace : public Object {
+ public:
+  std::string type() const override { return "Namespace"; }
+  std::optional<Value> attribute(Interpreter&, std::string_view name) override;
+  void set(const std::string& name, Value value);
+  std::vector<std::pair<std::string, Value>> attributes;
+};
+
+/// What `map`, `select` and their like return: items that can be gone through once. They are computed eagerly.
+class Generator : public Object {
+ public:
+  explicit Generator(std::vector<Value> all) : items(std::move(all)) {}
+  std::string type() const override { return "generator"; }
+  std::vector<Value> items;
+  std::size_t next = 0;
+};
+
+/// One of what `groupby` returns: a pair that also has names, `grouper` and `list`.
+class Group : public Object {
+ public:
+  Group(Value key, Value members) : grouper(std::move(key)), list(std::move(members)) {}
+  std::string type() const override { return "_GroupTuple"; }
+  std::optional<Value> attribute(Interpreter&, std::string_view name) override;
+  const Value grouper, list;
+};
+
+/// Text that is charged to the budget as it grows.
+class Builder {
+ public:
+  explicit Builder(Budget& budget) : budget_(&budget) {}
+  Builder& add(std::string_view s);
+  Builder& add(std::size_t times, char c);
+  std::string take() { return std::move(text_); }
+  std::size_t size() const { return text_.size(); }
+
+ private:
+  Budget* budget_;
+  std::string text_;
+};
+
+Value make_text(Budget&, std::string);
+Value make_list(Budget&, std::vector<Value>, Flavor = Flavor::list);
+/// Entries in order; of equal keys the first keeps its place and the last its value, as in Python.
+Value make_dict(Budget&, std::vector<std::pair<Value, Value>>);
+Value make_undefined(std::string why);
+/// JSON as Python's json.loads gives it. Throws where it nests too deep or an integer is beyond 64 bits.
+Value from_json(Budget&, const OrderedJson&, int depth = 0);
+
+bool truthy(const Value&);
+/// Python's == . Charges the budget, because shared lists can be exponentially large to walk.
+bool equal(Budget&, const Value&, const Value&);
+/// Python's < ; throws where the types have no order.
+bool less(Budget&, const Value&, const Value&);
+/// The value under `key`, or null.
+const Value* find(Budget&, const Mapping&, const Value& key);
+const Value* find(Budget&, const Mapping&, std::string_view key);
+
+/// Python's name of the type: "str", "NoneType", "dict".
+std::string type_name(const Value&);
+/// Python's str() and repr().
+std::string to_text(Budget&, const Value&);
+std::string repr(Budget&, const Value&);
+/// Python's repr of a float: shortest that reads back, "1.0", "1e+16", "inf".
+std::string repr_float(double);
+/// json.dumps of a float: as repr, but NaN, Infinity, -Infinity.
+std::string json_float(double);
+
+struct JsonStyle {
+  bool ensure_ascii = false;
+  bool sort_keys = false;
+  std::optional<std::string> indent;  ///< one level's text
+  std::string item_separator = ", ";
+  std::string key_separator = ": ";
+};
+/// Python's json.dumps.
+std::string to_json(Budget&, const Value&, const JsonStyle&);
+
+}  // namespace halyard::jinja
