@@ -56,31 +56,40 @@ class Sampler {
 
   Sampler(SamplerOptions options, std::size_t vocab_size, std::uint64_t seed);
 
+  // Each step leaves what the next one needs in the members below.
   Result<void> prepare(std::span<float> logits, std::span<const std::int32_t> history);
-  void penalise(std::span<float> logits, std::span<const std::int32_t> history) const;
+  Result<void> apply_penalties(std::span<float> logits, std::span<const std::int32_t> history);
+  Result<std::vector<std::int32_t>> recent_tokens(std::span<const std::int32_t> history, int context, bool once);
   bool filters() const;
   void select(std::span<const float> logits, bool xtc);
   void gather_from(std::span<const float> logits, float cut);
-  void gather_largest(std::span<const float> logits, std::size_t k);
-  void gather_nucleus(std::span<const float> logits);
-  void keep_top_p(double total);
+  void gather_largest(std::span<const float> logits, std::size_t count);
+  void gather_nucleus(std::span<const float> logits, double mass);
+  float largest_candidate(std::size_t rank);
+  void keep_top_p(double mass);
+  float min_p_cut() const;
   void keep_min_p();
   void keep_top_k();
   void drop_xtc();
   double weigh_all(std::span<const float> logits, float inverse_temp);
   double weigh_candidates();
-  std::int32_t draw_from_all(std::span<const float> logits, double u);
-  std::int32_t draw_from_candidates(double u);
+  std::int32_t most_likely(std::span<const float> logits) const;
+  std::int32_t draw_from_all(std::span<const float> logits);
+  std::int32_t draw_from_candidates();
+  void add_distribution(std::span<const float> logits, bool xtc, double share, std::vector<float>& sum);
   double uniform();
 
   SamplerOptions options_;
   std::size_t vocab_size_;
   std::mt19937_64 random_;
-  float max_ = 0;                       // the largest logit
-  std::vector<float> block_max_;        // of each block of logits
-  std::vector<double> block_weight_;    // sum of exp((logit - max_) * inverse temperature) of each block
-  std::vector<Candidate> candidates_;   // what the filters kept, in token order
-  std::vector<float> weights_, sorted_; // scratch
+  float inverse_temp_;
+  float max_ = 0;                      // the largest logit
+  std::vector<float> block_max_;       // the largest logit of each block of the vocabulary
+  std::vector<double> block_weight_;   // the sum of the weights of each block
+  std::vector<Candidate> candidates_;  // what the filters kept, in token order
+  std::vector<float> weights_;         // of the candidates: exp((logit - the largest candidate's) / temp)
+  std::vector<float> pool_;            // logits to find a cut among
+  std::vector<bool> seen_;             // tokens already counted; all false between calls
 };
 
 }  // namespace halyard
