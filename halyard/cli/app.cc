@@ -1,5 +1,6 @@
 #include "halyard/cli/app.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -70,6 +71,19 @@ int parse_and_run(CLI::App& root, Context& context, int argc, char** argv) {
   return report_outcome(context, outcome);
 }
 
+/// Returns when `fd` is ready, or fails after Ctrl-C. The signal is held back except while waiting: it cannot fall between
+/// the look at the flag and the wait.
+Result<void> wait_ready(int fd, short events) {
+  sigset_t held, before;
+  sigemptyset(&held);
+  sigaddset(&held, SIGINT);
+  ::sigprocmask(SIG_BLOCK, &held, &before);
+  pollfd wanted{fd, events, 0};
+  if (!interrupted()) ::ppoll(&wanted, 1, nullptr, &before);
+  ::sigprocmask(SIG_SETMASK, &before, nullptr);
+  return check_interrupted();
+}
+
 }  // namespace
 
 Result<void> Output::write(std::string_view text) {
@@ -91,10 +105,8 @@ Result<void> Output::flush() {
       return fail(Errc::cancelled, "standard output was closed");
     } else if (errno == EINTR) {
       HALYARD_TRY(check_interrupted());
-    } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-      pollfd ready{STDOUT_FILENO, POLLOUT, 0};
-      ::poll(&ready, 1, -1);
-      HALYARD_TRY(check_interrupted());
+    } else if (errno == EAGAIN) {
+      HALYARD_TRY(wait_ready(STDOUT_FILENO, POLLOUT));
     } else {
       return fail(Errc::io, fmt::format("cannot write to standard output: {}", std::strerror(errno)));
     }
@@ -106,13 +118,14 @@ Result<bool> Input::fill() {
   buffer_.erase(0, std::exchange(begin_, 0));
   const std::size_t held = buffer_.size();
   buffer_.resize(held + chunk_bytes);
-  for (;;) {
-    const ssize_t n = ::read(STDIN_FILENO, buffer_.data() + held, chunk_bytes);
-    buffer_.resize(n > 0 ? held + static_cast<std::size_t>(n) : n == 0 ? held : buffer_.size());
-    if (n >= 0) return n > 0;
-    if (errno != EINTR) return fail(Errc::io, fmt::format("cannot read standard input: {}", std::strerror(errno)));
-    HALYARD_TRY(check_interrupted());
-  }
+  ssize_t n = -1;
+  do {
+    HALYARD_TRY(wait_ready(STDIN_FILENO, POLLIN));
+    n = ::read(STDIN_FILENO, buffer_.data() + held, chunk_bytes);
+  } while (n < 0 && (errno == EINTR || errno == EAGAIN));
+  buffer_.resize(held + static_cast<std::size_t>(std::max<ssize_t>(n, 0)));
+  if (n < 0) return fail(Errc::io, fmt::format("cannot read standard input: {}", std::strerror(errno)));
+  return n > 0;
 }
 
 Result<std::string> Input::all(std::size_t max_bytes) {

@@ -50,6 +50,8 @@ class Input {
   Result<std::string> all(std::size_t max_bytes = std::size_t{1} << 30);
   /// The next line without its newline (and carriage return), or no value at the end.
   Result<std::optional<std::string>> line(std::size_t max_bytes = std::size_t{64} << 20);
+  /// Whether `line` has a whole line in hand, so that it would not wait.
+  bool has_line() const { return buffer_.find('\n', begin_) != std::string::npos; }
 
  private:
   Result<bool> fill();  // reads more into buffer_; false at the end

@@ -5,6 +5,7 @@
 
 namespace halyard::cli {
 
-// void add_<command>(CLI::App& root, Context& context);
+void add_tokenize(CLI::App& root, Context& context);
+void add_render(CLI::App& root, Context& context);
 
 }  // namespace halyard::cli

@@ -13,6 +13,7 @@ int main(int argc, char** argv) {
   root.footer("\nRun 'halyard COMMAND --help' for the options and examples of a command.");
 
   Context context;
-  // add_<command>(root, context);
+  add_tokenize(root, context);
+  add_render(root, context);
   return run(root, context, argc, argv);
 }
