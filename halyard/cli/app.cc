@@ -6,6 +6,7 @@
 #include <cstring>
 #include <exception>
 #include <filesystem>
+#include <memory>
 #include <new>
 
 #include <fmt/format.h>
@@ -70,6 +71,25 @@ int parse_and_run(CLI::App& root, Context& context, int argc, char** argv) {
   }
   return report_outcome(context, outcome);
 }
+
+/// CLI11's help without what only the parser needs, and one empty line between groups.
+class HelpFormatter : public CLI::Formatter {
+ public:
+  HelpFormatter() {
+    column_width(46);
+    label("SUBCOMMAND", "COMMAND");
+  }
+  std::string make_help(const CLI::App* app, std::string name, CLI::AppFormatMode mode) const override {
+    std::string help = CLI::Formatter::make_help(app, std::move(name), mode);
+    for (std::size_t at = 0; (at = help.find("\n\n\n", at)) != std::string::npos;) help.erase(at, 1);
+    return help;
+  }
+  std::string make_option_opts(const CLI::Option* option) const override {
+    std::string text = option->get_type_size() == 0 ? "" : " " + option->get_type_name();
+    if (!option->get_default_str().empty()) text += " [" + option->get_default_str() + "]";
+    return option->get_required() ? text + " (required)" : text;
+  }
+};
 
 /// Returns when `fd` is ready, or fails after Ctrl-C. The signal is held back except while waiting: it cannot fall between
 /// the look at the flag and the wait.
@@ -174,6 +194,11 @@ void install_signal_handlers() {
   struct sigaction pipe = {};
   pipe.sa_handler = SIG_IGN;
   ::sigaction(SIGPIPE, &pipe, nullptr);
+}
+
+void set_help_manner(CLI::App& root) {
+  root.formatter(std::make_shared<HelpFormatter>());
+  root.footer("\nRun 'halyard COMMAND --help' for the options and examples of a command.");
 }
 
 CLI::App& add_command(CLI::App& root, const std::string& name, const std::string& what, const std::string& examples) {

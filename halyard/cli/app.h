@@ -79,6 +79,9 @@ Result<void> check_interrupted();
 /// Installs the handlers of SIGINT and SIGPIPE.
 void install_signal_handlers();
 
+/// How the help pages look; before any command is added.
+void set_help_manner(CLI::App& root);
+
 /// Adds a command with the manner of all: flags grouped, wrong values refused, `examples` at the end of its help.
 CLI::App& add_command(CLI::App& root, const std::string& name, const std::string& what, const std::string& examples = {});
 

@@ -235,6 +235,14 @@ TEST_F(CliTest, TokenizeTakesAllOfItsInputAsOneText) {
   EXPECT_EQ(run({"tokenize", "--model", file, "--decode"}, ids.out).out, text) << "byte for byte, nothing added";
 }
 
+TEST_F(CliTest, WithoutAModelTheOneThatShipsIsTaken) {
+  const fs::path model = testing::default_model();
+  if (!fs::exists(model / "tokenizer.json")) GTEST_SKIP() << "no models/gutenberg-29m-4bit";
+  const Outcome named = run({"tokenize", "--model", model.string()}, "Call me Ishmael.");
+  EXPECT_EQ(named.code, 0) << named.err;
+  EXPECT_EQ(run({"tokenize"}, "Call me Ishmael.").out, named.out);
+}
+
 TEST_F(CliTest, TokenizeSaysWhichLineIsWrong) {
   const std::string file = testing::golden("text/tokenizers/qwen2/tokenizer.json");
   if (file.empty()) GTEST_SKIP() << "no golden text/tokenizers/qwen2";

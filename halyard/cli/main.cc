@@ -8,9 +8,7 @@ int main(int argc, char** argv) {
   CLI::App root("Transformer inference for MLX, Hugging Face and GGUF models.", "halyard");
   root.set_version_flag("--version", "halyard " HALYARD_VERSION);
   root.require_subcommand(1);
-  root.get_formatter()->column_width(46);
-  root.get_formatter()->label("SUBCOMMAND", "COMMAND");
-  root.footer("\nRun 'halyard COMMAND --help' for the options and examples of a command.");
+  set_help_manner(root);
 
   Context context;
   add_tokenize(root, context);

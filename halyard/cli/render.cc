@@ -28,7 +28,8 @@ Result<OrderedJson> load_input(const std::string& path, Context& context) {
 }
 
 Result<std::string> render_file(const std::string& path, const OrderedJson& input) {
-  const ChatTemplate chat = HALYARD_TRY(ChatTemplate::parse(HALYARD_TRY(read_file(path)), path));
+  std::string source = HALYARD_TRY(read_file(path));
+  const ChatTemplate chat = HALYARD_TRY(ChatTemplate::parse(std::move(source), path));
   return chat.render(HALYARD_TRY(chat_context(input)));
 }
 
@@ -37,13 +38,15 @@ Result<std::string> render_model(const std::string& model, const OrderedJson& in
   const auto chat = HALYARD_TRY(load_chat_template(model, tools != input.end() && !tools->is_null()));
   if (!chat) return fail(Errc::not_found, fmt::format("{} has no chat template", model));
   const OrderedJson tokens = HALYARD_TRY(load_special_tokens(model));
-  return chat->render(HALYARD_TRY(chat_context(HALYARD_TRY(with_special_tokens(input, tokens)))));
+  const OrderedJson whole = HALYARD_TRY(with_special_tokens(input, tokens));
+  return chat->render(HALYARD_TRY(chat_context(whole)));
 }
 
 Result<void> render(const Flags& flags, Context& context) {
   const OrderedJson input = HALYARD_TRY(load_input(flags.input, context));
   if (!flags.template_file.empty()) return context.out.write(HALYARD_TRY(render_file(flags.template_file, input)));
-  return context.out.write(HALYARD_TRY(render_model(HALYARD_TRY(flags.model.path()), input)));
+  const std::string model = HALYARD_TRY(flags.model.path());
+  return context.out.write(HALYARD_TRY(render_model(model, input)));
 }
 
 }  // namespace

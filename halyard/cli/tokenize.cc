@@ -48,8 +48,8 @@ Result<std::string> encode(const Tokenizer& tokenizer, const Flags& flags, std::
 }
 
 Result<std::string> decode(const Tokenizer& tokenizer, const Flags& flags, std::string_view json) {
-  const std::vector<std::int32_t> ids = HALYARD_TRY(ids_of(HALYARD_TRY(parse_json(json))));
-  return tokenizer.decode(ids, flags.skip_special_tokens);
+  const Json array = HALYARD_TRY(parse_json(json));
+  return tokenizer.decode(HALYARD_TRY(ids_of(array)), flags.skip_special_tokens);
 }
 
 /// One line of --json-lines: a JSON value in, a JSON value out.
@@ -72,7 +72,8 @@ Result<void> tokenize_lines(const Tokenizer& tokenizer, const Flags& flags, Cont
 }
 
 Result<void> tokenize(const Flags& flags, Context& context) {
-  const Tokenizer tokenizer = HALYARD_TRY(load_tokenizer(HALYARD_TRY(flags.model.path())));
+  const std::string model = HALYARD_TRY(flags.model.path());
+  const Tokenizer tokenizer = HALYARD_TRY(load_tokenizer(model));
   if (flags.json_lines) return tokenize_lines(tokenizer, flags, context);
   const std::string input = HALYARD_TRY(context.in.all());
   if (flags.decode) return context.out.write(HALYARD_TRY(decode(tokenizer, flags, input)));
