@@ -1,1 +1,17 @@
-int main() { return 0; }
+// The halyard program: one line for each command.
+#include "halyard/cli/app.h"
+#include "halyard/cli/commands.h"
+
+int main(int argc, char** argv) {
+  using namespace halyard::cli;
+  install_signal_handlers();
+  CLI::App root("Transformer inference for MLX, Hugging Face and GGUF models.", "halyard");
+  root.set_version_flag("--version", "halyard " HALYARD_VERSION);
+  root.require_subcommand(1);
+  set_help_manner(root);
+
+  Context context;
+  add_tokenize(root, context);
+  add_render(root, context);
+  return run(root, context, argc, argv);
+}

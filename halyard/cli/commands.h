@@ -1,0 +1,11 @@
+// The commands of the program, one a file: each function adds its command to the parser.
+#pragma once
+
+#include "halyard/cli/app.h"
+
+namespace halyard::cli {
+
+void add_tokenize(CLI::App& root, Context& context);
+void add_render(CLI::App& root, Context& context);
+
+}  // namespace halyard::cli

@@ -1,0 +1,48 @@
+// Flags that several commands share: plain structs, each with a function that adds it to a command. The structs must
+// outlive parsing.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include "halyard/base/result.h"
+#include "halyard/engine/sampler.h"
+
+namespace halyard::cli {
+
+/// --model M
+struct ModelOptions {
+  std::string model;  ///< a folder or a .gguf file; empty: the model that ships with the program
+  void add(CLI::App& command, const std::string& what = "Model folder (MLX or Hugging Face layout) or .gguf file");
+  /// `model`, or the default model's path. Fails where neither is there.
+  Result<std::string> path() const;
+};
+
+/// --device, --threads, --exact
+struct DeviceFlags {
+  std::string device = "cpu";  ///< "cpu", "cuda:0", "vulkan:0"
+  int threads = 0;             ///< CPU threads; 0: one for each core
+  bool exact = false;          ///< f32 arithmetic and activations throughout
+  void add(CLI::App& command);
+};
+
+/// --temp, --top-p and the rest of what chooses a token
+struct SamplingFlags {
+  SamplerOptions options;
+  void add(CLI::App& command);
+};
+
+/// --json
+struct JsonFlag {
+  bool json = false;
+  void add(CLI::App& command, const std::string& what = "Print one JSON object instead of text");
+};
+
+/// Accepts finite numbers from `low` to `high`, and nothing that is not written as a number.
+CLI::Validator real_in(double low, double high);
+/// Accepts whole decimal numbers from `low` to `high`.
+CLI::Validator whole_in(std::int64_t low, std::int64_t high);
+
+}  // namespace halyard::cli
