@@ -1,0 +1,82 @@
+// What the runtime itself costs: recording, hazard tracking, submission, barriers. Kernels here do next to nothing.
+#include <benchmark/benchmark.h>
+
+#include <vector>
+
+#include "halyard/halyard.h"
+
+namespace {
+
+using namespace halyard;
+
+void nothing(const CpuTile& t) { benchmark::DoNotOptimize(t.buffers); }
+const KernelDef kNothing = {"bench_nothing", "rrw", {1, 1, 1}, cpu_portable<nothing>};
+
+struct Setup {
+  Device device;
+  KernelRef kernel;
+  std::vector<Buffer> buffers;
+  explicit Setup(int threads, std::size_t n_buffers)
+      : device(*Device::open("cpu", {.threads = threads})), kernel(*device.kernel(kNothing)) {
+    for (std::size_t i = 0; i < n_buffers; ++i) buffers.push_back(*device.alloc(DType::f32, {64}));
+  }
+};
+
+// One dispatch of three bindings, recorded and tracked while 1,000 ranges are live. Each is free of conflict.
+void RecordAndTrack(benchmark::State& state) {
+  Setup s(1, 3000);
+  CommandEncoder e = *s.device.command_encoder();
+  std::size_t i = 0, recorded = 0;
+  for (auto _ : state) {
+    (void)e.dispatch({.kernel = s.kernel, .grid = {1, 1, 1}, .buffers = std::span(&s.buffers[i], 3)});
+    i += 3;
+    if (i + 3 > s.buffers.size()) {
+      i = 0;
+      e.memory_barrier();
+      if (++recorded == 100) {  // keep the recording's memory at a command buffer's size
+        state.PauseTiming();
+        e = *s.device.command_encoder();
+        recorded = 0;
+        state.ResumeTiming();
+      }
+    }
+  }
+}
+BENCHMARK(RecordAndTrack);
+
+void EmptyCommit(benchmark::State& state) {
+  Setup s(2, 0);
+  for (auto _ : state) {
+    CommandEncoder e = *s.device.command_encoder();
+    benchmark::DoNotOptimize(e.commit());
+  }
+}
+BENCHMARK(EmptyCommit);
+
+void EmptyCommitAndWait(benchmark::State& state) {
+  Setup s(2, 0);
+  for (auto _ : state) {
+    CommandEncoder e = *s.device.command_encoder();
+    benchmark::DoNotOptimize(e.commit_and_wait());
+  }
+}
+BENCHMARK(EmptyCommitAndWait);
+
+// Dispatches of `tiles` tiles, each dependent on the one before: the time of one, barrier included.
+void Dependent(benchmark::State& state) {
+  Setup s(2, 3);
+  const auto tiles = static_cast<std::uint32_t>(state.range(0));
+  constexpr int n = 1000;
+  for (auto _ : state) {
+    state.PauseTiming();
+    CommandEncoder e = *s.device.command_encoder();
+    for (int i = 0; i < n; ++i)
+      (void)e.dispatch({.kernel = s.kernel, .grid = {tiles, 1, 1}, .buffers = std::span(s.buffers)});
+    state.ResumeTiming();
+    (void)e.commit_and_wait();
+  }
+  state.SetItemsProcessed(state.iterations() * n);
+}
+BENCHMARK(Dependent)->Arg(1)->Arg(2)->Arg(8)->Arg(64);
+
+}  // namespace
