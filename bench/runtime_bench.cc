@@ -24,7 +24,7 @@ struct Setup {
 
 // One dispatch of three bindings, recorded and tracked while 1,000 ranges are live. Each is free of conflict.
 void RecordAndTrack(benchmark::State& state) {
-  Setup s(1, 3000);
+  Setup s(1, 1000);
   CommandEncoder e = *s.device.command_encoder();
   std::size_t i = 0, recorded = 0;
   for (auto _ : state) {

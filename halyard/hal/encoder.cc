@@ -120,11 +120,7 @@ bool CommandEncoder::State::order(MemRanges& tracked, const Dispatch& d) {
     if (access[i] == Access::read) reads[n_reads++] = BufferRange::from_buffer(d.buffers[i], MemRangeRole::src);
     else writes[n_writes++] = BufferRange::from_buffer(d.buffers[i], MemRangeRole::dst);
   }
-  const std::span<const BufferRange> r(reads.data(), n_reads), w(writes.data(), n_writes);
-  const bool free = tracked.check_dispatch(r, w);
-  if (!free) tracked.reset();
-  tracked.add_dispatch(r, w);
-  return !free;
+  return !tracked.place_dispatch({reads.data(), n_reads}, {writes.data(), n_writes});
 }
 
 void CommandEncoder::State::record(Recording& to, const Dispatch& d, bool barrier) {

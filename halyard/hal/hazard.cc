@@ -80,8 +80,8 @@ const MemRanges::Slot* MemRanges::find(const void* allocation) const {
   }
 }
 
+// The allocation's slot, emptied if it is of an older epoch. There must be room for one more.
 MemRanges::Slot& MemRanges::slot(const void* allocation) {
-  if (used_ * 2 >= slots_.size()) grow();
   const std::size_t mask = slots_.size() - 1;
   for (std::size_t i = hash_of(allocation) & mask;; i = (i + 1) & mask) {
     Slot& s = slots_[i];
@@ -97,15 +97,33 @@ MemRanges::Slot& MemRanges::slot(const void* allocation) {
   }
 }
 
-void MemRanges::grow() {
+// Makes room for `more` slots: the table stays at most half full.
+void MemRanges::reserve(std::size_t more) {
+  if ((used_ + more) * 2 <= slots_.size()) return;
   // Slots of an older epoch are empty: only the live ones move, and only they count for the size.
-  const auto live = static_cast<std::size_t>(
-      std::count_if(slots_.begin(), slots_.end(), [&](const Slot& s) { return s.allocation && s.epoch == epoch_; }));
-  std::vector<Slot> old(std::max<std::size_t>(256, std::bit_ceil(live * 4)));
+  const auto is_live = [&](const Slot& s) { return s.allocation && s.epoch == epoch_; };
+  const auto live = static_cast<std::size_t>(std::count_if(slots_.begin(), slots_.end(), is_live));
+  std::vector<Slot> old(std::bit_ceil(std::max<std::size_t>(256, (live + more) * 4)));
   old.swap(slots_);
   used_ = 0;
   for (Slot& s : old)
-    if (s.allocation && s.epoch == epoch_) slot(s.allocation) = std::move(s);
+    if (is_live(s)) slot(s.allocation) = std::move(s);
+}
+
+void MemRanges::Ranges::insert(std::uint64_t b, std::uint64_t e) {
+  if (b >= e) return;
+  if (set && !set->empty()) return set->insert(b, e);
+  if (begin == end) {
+    begin = b;
+    end = e;
+  } else if (b <= end && begin <= e) {  // overlaps or touches
+    begin = std::min(begin, b);
+    end = std::max(end, e);
+  } else {
+    if (!set) set = std::make_unique<IntervalSet>();
+    set->insert(begin, end);
+    set->insert(b, e);
+  }
 }
 
 bool MemRanges::check_dispatch(std::span<const BufferRange> reads, std::span<const BufferRange> writes) {
@@ -121,9 +139,36 @@ bool MemRanges::check_dispatch(std::span<const BufferRange> reads, std::span<con
 }
 
 void MemRanges::add_dispatch(std::span<const BufferRange> reads, std::span<const BufferRange> writes) {
+  reserve(reads.size() + writes.size());
   for (const auto& r : reads) slot(r.allocation).reads.insert(r.begin, r.end);
   for (const auto& w : writes) slot(w.allocation).writes.insert(w.begin, w.end);
   size_ += reads.size() + writes.size();
+}
+
+bool MemRanges::place_dispatch(std::span<const BufferRange> reads, std::span<const BufferRange> writes) {
+  Slot* slots[32];
+  const std::size_t n = reads.size() + writes.size();
+  reserve(n);
+  const auto range = [&](std::size_t i) -> const BufferRange& {
+    return i < reads.size() ? reads[i] : writes[i - reads.size()];
+  };
+  bool free = true;
+  for (std::size_t i = 0; i < n; ++i) {
+    const BufferRange& r = range(i);
+    const Slot& s = *(slots[i] = &slot(r.allocation));
+    free = free && !s.writes.overlaps(r.begin, r.end) && (i < reads.size() || !s.reads.overlaps(r.begin, r.end));
+  }
+  if (!free) {
+    ++barriers_forced_;
+    reset();
+    for (std::size_t i = 0; i < n; ++i) slot(range(i).allocation);  // the same slots, emptied
+  }
+  for (std::size_t i = 0; i < n; ++i) {
+    const BufferRange& r = range(i);
+    (i < reads.size() ? slots[i]->reads : slots[i]->writes).insert(r.begin, r.end);
+  }
+  size_ += n;
+  return free;
 }
 
 void MemRanges::reset() {

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -58,6 +59,9 @@ class MemRanges {
   /// A false answer counts in barriers_forced(): put a barrier, reset(), then add the dispatch.
   bool check_dispatch(std::span<const BufferRange> reads, std::span<const BufferRange> writes);
   void add_dispatch(std::span<const BufferRange> reads, std::span<const BufferRange> writes);
+  /// Check, reset() where there is a conflict, and add, in one pass: what an encoder does for each dispatch. The answer is
+  /// check_dispatch's. At most 32 ranges.
+  bool place_dispatch(std::span<const BufferRange> reads, std::span<const BufferRange> writes);
   /// Forgets all ranges, as a barrier allows. O(1).
   void reset();
 
@@ -67,15 +71,29 @@ class MemRanges {
   std::uint64_t barriers_forced() const { return barriers_forced_; }
 
  private:
-  // The ranges of one allocation. A slot of an older epoch counts as empty; its storage is reused.
-  struct Slot {
+  // The bytes of one allocation that are read, or those that are written. Most dispatches touch one stretch of it.
+  struct Ranges {
+    std::uint64_t begin = 0, end = 0;   // the one stretch, where set is null
+    std::unique_ptr<IntervalSet> set;   // all of them; empty where the one stretch holds
+    bool overlaps(std::uint64_t b, std::uint64_t e) const {
+      if (set && !set->empty()) [[unlikely]] return set->overlaps(b, e);
+      return b < end && begin < e && b < e;
+    }
+    void insert(std::uint64_t b, std::uint64_t e);
+    void clear() {
+      begin = end = 0;
+      if (set) [[unlikely]] set->clear();
+    }
+  };
+  // A slot of an older epoch counts as empty; its storage is reused.
+  struct alignas(64) Slot {
     const void* allocation = nullptr;
     std::uint64_t epoch = 0;
-    IntervalSet reads, writes;
+    Ranges reads, writes;
   };
   const Slot* find(const void* allocation) const;
   Slot& slot(const void* allocation);
-  void grow();
+  void reserve(std::size_t more);
 
   std::vector<Slot> slots_;  // open addressing, a power of two
   std::size_t used_ = 0;     // slots with an allocation, of any epoch

@@ -68,7 +68,7 @@ TEST(MemRanges, AgreesWithAPairwiseCheckOverManyAllocations) {
   const unsigned seed = std::random_device{}();
   SCOPED_TRACE(seed);
   std::mt19937 random(seed);
-  MemRanges m;
+  MemRanges m, placed;
   std::vector<std::pair<BufferRange, bool>> live;  // and whether it is written
   for (int i = 0; i < 20000; ++i) {
     std::vector<BufferRange> reads, writes;
@@ -85,11 +85,15 @@ TEST(MemRanges, AgreesWithAPairwiseCheckOverManyAllocations) {
     for (const auto& r : reads) free &= !hits(r, false);
     for (const auto& w : writes) free &= !hits(w, true);
     ASSERT_EQ(m.check_dispatch(reads, writes), free);
+    ASSERT_EQ(placed.place_dispatch(reads, writes), free);
     if (!free) m.reset(), live.clear();
     m.add_dispatch(reads, writes);
     for (const auto& r : reads) live.emplace_back(r, false);
     for (const auto& w : writes) live.emplace_back(w, true);
+    ASSERT_EQ(m.size(), live.size());
+    ASSERT_EQ(placed.size(), live.size());
   }
+  EXPECT_EQ(m.barriers_forced(), placed.barriers_forced());
 }
 
 TEST(BufferRange, IsTheViewsExactBytes) {
