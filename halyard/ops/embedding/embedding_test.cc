@@ -20,6 +20,7 @@ struct Tables {
     dense.name = "embed_tokens";
     dense.n = n, dense.k = k;
     dense.data = std::as_bytes(std::span(values));
+    dense.owner = std::make_shared<int>();  // the Tables own it
     packed = quant::quantise_affine(dense, 4, 32).value();
     affine = dense;
     affine.format = quant::Format::affine;

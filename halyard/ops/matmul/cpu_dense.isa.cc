@@ -5,6 +5,7 @@
 // One position is limited by the bytes of the weights; several by the multiplier, with blocks of 4 rows × 6 positions in
 // registers, so that ten loads feed 24 multiply-adds.
 #include <algorithm>
+#include <bit>
 
 #include "halyard/ops/matmul/kernels.h"
 #include "halyard/ops/matmul/simd.h"
@@ -37,6 +38,13 @@ struct Bf16Dot {
   };
   static Vector load_w(const void* p) { return {_mm512_loadu_si512(p)}; }
   static Vector load_x(const void* p) { return {_mm512_loadu_si512(p)}; }
+  // rounded[i] = x[i] for `count` elements.
+  static void round(const float* x, std::size_t count, bf16* rounded) {
+    std::size_t i = 0;
+    for (; i + 16 <= count; i += 16)
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(rounded + i), std::bit_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_loadu_ps(x + i))));
+    for (; i < count; ++i) rounded[i] = to_bf16(x[i]);
+  }
   static Floats dot(Vector w, Vector x, Floats sum) {
     return {_mm512_dpbf16_ps(sum.v, std::bit_cast<__m512bh>(w.v), std::bit_cast<__m512bh>(x.v))};
   }
@@ -142,8 +150,7 @@ void dense(const CpuTile& t) {
     Matrix xs{reinterpret_cast<const std::byte*>(x + j), k * sizeof(float)};
     if constexpr (std::is_same_v<typename Dot::X, bf16>) {
       auto* rounded = reinterpret_cast<bf16*>(t.shared);
-      for (std::size_t y = 0; y < positions; ++y)
-        for (std::size_t i = 0; i < count; ++i) rounded[y * count + i] = to_bf16(x[y * k + j + i]);
+      for (std::size_t y = 0; y < positions; ++y) Dot::round(x + y * k + j, count, rounded + y * count);
       xs = {t.shared, count * sizeof(bf16)};
     }
     product<Dot>({w.data + j * Dot::w_bytes, w.stride}, t.x1 - t.x0, xs, positions, count, {out + t.y0 * a.n + t.x0, a.n});
@@ -156,25 +163,23 @@ float element(DType type, const std::byte* p, std::size_t i) {
   return simd::load_as<float>(p + 4 * i);
 }
 
+template <int bits>
+void dequantise_whole_bytes(const std::byte* q, std::size_t count, float s, float b, float* w) {
+  for (std::size_t i = 0; i < count; i += Floats::width)
+    simd::store_scaled(w + i, simd::load_integers(q + i * bits / 8, std::integral_constant<int, bits>{}), s, b);
+}
+
 // One group of a row, s·q + b in f32.
-[[gnu::flatten]] void dequantise_group(const std::byte* row, int bits, std::size_t first, std::size_t group, float s, float b, float* w) {
-  if (bits == 4) {
-    const std::byte* words = row + first / 2;
-    for (std::size_t i = 0; i < group; i += 8) {
-      const auto word = simd::load_as<std::uint32_t>(words + i / 2);
-      for (std::size_t j = 0; j < 8; ++j) w[i + j] = static_cast<float>(static_cast<int>((word >> (4 * j)) & 15U)) * s + b;
-    }
-  } else if (bits == 8) {
-    const auto* q = reinterpret_cast<const std::uint8_t*>(row + first);
-    for (std::size_t i = 0; i < group; ++i) w[i] = static_cast<float>(static_cast<int>(q[i])) * s + b;
-  } else {
-    const unsigned mask = (1U << bits) - 1;
-    std::size_t bit = first * static_cast<std::size_t>(bits);
-    for (std::size_t i = 0; i < group; ++i, bit += static_cast<std::size_t>(bits)) {
-      unsigned word = static_cast<unsigned>(row[bit / 8]);
-      if (bit % 8 + static_cast<std::size_t>(bits) > 8) word |= static_cast<unsigned>(row[bit / 8 + 1]) << 8;
-      w[i] = static_cast<float>(static_cast<int>((word >> (bit % 8)) & mask)) * s + b;
-    }
+[[gnu::flatten]] void dequantise_group(const std::byte* row, int bits, std::size_t first, std::size_t group, float s, float b,
+                                       float* w) {
+  if (bits == 4) return dequantise_whole_bytes<4>(row + first / 2, group, s, b, w);
+  if (bits == 8) return dequantise_whole_bytes<8>(row + first, group, s, b, w);
+  const unsigned mask = (1U << bits) - 1;
+  std::size_t bit = first * static_cast<std::size_t>(bits);
+  for (std::size_t i = 0; i < group; ++i, bit += static_cast<std::size_t>(bits)) {
+    unsigned word = static_cast<unsigned>(row[bit / 8]);
+    if (bit % 8 + static_cast<std::size_t>(bits) > 8) word |= static_cast<unsigned>(row[bit / 8 + 1]) << 8;
+    w[i] = static_cast<float>(static_cast<int>((word >> (bit % 8)) & mask)) * s + b;
   }
 }
 

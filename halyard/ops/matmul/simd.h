@@ -85,7 +85,49 @@ inline Floats load(const void* p, T) {
 inline Floats fma(Floats a, Floats b, Floats c) { return {a.v * b.v + c.v}; }
 #endif
 
-/// sums[i] += the sum of the lanes of a[i].
+/// Floats::width integers of `bits` (4 or 8), packed lowest bits first, as floats.
+#if defined(__AVX512F__)
+inline Floats load_integers(const void* p, std::integral_constant<int, 8>) {
+  return {_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p))))};
+}
+inline Floats load_integers(const void* p, std::integral_constant<int, 4>) {
+  const auto* words = static_cast<const std::byte*>(p);
+  const __m512i both = _mm512_mask_set1_epi32(_mm512_set1_epi32(load_as<int>(words)), 0xff00, load_as<int>(words + 4));
+  const __m512i shifts = _mm512_broadcast_i32x8(_mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28));
+  return {_mm512_cvtepi32_ps(_mm512_and_si512(_mm512_srlv_epi32(both, shifts), _mm512_set1_epi32(15)))};
+}
+/// p[i] = q[i] · s + b, rounded after each operation.
+inline void store_scaled(float* p, Floats q, float s, float b) {
+  _mm512_storeu_ps(p, _mm512_add_ps(_mm512_mul_ps(q.v, _mm512_set1_ps(s)), _mm512_set1_ps(b)));
+}
+#elif defined(__AVX2__)
+inline Floats load_integers(const void* p, std::integral_constant<int, 8>) {
+  return {_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(static_cast<const __m128i*>(p))))};
+}
+inline Floats load_integers(const void* p, std::integral_constant<int, 4>) {
+  const __m256i shifts = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28);
+  const __m256i words = _mm256_set1_epi32(load_as<int>(p));
+  return {_mm256_cvtepi32_ps(_mm256_and_si256(_mm256_srlv_epi32(words, shifts), _mm256_set1_epi32(15)))};
+}
+inline void store_scaled(float* p, Floats q, float s, float b) {
+  _mm256_storeu_ps(p, _mm256_add_ps(_mm256_mul_ps(q.v, _mm256_set1_ps(s)), _mm256_set1_ps(b)));
+}
+#else
+template <int bits>
+inline Floats load_integers(const void* p, std::integral_constant<int, bits>) {
+  const auto* bytes = static_cast<const std::uint8_t*>(p);
+  const auto at = [bytes](int i) {
+    return static_cast<float>(bits == 8 ? bytes[i] : i % 2 ? bytes[i / 2] >> 4 : bytes[i / 2] & 15);
+  };
+  return {Floats::Lanes{at(0), at(1), at(2), at(3)}};
+}
+inline void store_scaled(float* p, Floats q, float s, float b) {
+  const Floats::Lanes w = q.v * s + b;
+  std::memcpy(p, &w, sizeof w);
+}
+#endif
+
+/// sums[i] += the sum of the lanes of a[i], for four of them.
 inline void add_sums(const Floats* a, float* sums) {
 #if defined(__AVX2__)
   const __m256 ab = _mm256_hadd_ps(half_sum(a[0]), half_sum(a[1]));
