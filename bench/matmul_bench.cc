@@ -93,14 +93,15 @@ Result<double> seconds_of(Device& device, const ops::Weight& w, std::size_t t, s
 Result<void> measure(int threads) {
   Device device = HALYARD_TRY(Device::open("cpu", {.threads = threads}));
   const int team = device.capabilities().threads;
-  CpuLimits limits = measure_cpu_limits(team, best_isa());
+  const CpuLimits limits = measure_cpu_limits(team, best_isa());
   fmt::print("{} threads, {}: read {:.1f} GB/s, int8 {:.0f} Gop/s, bf16 {:.0f} GFLOP/s, f32 {:.0f} GFLOP/s\n", team,
              device.capabilities().isa, limits.read_gb_s, limits.int8_gop_s, limits.bf16_gflop_s, limits.f32_gflop_s);
   for (const Kind& kind : kinds)
     for (const Extent& e : extents) {
       if (e.n > 100000 && !kind.bits) continue;
+      const quant::MatrixView matrix = random_matrix(kind, e);
       const auto loading = Clock::now();
-      const ops::Weight w = HALYARD_TRY(ops::Weight::load(device, random_matrix(kind, e), kind.precision));
+      const ops::Weight w = HALYARD_TRY(ops::Weight::load(device, matrix, kind.precision));
       const double load = std::chrono::duration<double>(Clock::now() - loading).count();
       for (const std::size_t t : {1, 512}) {
         if (t > 1 && e.n > 100000) continue;
@@ -108,8 +109,10 @@ Result<void> measure(int threads) {
         const double s = HALYARD_TRY(seconds_of(device, w, t, mega_products < 10 ? 50 : 1));
         const double gb = static_cast<double>(w.bytes()) / s / 1e9, gop = 2e-3 * mega_products / s;
         const double peak = limits.*kind.peak > 0 ? limits.*kind.peak : limits.f32_gflop_s;
-        fmt::print("{:14} {:6} x {:4}  T {:3}  {:9.1f} us  {:6.1f} GB/s {:3.0f} % of read  {:6.1f} Gop/s {:3.0f} % of peak  load {:.3f} s\n",
-                   kind.name, e.n, e.k, t, s * 1e6, gb, 100 * gb / limits.read_gb_s, gop, 100 * gop / peak, load);
+        // The caches hold the smaller matrices: more than 100 % of what memory gives is right.
+        fmt::print("{:14} {:6} x {:4}  T {:3}  {:9.1f} us  {:6.1f} GB/s  {:6.1f} Gop/s  {:3.0f} % of {}  load {:.3f} s\n",
+                   kind.name, e.n, e.k, t, s * 1e6, gb, gop, t == 1 ? 100 * gb / limits.read_gb_s : 100 * gop / peak,
+                   t == 1 ? "read" : "peak", load);
       }
     }
   return {};

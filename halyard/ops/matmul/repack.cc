@@ -33,6 +33,10 @@ void place_row(const quant::MatrixView& m, const std::byte* row, std::size_t fir
     }
     return;
   }
+  if (m.bits == 8) {
+    for (std::size_t c = 0; c < count; c += 4, out += step) std::memcpy(out, row + first + c, 4);
+    return;
+  }
   std::array<std::uint8_t, 128> q;
   quant::unpack_affine(row, m.bits, first, std::span(q).first(count));
   if (panel_bits(m.bits) == 8) {
