@@ -63,8 +63,12 @@ Result<void> attention(CommandEncoder& e, const Buffer& q, const Buffer& k, cons
   HALYARD_TRY(check_apart(op, "v", v, out));
   if (q.shape().elements() == 0) return {};
 
-  // A tile has up to 96 rows (48 of long heads): enough to repay turning the keys, few enough for the second cache.
-  const std::size_t group = heads / kv_heads, head_tiles = (group + 15) / 16;
+  // How the work is cut changes no bit of the result. A tile has up to 96 rows (48 of long heads): enough to repay turning
+  // the keys, few enough for the second cache. One query of few KV heads is cut finer, that no thread be without work.
+  const std::size_t group = heads / kv_heads;
+  const auto threads = static_cast<std::size_t>(e.device().capabilities().threads);
+  const std::size_t wanted = queries == 1 ? std::min(group, threads / kv_heads) : 1;
+  const std::size_t head_tiles = std::max((group + 15) / 16, wanted);
   const std::size_t tile_heads = (group + head_tiles - 1) / head_tiles;
   const std::size_t tile_queries = std::clamp<std::size_t>((head_dim <= 128 ? 96 : 48) / tile_heads, 1, queries);
   const std::size_t seen = options.offset + queries;

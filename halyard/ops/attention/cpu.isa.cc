@@ -24,10 +24,11 @@ std::size_t most(std::size_t a, std::size_t b) { return a > b ? a : b; }
 // --- matrix products ------------------------------------------------------------------------------------------------
 
 /// c[r, :] = Σ_i a[r, i] b[i, :], i from first to last in order, after `rescale`[r] · c[r, :] where given.
+template <class B>
 struct Product {
   const float* a;
   std::size_t a_step;
-  const float* b;
+  const B* b;
   std::size_t b_step;
   float* c;
   std::size_t c_step;
@@ -36,14 +37,15 @@ struct Product {
 };
 
 /// R rows and V vectors of columns, from a row r and a column.
-template <int R, int V>
-void product_tile(const Product& p, std::size_t r, std::size_t column) {
-  F sums[R][V];
-  for (int i = 0; i < R; ++i)
-    for (int j = 0; j < V; ++j)
-      sums[i][j] = p.rescale ? load(p.c + (r + i) * p.c_step + column + j * kLanes) * p.rescale[r + i] : F{};
+template <int R, int V, class B>
+void product_tile(const Product<B>& p, std::size_t r, std::size_t column) {
+  F sums[R][V] = {};
+  if (p.rescale)
+    for (int i = 0; i < R; ++i)
+      for (int j = 0; j < V; ++j)
+        sums[i][j] = load(p.c + (r + i) * p.c_step + column + j * kLanes) * p.rescale[r + i];
   const float* a = p.a + r * p.a_step;
-  const float* b = p.b + p.first * p.b_step + column;
+  const B* b = p.b + p.first * p.b_step + column;
   for (std::size_t k = p.first; k < p.last; ++k, b += p.b_step) {
     F row[V];
     for (int j = 0; j < V; ++j) row[j] = load(b + j * kLanes);
@@ -59,8 +61,8 @@ void product_tile(const Product& p, std::size_t r, std::size_t column) {
 constexpr int kRows = 6;                              // 6 × 4 or 6 × 2 sums and a row of b fill the registers
 constexpr int kVectors = kRegisters == 32 ? 4 : 2;
 
-template <int R>
-void product_rows(const Product& p, std::size_t r, std::size_t vectors) {
+template <int R, class B>
+void product_rows(const Product<B>& p, std::size_t r, std::size_t vectors) {
   std::size_t v = 0;
   for (; v + kVectors <= vectors; v += kVectors) product_tile<R, kVectors>(p, r, v * kLanes);
   if (vectors - v == 3) product_tile<R, 3>(p, r, v * kLanes);
@@ -68,7 +70,8 @@ void product_rows(const Product& p, std::size_t r, std::size_t vectors) {
   if (vectors - v == 1) product_tile<R, 1>(p, r, v * kLanes);
 }
 
-void product(const Product& p, std::size_t rows, std::size_t vectors) {
+template <class B>
+void product(const Product<B>& p, std::size_t rows, std::size_t vectors) {
   std::size_t r = 0;
   for (; r + kRows <= rows; r += kRows) product_rows<kRows>(p, r, vectors);
   switch (rows - r) {
@@ -143,6 +146,15 @@ void stage_rows(const Attention& a, const T* source, const Block& b) {
   }
 }
 
+/// Asks for the rows of the block at position `begin`, as far as `end`: with few queries a block is done before the
+/// processor has noticed where the next one lies.
+template <class T>
+void prefetch(const Attention& a, const T* source, std::size_t begin, std::size_t end) {
+  const auto* from = reinterpret_cast<const std::byte*>(source + begin * a.c.head_dim);
+  const std::size_t rows = begin < end ? least(end - begin, kBlock) : 0;
+  for (std::size_t i = 0; i < rows * a.c.head_dim * sizeof(T); i += 64) __builtin_prefetch(from + i, 0, 2);
+}
+
 /// keys[d, j] = k[begin + j, d].
 template <class T>
 void turn_keys(const Attention& a, const T* k, const Block& b) {
@@ -203,32 +215,26 @@ void weigh(const Attention& a, const Block& b) {
   });
 }
 
-/// sums[row] = rescale · sums[row] + Σ_j weights[row, j] v[j].
-template <class T>
-void add_values(const Attention& a, const T* v, const Block& b) {
-  Product p = {};
-  p.b = a.scratch(a.at.stage);
-  p.b_step = a.at.width;
-  if constexpr (is_f32<T>) {
-    if (a.c.head_dim % kLanes == 0) {
-      p.b = v + b.begin * a.c.head_dim;
-      p.b_step = a.c.head_dim;
-    }
-  }
-  if (p.b == a.scratch(a.at.stage)) stage_rows(a, v, b);
-  p.a_step = kBlock;
-  p.c_step = a.at.width;
+/// sums[row] = rescale · sums[row] + Σ_j weights[row, j] v[j], v[j] at `values` + j · step.
+template <class B>
+void add_values(const Attention& a, const B* values, std::size_t step, const Block& b) {
   // Queries that see different positions are summed apart, so that no sum touches what its query does not see.
   const std::size_t together = b.full ? b.t1 - b.t0 : 1;
   for (std::size_t t = b.t0; t < b.t1; t += together) {
     const std::size_t row = t * a.heads;
-    p.a = a.scratch(a.at.weights) + row * kBlock;
-    p.c = a.scratch(a.at.sums) + row * a.at.width;
-    p.rescale = a.scratch(a.at.rescale) + row;
-    p.first = b.first_of(a, t);
-    p.last = b.last_of(a, t);
-    product(p, together * a.heads, (a.c.head_dim + kLanes - 1) / kLanes);
+    product<B>({a.scratch(a.at.weights) + row * kBlock, kBlock, values, step, a.scratch(a.at.sums) + row * a.at.width,
+                a.at.width, b.first_of(a, t), b.last_of(a, t), a.scratch(a.at.rescale) + row},
+               together * a.heads, (a.c.head_dim + kLanes - 1) / kLanes);
   }
+}
+/// Values are used where they lie, unless they are no whole vectors or so many rows use them that converting them each
+/// time would cost more.
+template <class T>
+void add_values(const Attention& a, const T* v, const Block& b) {
+  const bool cheap = is_f32<T> || (b.t1 - b.t0) * a.heads <= 2 * kRows;
+  if (cheap && a.c.head_dim % kLanes == 0) return add_values(a, v + b.begin * a.c.head_dim, a.c.head_dim, b);
+  stage_rows(a, v, b);
+  add_values(a, static_cast<const float*>(a.scratch(a.at.stage)), a.at.width, b);
 }
 
 /// totals += sums for rows [begin, end), both shrunk to the greater top; the span's are cleared.
@@ -299,10 +305,12 @@ void attend(const Attention& a) {
   for (std::size_t begin = a.first_seen(0) / kBlock * kBlock; begin < last; begin += kBlock) {
     const Block b = block_at(a, begin);
     const std::size_t row = b.t0 * a.heads, rows = (b.t1 - b.t0) * a.heads;
+    prefetch(a, k, begin + kBlock, last);
     turn_keys(a, k, b);
-    product({a.scratch(a.at.queries) + row * a.at.width, a.at.width, a.scratch(a.at.keys), kBlock,
-             a.scratch(a.at.weights) + row * kBlock, kBlock, 0, a.c.head_dim, nullptr},
-            rows, kBlock / kLanes);
+    product<float>({a.scratch(a.at.queries) + row * a.at.width, a.at.width, a.scratch(a.at.keys), kBlock,
+                    a.scratch(a.at.weights) + row * kBlock, kBlock, 0, a.c.head_dim, nullptr},
+                   rows, kBlock / kLanes);
+    prefetch(a, v, begin + kBlock, last);
     weigh(a, b);
     add_values(a, v, b);
     span_begin = least(span_begin, b.t0);

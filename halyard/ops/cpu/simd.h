@@ -84,21 +84,30 @@ inline F max(F a, F b) {
 #endif
 }
 
-/// The lanes' sum: halves folded onto each other until one is left.
-inline float sum(F v) {
-  float a[kLanes];
-  __builtin_memcpy(a, &v, sizeof v);
-  for (int n = kLanes / 2; n > 0; n /= 2)
-    for (int i = 0; i < n; ++i) a[i] += a[i + n];
-  return a[0];
+/// All lanes combined by f(a, b): the upper half folded onto the lower until one lane is left.
+template <class Op>
+inline float fold(F v, Op f) {
+#if defined(__AVX512F__)
+  v = f(v, __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
+  v = f(v, __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
+  v = f(v, __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
+  v = f(v, __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
+#elif defined(__AVX2__)
+  v = f(v, __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3));
+  v = f(v, __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5));
+  v = f(v, __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6));
+#else
+  v = f(v, __builtin_shufflevector(v, v, 2, 3, 0, 1));
+  v = f(v, __builtin_shufflevector(v, v, 1, 0, 3, 2));
+#endif
+  return v[0];
 }
-/// The greatest lane, NaN lanes passed over where there are others.
+inline float sum(F v) {
+  return fold(v, [](F a, F b) { return a + b; });
+}
+/// The greatest lane. Lanes must not be NaN; max(x, top) keeps it out of `top`.
 inline float max(F v) {
-  float a[kLanes];
-  __builtin_memcpy(a, &v, sizeof v);
-  for (int n = kLanes / 2; n > 0; n /= 2)
-    for (int i = 0; i < n; ++i) a[i] = a[i + n] > a[i] ? a[i + n] : a[i];
-  return a[0];
+  return fold(v, [](F a, F b) { return max(a, b); });
 }
 
 /// e^x to 2 ulp, subnormal results included. x = n·ln 2 + r with |r| ≤ ln 2 / 2 (Cody and Waite 1980), e^r by a polynomial
@@ -299,7 +308,7 @@ inline F load_fours(const float* p, std::size_t step) {
 }
 
 /// to[j·to_step + i] = from[i·from_step + j] for i < kLanes, j < 4.
-inline void transpose_fours(const float* from, std::size_t from_step, float* to, std::size_t to_step) {
+[[gnu::always_inline]] inline void transpose_fours(const float* from, std::size_t from_step, float* to, std::size_t to_step) {
   // Group g of r<i> is row 4·g + i; the 4 × 4 matrices of the groups are turned in place.
   const F r0 = load_fours(from, 4 * from_step), r1 = load_fours(from + from_step, 4 * from_step);
   const F r2 = load_fours(from + 2 * from_step, 4 * from_step), r3 = load_fours(from + 3 * from_step, 4 * from_step);
