@@ -1,5 +1,8 @@
 #include "halyard/ops/attention/attention.h"
 
+#include <algorithm>
+
+#include "halyard/hal/device.h"
 #include "halyard/ops/attention/kernels.h"
 #include "halyard/ops/check.h"
 

