@@ -11,6 +11,7 @@ namespace halyard::engine {
 namespace {
 
 constexpr std::size_t kLayersPerStage = 4;
+constexpr std::size_t kMaxLogits = std::size_t{1} << 24;  // elements of one chunk's logits, where all positions are wanted
 constexpr std::size_t kKeep = 4;  // positions that a rotating cache never drops: mlx-lm's number
 
 std::uint64_t now_ns() {
@@ -68,7 +69,8 @@ Result<std::span<float>> Sequence::read(std::span<const std::int32_t> tokens, co
 }
 
 Result<void> Sequence::read_all(std::span<const std::int32_t> tokens, const Sink& sink, const Progress& progress) {
-  HALYARD_TRY(ensure_logits(std::min(step_, tokens.size())));
+  const std::size_t rows = std::clamp<std::size_t>(kMaxLogits / model_.info().vocab_size, 1, step_);
+  HALYARD_TRY(ensure_logits(std::min(rows, tokens.size())));
   return read_chunks(tokens, Want::all, sink, progress);
 }
 
@@ -76,12 +78,13 @@ Result<void> Sequence::read_chunks(std::span<const std::int32_t> tokens, Want wa
                                    const Progress& progress) {
   HALYARD_TRY(check(tokens));
   const std::size_t vocab = model_.info().vocab_size;
-  for (std::size_t first = 0; first < tokens.size(); first += step_) {
-    const std::size_t n = std::min(step_, tokens.size() - first);
+  const std::size_t step = want == Want::all ? std::min(step_, logits_.shape()[0]) : step_;
+  for (std::size_t first = 0; first < tokens.size(); first += step) {
+    const std::size_t n = std::min(step, tokens.size() - first);
     const bool last = first + n == tokens.size();
     const std::size_t rows = want == Want::all ? n : last ? 1 : 0;
     const Buffer logits = rows ? HALYARD_TRY(logits_.view(0, DType::f32, {rows, vocab})) : Buffer();
-    const Result<void> done = read_chunk(tokens.subspan(first, n), first / step_ % slots_.size(), logits);
+    const Result<void> done = read_chunk(tokens.subspan(first, n), first / step % slots_.size(), logits);
     if (!done) {
       stages_.reset();
       return done;
