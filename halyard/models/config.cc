@@ -53,7 +53,7 @@ Result<ops::RopeScaling> parse_scaling(const ConfigView& r, const DecoderConfig&
   const std::string kind = HALYARD_TRY(r.string_or(name, "default"));
   if (kind == "default") return s;
   if (kind != "linear" && kind != "llama3" && kind != "yarn") {
-    return r.error(name, fmt::format("{} is not known; known are default, linear, llama3, yarn", halyard::quoted(kind)));
+    return r.error(name, fmt::format("{} is not known; known are default, linear, llama3, yarn", describe(kind)));
   }
   s.factor = HALYARD_TRY(r.number("factor", kPositive));
   if (kind == "linear") {
@@ -112,7 +112,7 @@ Result<void> parse_layer_types(const ConfigView& c, DecoderConfig& d) {
   }
   for (const std::string& t : types) {
     if (t != "full_attention" && t != "sliding_attention") {
-      return c.error("layer_types", fmt::format("{} is not known; known are full_attention, sliding_attention", halyard::quoted(t)));
+      return c.error("layer_types", fmt::format("{} is not known; known are full_attention, sliding_attention", describe(t)));
     }
     d.sliding_layers.push_back(t == "sliding_attention");
   }
@@ -140,7 +140,7 @@ Result<DecoderConfig> parse_decoder_config(const ConfigView& c, const ConfigDefa
   const bool written = c.json().contains("sliding_window");  // null turns it off, unlike a missing field
   d.sliding_window = HALYARD_TRY(size_or(c, "sliding_window", written ? 0 : defaults.sliding_window, kMaxPositions));
   const std::string activation = HALYARD_TRY(c.string_or("hidden_act", "silu"));
-  if (activation != "silu") return c.error("hidden_act", fmt::format("expected \"silu\", got {}", halyard::quoted(activation)));
+  if (activation != "silu") return c.error("hidden_act", fmt::format("expected \"silu\", got {}", describe(activation)));
   HALYARD_TRY(check_heads(c, d));
   HALYARD_TRY(parse_rope(c, d, defaults.rope_theta));
   HALYARD_TRY(parse_layer_types(c, d));

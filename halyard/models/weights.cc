@@ -41,7 +41,7 @@ Result<const Tensor*> require(const ModelDir& dir, const std::string& name) {
   if (const Tensor* t = dir.find(name)) return t;
   const auto files = dir.weight_files();
   const std::string where = files.size() == 1 ? files[0].path() : dir.path() + ": " + fmt::format("{} weight files", files.size());
-  return fail(Errc::bad_file, fmt::format("{}: there is no tensor {}", where, halyard::quoted(name)));
+  return fail(Errc::bad_file, fmt::format("{}: there is no tensor {}", where, describe(name)));
 }
 
 /// name.weight holds packed integers: name.scales and name.biases belong to it, and their shapes agree with the config.
