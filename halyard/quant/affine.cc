@@ -1,6 +1,7 @@
 #include "halyard/quant/affine.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 
@@ -113,11 +114,12 @@ void dequantise_row(const MatrixView& m, std::size_t row, std::size_t first, std
     return;
   }
   const auto group = static_cast<std::size_t>(m.group_size);
-  std::vector<std::uint8_t> q(out.size());
-  unpack_affine(m.data.data() + row * row_bytes(m), m.bits, first, q);
-  for (std::size_t j = 0; j < out.size(); ++j) {
-    const std::size_t g = row * (m.k / group) + (first + j) / group;
-    out[j] = element(m.dtype, m.scales.data(), g) * static_cast<float>(q[j]) + element(m.dtype, m.biases.data(), g);
+  std::array<std::uint8_t, 128> q;
+  for (std::size_t j = 0; j < out.size(); j += group) {
+    const std::size_t count = std::min(group, out.size() - j), g = row * (m.k / group) + (first + j) / group;
+    const float scale = element(m.dtype, m.scales.data(), g), bias = element(m.dtype, m.biases.data(), g);
+    unpack_affine(m.data.data() + row * row_bytes(m), m.bits, first + j, std::span(q).first(count));
+    for (std::size_t i = 0; i < count; ++i) out[j + i] = scale * static_cast<float>(q[i]) + bias;
   }
 }
 

@@ -204,9 +204,10 @@ struct Panel {
   std::size_t row, rows;  // the first of its rows, and how many there are
 };
 
-// One panel times `positions` rows of activations from row y on.
+// One panel times `positions` rows of activations from row y on. Flattened: sums stay in registers only where nothing is
+// called.
 template <int bits, int positions>
-void panel(const CpuTile& t, const MatmulArgs& a, const Panel& p, std::size_t y) {
+[[gnu::flatten]] void panel(const CpuTile& t, const MatmulArgs& a, const Panel& p, std::size_t y) {
   const std::size_t row_groups = a.k / 32, subgroups = a.group / 32, groups = a.k / a.group;
   const std::size_t scale_bytes = panel_rows * size_of(a.dtype);
   const PackedGroup* x = t.as<const PackedGroup>(0) + y * row_groups;
@@ -254,7 +255,7 @@ void affine(const CpuTile& t) {
 
 // x ≈ scale · q with scale = max|x| / 127. Magnitudes are compared as integers, in which order a NaN is the greatest: a group
 // that is not finite gets a NaN as its scale. Below 127 / FLT_MAX all values round to zero.
-void pack(const float* x, PackedGroup& out) {
+[[gnu::flatten]] void pack(const float* x, PackedGroup& out) {
   std::uint32_t greatest = 0;
   for (std::size_t i = 0; i < 32; ++i) greatest = std::max(greatest, std::bit_cast<std::uint32_t>(x[i]) & 0x7fffffffU);
   const float magnitude = std::bit_cast<float>(greatest);

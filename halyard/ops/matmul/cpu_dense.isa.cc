@@ -62,8 +62,9 @@ struct Output {
 };
 
 // out[c, r] += Σ_j x[c, j] · w[r, j] for `rows` rows and `positions` positions. rows is 1 or 4.
+// Flattened: sums stay in registers only where nothing is called.
 template <class Dot, int rows, int positions>
-void block(Matrix w, Matrix x, std::size_t k, Output out) {
+[[gnu::flatten]] void block(Matrix w, Matrix x, std::size_t k, Output out) {
   constexpr std::size_t x_bytes = sizeof(typename Dot::X);
   alignas(16) float sums[positions][4] = {};
   for (int c = 0; c < positions; ++c)
@@ -156,7 +157,7 @@ float element(DType type, const std::byte* p, std::size_t i) {
 }
 
 // One group of a row, s·q + b in f32.
-void dequantise_group(const std::byte* row, int bits, std::size_t first, std::size_t group, float s, float b, float* w) {
+[[gnu::flatten]] void dequantise_group(const std::byte* row, int bits, std::size_t first, std::size_t group, float s, float b, float* w) {
   if (bits == 4) {
     const std::byte* words = row + first / 2;
     for (std::size_t i = 0; i < group; i += 8) {
