@@ -43,7 +43,7 @@ std::vector<float> floats() {
   Random random;
   std::vector<float> v;
   for (int i = 0; i < 20000; ++i) v.push_back(std::bit_cast<float>(static_cast<std::uint32_t>(random.engine())));
-  for (std::uint32_t i = 0; i < 65536; i += 1 + random.below(7)) {
+  for (std::uint32_t i = 0; i < 65536; i += 1 + static_cast<std::uint32_t>(random.below(7))) {
     for (const std::uint32_t low : {0U, 0x7fffU, 0x8000U, 0x8001U}) v.push_back(std::bit_cast<float>(i << 16 | low));
     const auto h = std::bit_cast<std::uint32_t>(to_float(f16{static_cast<std::uint16_t>(i)}));
     for (const std::uint32_t low : {0xfffU, 0x1000U, 0x1001U}) v.push_back(std::bit_cast<float>(h + low));
