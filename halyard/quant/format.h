@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 
+#include "halyard/base/result.h"
 #include "halyard/base/types.h"
 
 namespace halyard::quant {
@@ -24,12 +25,21 @@ struct MatrixView {
   std::size_t n = 0;                  ///< rows: outputs
   std::size_t k = 0;                  ///< columns: inputs
   DType dtype = DType::f32;           ///< dense: the elements' type; affine: that of scales and biases (f32, f16, bf16)
-  int bits = 0;                       ///< affine: 4 or 8
+  int bits = 0;                       ///< affine: 2, 3, 4, 5, 6 or 8
   int group_size = 0;                 ///< affine: 32, 64 or 128; divides k
-  std::span<const std::byte> data;    ///< dense: n·k elements; affine: n rows of k·bits/32 u32 words. May be unaligned.
+  std::span<const std::byte> data;    ///< dense: n·k elements; affine: n rows of k·bits/8 bytes. May be unaligned.
   std::span<const std::byte> scales;  ///< affine: [n, k / group_size] of dtype
   std::span<const std::byte> biases;  ///< affine: likewise
   std::shared_ptr<const void> owner;  ///< keeps the spans' memory
 };
+
+/// Whether the view's fields agree with each other and with the sizes of its spans. Errors name the matrix and say what
+/// was expected and what came.
+Result<void> validate(const MatrixView&);
+
+/// Bytes of one row of `data`.
+inline std::size_t row_bytes(const MatrixView& m) {
+  return m.format == Format::dense ? m.k * size_of(m.dtype) : m.k * static_cast<std::size_t>(m.bits) / 8;
+}
 
 }  // namespace halyard::quant

@@ -1,0 +1,360 @@
+// out[t, h] = Σ_j w_j v[g, j] / Σ_j w_j, w_j = e^(scale · q[t, h]·k[g, j] - max), over the positions j that query t sees.
+// q, out [T, n_heads, D]; k, v [n_kv_heads, capacity, D]; g = h / (n_heads / n_kv_heads).
+//
+// Positions are cut into blocks of 64 and spans of 512, counted from position 0. Within a span an online softmax goes from
+// block to block (Milakov and Gimelshein 2018); the spans' sums are then added in order. A score is one chain of
+// multiply-adds over d, a block's sum one over j. So the arithmetic for one query depends on its position alone: not on
+// T, on the other queries of its tile, or on threads.
+//
+// One query (decode): limited by the bytes of k and v, which all heads of a group share. Many (prefill): limited by
+// multiply-adds; a block of keys is turned once, so that both products are matrix products with rows of vectors.
+#include "halyard/ops/attention/kernels.h"
+#include "halyard/ops/cpu/simd.h"
+
+namespace halyard::ops {
+namespace {
+
+using namespace simd;
+
+constexpr std::size_t kBlock = AttentionScratch::block, kSpan = AttentionScratch::span;
+
+std::size_t least(std::size_t a, std::size_t b) { return a < b ? a : b; }
+std::size_t most(std::size_t a, std::size_t b) { return a > b ? a : b; }
+
+// --- matrix products ------------------------------------------------------------------------------------------------
+
+/// c[r, :] = Σ_i a[r, i] b[i, :], i from first to last in order, after `rescale`[r] · c[r, :] where given.
+struct Product {
+  const float* a;
+  std::size_t a_step;
+  const float* b;
+  std::size_t b_step;
+  float* c;
+  std::size_t c_step;
+  std::size_t first, last;
+  const float* rescale;
+};
+
+/// R rows and V vectors of columns, from a row r and a column.
+template <int R, int V>
+void product_tile(const Product& p, std::size_t r, std::size_t column) {
+  F sums[R][V];
+  for (int i = 0; i < R; ++i)
+    for (int j = 0; j < V; ++j)
+      sums[i][j] = p.rescale ? load(p.c + (r + i) * p.c_step + column + j * kLanes) * p.rescale[r + i] : F{};
+  const float* a = p.a + r * p.a_step;
+  const float* b = p.b + p.first * p.b_step + column;
+  for (std::size_t k = p.first; k < p.last; ++k, b += p.b_step) {
+    F row[V];
+    for (int j = 0; j < V; ++j) row[j] = load(b + j * kLanes);
+    for (int i = 0; i < R; ++i) {
+      const F x = splat(a[i * p.a_step + k]);
+      for (int j = 0; j < V; ++j) sums[i][j] = fma(x, row[j], sums[i][j]);
+    }
+  }
+  for (int i = 0; i < R; ++i)
+    for (int j = 0; j < V; ++j) store(p.c + (r + i) * p.c_step + column + j * kLanes, sums[i][j]);
+}
+
+constexpr int kRows = 6;                              // 6 × 4 or 6 × 2 sums and a row of b fill the registers
+constexpr int kVectors = kRegisters == 32 ? 4 : 2;
+
+template <int R>
+void product_rows(const Product& p, std::size_t r, std::size_t vectors) {
+  std::size_t v = 0;
+  for (; v + kVectors <= vectors; v += kVectors) product_tile<R, kVectors>(p, r, v * kLanes);
+  if (vectors - v == 3) product_tile<R, 3>(p, r, v * kLanes);
+  if (vectors - v == 2) product_tile<R, 2>(p, r, v * kLanes);
+  if (vectors - v == 1) product_tile<R, 1>(p, r, v * kLanes);
+}
+
+void product(const Product& p, std::size_t rows, std::size_t vectors) {
+  std::size_t r = 0;
+  for (; r + kRows <= rows; r += kRows) product_rows<kRows>(p, r, vectors);
+  switch (rows - r) {
+    case 5: return product_rows<5>(p, r, vectors);
+    case 4: return product_rows<4>(p, r, vectors);
+    case 3: return product_rows<3>(p, r, vectors);
+    case 2: return product_rows<2>(p, r, vectors);
+    case 1: return product_rows<1>(p, r, vectors);
+    default: return;
+  }
+}
+
+// --- one tile -------------------------------------------------------------------------------------------------------
+
+/// Queries [query, query + queries) of heads [head, head + heads), which share KV head `kv_head`.
+/// Row t · heads + h of the scratch is query `query` + t of head `head` + h.
+struct Attention {
+  const AttentionConstants& c;
+  const CpuTile& tile;
+  std::size_t query, queries, head, heads, kv_head;
+  AttentionScratch at;
+
+  float* scratch(std::size_t offset) const { return reinterpret_cast<float*>(tile.shared) + offset; }
+  /// Query t sees the positions [first_seen(t), end_seen(t)).
+  std::size_t end_seen(std::size_t t) const { return c.offset + query + t + 1; }
+  std::size_t first_seen(std::size_t t) const { return end_seen(t) - least(end_seen(t), c.window); }
+  std::size_t element(std::size_t t, std::size_t h) const {
+    return ((query + t) * c.n_heads + head + h) * c.head_dim;
+  }
+};
+
+/// A block's queries and positions: those of queries [t0, t1) are not empty; all positions are in [first, last).
+struct Block {
+  std::size_t begin;        ///< position
+  std::size_t t0, t1;
+  std::size_t first, last;  ///< positions that any query sees
+  bool full;                ///< every query sees every position
+
+  std::size_t first_of(const Attention& a, std::size_t t) const { return most(a.first_seen(t), begin) - begin; }
+  std::size_t last_of(const Attention& a, std::size_t t) const { return least(a.end_seen(t), begin + kBlock) - begin; }
+};
+
+Block block_at(const Attention& a, std::size_t begin) {
+  Block b = {begin, 0, a.queries, 0, 0, false};
+  while (a.end_seen(b.t0) <= begin) ++b.t0;
+  while (a.first_seen(b.t1 - 1) >= begin + kBlock) --b.t1;
+  b.first = begin + b.first_of(a, b.t0);
+  b.last = begin + b.last_of(a, b.t1 - 1);
+  b.full = b.first_of(a, b.t1 - 1) == 0 && b.last_of(a, b.t0) == kBlock;
+  return b;
+}
+
+template <class T>
+constexpr bool is_f32 = false;
+template <>
+constexpr bool is_f32<float> = true;
+
+/// stage[j, :] = source row `begin` + j as f32, zeros beyond head_dim. Rows outside [first, last) become zero.
+template <class T>
+void stage_rows(const Attention& a, const T* source, const Block& b) {
+  for (std::size_t j = 0; j < kBlock; ++j) {
+    float* to = a.scratch(a.at.stage) + j * a.at.width;
+    const std::size_t position = b.begin + j;
+    if (position < b.first || position >= b.last) {
+      for (std::size_t d = 0; d < a.at.width; d += kLanes) store(to + d, F{});
+      continue;
+    }
+    const T* from = source + position * a.c.head_dim;
+    // width is a multiple of every lane count, and loads of a part fill up with zeros
+    for (std::size_t d = a.c.head_dim / kLanes * kLanes; d < a.at.width; d += kLanes) store(to + d, F{});
+    for_each_vector(a.c.head_dim, [&](std::size_t d, auto n) { store(to + d, load(from + d, n)); });
+  }
+}
+
+/// keys[d, j] = k[begin + j, d].
+template <class T>
+void turn_keys(const Attention& a, const T* k, const Block& b) {
+  const float* rows = a.scratch(a.at.stage);
+  std::size_t step = a.at.width;
+  if constexpr (is_f32<T>) {
+    if (a.c.head_dim % 4 == 0 && b.begin + kBlock <= a.c.capacity) {
+      rows = k + b.begin * a.c.head_dim;
+      step = a.c.head_dim;
+    }
+  }
+  if (rows == a.scratch(a.at.stage)) stage_rows(a, k, b);
+  for (std::size_t j = 0; j < kBlock; j += kLanes)
+    for (std::size_t d = 0; d < a.c.head_dim; d += 4)
+      transpose_fours(rows + j * step + d, step, a.scratch(a.at.keys) + d * kBlock + j, kBlock);
+}
+
+/// One row's scores become weights e^(scale · score - top), those outside [first, last) 0.
+void weigh_row(const Attention& a, std::size_t row, std::size_t first, std::size_t last) {
+  float* w = a.scratch(a.at.weights) + row * kBlock;
+  F greatest = splat(-kInfinity);
+  for (std::size_t j = 0; j < kBlock; j += kLanes) {
+    const I index = iota() + static_cast<std::int32_t>(j);
+    const I seen = (index >= static_cast<std::int32_t>(first)) & (index < static_cast<std::int32_t>(last));
+    const F score = select(seen, load(w + j) * a.c.scale, splat(-kInfinity));
+    greatest = max(score, greatest);
+    store(w + j, score);
+  }
+  const float of_block = max(greatest), before = a.scratch(a.at.top)[row];
+  const float top = of_block > before ? of_block : before;
+  const float shift = top == -kInfinity ? 0 : top;
+  F total{};
+  for (std::size_t j = 0; j < kBlock; j += kLanes) {
+    const F e = exp(load(w + j) - shift);
+    store(w + j, e);
+    total = total + e;
+  }
+  a.scratch(a.at.new_top)[row] = top;
+  a.scratch(a.at.block_weight)[row] = sum(total);
+}
+
+/// e^(x - top), 0 where both are -inf.
+F shrink(F x, F top) { return exp(x - select(top == -kInfinity, F{}, top)); }
+
+/// Scores, weights and their sums of the queries [t0, t1).
+void weigh(const Attention& a, const Block& b) {
+  for (std::size_t t = b.t0; t < b.t1; ++t)
+    for (std::size_t h = 0; h < a.heads; ++h) weigh_row(a, t * a.heads + h, b.first_of(a, t), b.last_of(a, t));
+  const std::size_t row = b.t0 * a.heads;
+  float* top = a.scratch(a.at.top) + row;
+  const float* new_top = a.scratch(a.at.new_top) + row;
+  float* weight = a.scratch(a.at.weight) + row;
+  for_each_vector((b.t1 - b.t0) * a.heads, [&](std::size_t i, auto n) {
+    const F rescale = shrink(load(top + i, n), load(new_top + i, n));
+    store(a.scratch(a.at.rescale) + row + i, rescale, n);
+    store(weight + i, fma(load(weight + i, n), rescale, load(a.scratch(a.at.block_weight) + row + i, n)), n);
+    store(top + i, load(new_top + i, n), n);
+  });
+}
+
+/// sums[row] = rescale · sums[row] + Σ_j weights[row, j] v[j].
+template <class T>
+void add_values(const Attention& a, const T* v, const Block& b) {
+  Product p = {};
+  p.b = a.scratch(a.at.stage);
+  p.b_step = a.at.width;
+  if constexpr (is_f32<T>) {
+    if (a.c.head_dim % kLanes == 0) {
+      p.b = v + b.begin * a.c.head_dim;
+      p.b_step = a.c.head_dim;
+    }
+  }
+  if (p.b == a.scratch(a.at.stage)) stage_rows(a, v, b);
+  p.a_step = kBlock;
+  p.c_step = a.at.width;
+  // Queries that see different positions are summed apart, so that no sum touches what its query does not see.
+  const std::size_t together = b.full ? b.t1 - b.t0 : 1;
+  for (std::size_t t = b.t0; t < b.t1; t += together) {
+    const std::size_t row = t * a.heads;
+    p.a = a.scratch(a.at.weights) + row * kBlock;
+    p.c = a.scratch(a.at.sums) + row * a.at.width;
+    p.rescale = a.scratch(a.at.rescale) + row;
+    p.first = b.first_of(a, t);
+    p.last = b.last_of(a, t);
+    product(p, together * a.heads, (a.c.head_dim + kLanes - 1) / kLanes);
+  }
+}
+
+/// totals += sums for rows [begin, end), both shrunk to the greater top; the span's are cleared.
+void add_span(const Attention& a, std::size_t begin, std::size_t end) {
+  for_each_vector(end - begin, [&](std::size_t i, auto n) {
+    float* top = a.scratch(a.at.top) + begin + i;
+    float* total_top = a.scratch(a.at.total_top) + begin + i;
+    float* weight = a.scratch(a.at.weight) + begin + i;
+    float* total_weight = a.scratch(a.at.total_weight) + begin + i;
+    const F greater = max(load(top, n), load(total_top, n));
+    const F keep = shrink(load(total_top, n), greater), add = shrink(load(top, n), greater);
+    store(total_weight, fma(load(weight, n), add, load(total_weight, n) * keep), n);
+    store(total_top, greater, n);
+    store(a.scratch(a.at.rescale) + begin + i, keep, n);
+    store(a.scratch(a.at.block_weight) + begin + i, add, n);
+    store(top, splat(-kInfinity), n);
+    store(weight, F{}, n);
+  });
+  for (std::size_t r = begin; r < end; ++r) {
+    const float keep = a.scratch(a.at.rescale)[r], add = a.scratch(a.at.block_weight)[r];
+    float* totals = a.scratch(a.at.totals) + r * a.at.width;
+    float* sums = a.scratch(a.at.sums) + r * a.at.width;
+    for (std::size_t d = 0; d < a.at.width; d += kLanes) {
+      store(totals + d, fma(load(sums + d), splat(add), load(totals + d) * keep));
+      store(sums + d, F{});
+    }
+  }
+}
+
+void clear(const Attention& a) {
+  const std::size_t rows = a.queries * a.heads;
+  for (std::size_t i = 0; i < rows * a.at.width; ++i) a.scratch(a.at.sums)[i] = a.scratch(a.at.totals)[i] = 0;
+  for (std::size_t i = 0; i < rows; ++i) {
+    a.scratch(a.at.top)[i] = a.scratch(a.at.total_top)[i] = -kInfinity;
+    a.scratch(a.at.weight)[i] = a.scratch(a.at.total_weight)[i] = 0;
+  }
+}
+
+void load_queries(const Attention& a) {
+  for (std::size_t t = 0; t < a.queries; ++t)
+    for (std::size_t h = 0; h < a.heads; ++h) {
+      const float* from = a.tile.as<float>(0) + a.element(t, h);
+      float* to = a.scratch(a.at.queries) + (t * a.heads + h) * a.at.width;
+      for_each_vector(a.c.head_dim, [&](std::size_t d, auto n) { store(to + d, load(from + d, n)); });
+    }
+}
+
+void store_totals(const Attention& a) {
+  for (std::size_t t = 0; t < a.queries; ++t)
+    for (std::size_t h = 0; h < a.heads; ++h) {
+      const std::size_t row = t * a.heads + h;
+      const float* from = a.scratch(a.at.totals) + row * a.at.width;
+      const float weight = a.scratch(a.at.total_weight)[row];
+      float* to = a.tile.as<float>(3) + a.element(t, h);
+      for_each_vector(a.c.head_dim, [&](std::size_t d, auto n) { store(to + d, load(from + d, n) / weight, n); });
+    }
+}
+
+template <class T>
+void attend(const Attention& a) {
+  const std::size_t head_elements = a.c.capacity * a.c.head_dim;
+  const T* k = a.tile.as<T>(1) + a.kv_head * head_elements;
+  const T* v = a.tile.as<T>(2) + a.kv_head * head_elements;
+  load_queries(a);
+  clear(a);
+  const std::size_t last = a.end_seen(a.queries - 1);
+  std::size_t span_begin = a.queries, span_end = 0;  // queries that see any of the span
+  for (std::size_t begin = a.first_seen(0) / kBlock * kBlock; begin < last; begin += kBlock) {
+    const Block b = block_at(a, begin);
+    const std::size_t row = b.t0 * a.heads, rows = (b.t1 - b.t0) * a.heads;
+    turn_keys(a, k, b);
+    product({a.scratch(a.at.queries) + row * a.at.width, a.at.width, a.scratch(a.at.keys), kBlock,
+             a.scratch(a.at.weights) + row * kBlock, kBlock, 0, a.c.head_dim, nullptr},
+            rows, kBlock / kLanes);
+    weigh(a, b);
+    add_values(a, v, b);
+    span_begin = least(span_begin, b.t0);
+    span_end = most(span_end, b.t1);
+    if ((begin + kBlock) % kSpan == 0 || begin + kBlock >= last) {
+      add_span(a, span_begin * a.heads, span_end * a.heads);
+      span_begin = a.queries;
+      span_end = 0;
+    }
+  }
+  store_totals(a);
+}
+
+}  // namespace
+
+template <> void attention_cpu<kIsa>(const CpuTile& t) {
+  const auto& c = t.constants_as<AttentionConstants>();
+  const std::size_t group = c.n_heads / c.n_kv_heads;
+  for (std::size_t z = t.z0; z < t.z1; ++z)
+    for (std::size_t y = t.y0; y < t.y1; ++y)
+      for (std::size_t x = t.x0; x < t.x1; ++x) {
+        const std::size_t query = (t.grid.x - 1 - x) * c.tile_queries, head = z * c.tile_heads;
+        const Attention a = {c, t,
+                             query, least(c.tile_queries, c.queries - query),
+                             y * group + head, least(c.tile_heads, group - head), y,
+                             {(c.tile_queries * c.tile_heads + 15UL) / 16 * 16, (c.head_dim + 15UL) / 16 * 16}};
+        if (c.cache == DType::f32) attend<float>(a);
+        if (c.cache == DType::f16) attend<f16>(a);
+        if (c.cache == DType::bf16) attend<bf16>(a);
+      }
+}
+
+namespace {
+
+template <class T>
+void append(const CpuTile& t, const KvAppendConstants& c) {
+  const std::uint64_t limit = t.x1 * c.item_rows, end = limit < c.rows ? limit : c.rows;
+  for (std::uint64_t r = t.x0 * c.item_rows; r < end; ++r) {
+    const std::uint64_t position = c.offset + r / c.n_kv_heads, head = r % c.n_kv_heads;
+    const float* from = t.as<float>(0) + r * c.head_dim;
+    T* to = t.as<T>(1) + (head * c.capacity + position) * c.head_dim;
+    for_each_vector(c.head_dim, [&](std::size_t d, auto n) { store(to + d, load(from + d, n), n); });
+  }
+}
+
+}  // namespace
+
+template <> void kv_append_cpu<kIsa>(const CpuTile& t) {
+  const auto& c = t.constants_as<KvAppendConstants>();
+  if (c.cache == DType::f32) append<float>(t, c);
+  if (c.cache == DType::f16) append<f16>(t, c);
+  if (c.cache == DType::bf16) append<bf16>(t, c);
+}
+
+}  // namespace halyard::ops

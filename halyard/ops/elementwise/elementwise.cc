@@ -1,0 +1,53 @@
+#include "halyard/ops/elementwise/elementwise.h"
+
+#include "halyard/ops/check.h"
+#include "halyard/ops/elementwise/kernels.h"
+
+namespace halyard::ops {
+namespace {
+
+const KernelDef add_def = {"add_f32", "rrw", {}, HALYARD_CPU_KERNEL(add_cpu)};
+const KernelDef mul_def = {"mul_f32", "rrw", {}, HALYARD_CPU_KERNEL(mul_cpu)};
+const KernelDef silu_mul_def = {"silu_mul_f32", "rrw", {}, HALYARD_CPU_KERNEL(silu_mul_cpu)};
+const KernelDef gelu_exact_def = {"gelu_exact_f32", "rw", {}, HALYARD_CPU_KERNEL(gelu_exact_cpu)};
+const KernelDef gelu_tanh_def = {"gelu_tanh_f32", "rw", {}, HALYARD_CPU_KERNEL(gelu_tanh_cpu)};
+
+struct Argument {
+  std::string_view name;
+  const Buffer& buffer;
+};
+
+// Every buffer has the first one's shape; out is the last.
+template <std::size_t n>
+Result<void> elementwise(CommandEncoder& e, std::string_view op, const KernelDef& def, const Argument (&arguments)[n]) {
+  const Buffer& out = arguments[n - 1].buffer;
+  HALYARD_TRY(check_dtype(op, arguments[0].name, arguments[0].buffer, {DType::f32}));
+  for (const Argument& a : arguments)
+    HALYARD_TRY(check_tensor(op, a.name, a.buffer, {DType::f32}, arguments[0].buffer.shape()));
+  for (const Argument& a : arguments) HALYARD_TRY(check_in_place(op, a.name, a.buffer, out));
+  const std::size_t elements = out.shape().elements();
+  if (elements == 0) return {};
+  Buffer buffers[n];
+  for (std::size_t i = 0; i < n; ++i) buffers[i] = arguments[i].buffer;
+  return e.dispatch({.kernel = HALYARD_TRY(e.kernel(def)),
+                     .grid = {items(elements, kItemElements)},
+                     .buffers = buffers,
+                     .constants = ElementwiseConstants{elements, kItemElements}});
+}
+
+}  // namespace
+
+Result<void> add(CommandEncoder& e, const Buffer& a, const Buffer& b, const Buffer& out) {
+  return elementwise(e, "add", add_def, {{"a", a}, {"b", b}, {"out", out}});
+}
+Result<void> mul(CommandEncoder& e, const Buffer& a, const Buffer& b, const Buffer& out) {
+  return elementwise(e, "mul", mul_def, {{"a", a}, {"b", b}, {"out", out}});
+}
+Result<void> silu_mul(CommandEncoder& e, const Buffer& gate, const Buffer& up, const Buffer& out) {
+  return elementwise(e, "silu_mul", silu_mul_def, {{"gate", gate}, {"up", up}, {"out", out}});
+}
+Result<void> gelu(CommandEncoder& e, const Buffer& x, const Buffer& out, Gelu form) {
+  return elementwise(e, "gelu", form == Gelu::exact ? gelu_exact_def : gelu_tanh_def, {{"x", x}, {"out", out}});
+}
+
+}  // namespace halyard::ops

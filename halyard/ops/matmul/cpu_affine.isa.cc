@@ -1,0 +1,288 @@
+// out[t, i] = Σ_g s[i, g] · d[t, g] · Σ_j q[i, j] · x[t, j] + b[i, g] · X[t, g], with 8-bit activations x scaled by d for
+// each 32 columns and unsigned 4- or 8-bit weights q; lanes along i, 16 rows at a time (see kernels.h for the layouts).
+// Sums of 32 columns are integers and exact; they are scaled and added in f32, from the first columns to the last.
+//
+// One position is limited by the bytes of the weights; several by the multiplier: a block's weights are unpacked once and
+// used for up to 12 positions, whose sums stay in registers.
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+
+#include "halyard/ops/matmul/kernels.h"
+#include "halyard/ops/matmul/simd.h"
+
+namespace halyard::ops {
+namespace {
+
+using simd::load_as;
+using simd::unrolled;
+
+// Rows: an f32 for each row of a panel. Sums: the same of i32. Quads<bits>: 32 columns of weights.
+#if defined(__AVX512F__)
+
+constexpr int most_positions = 12;
+
+struct Rows {
+  __m512 v;
+};
+Rows all(float x) { return {_mm512_set1_ps(x)}; }
+Rows operator*(Rows a, Rows b) { return {_mm512_mul_ps(a.v, b.v)}; }
+Rows operator+(Rows a, Rows b) { return {_mm512_add_ps(a.v, b.v)}; }
+Rows fma(Rows a, Rows b, Rows c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+Rows load_rows(const std::byte* p, DType type) {
+  if (type == DType::bf16) return {simd::load(p, bf16{}).v};
+  if (type == DType::f16) return {simd::load(p, f16{}).v};
+  return {simd::load(p, 0.0F).v};
+}
+Rows load_some(const float* p, std::size_t rows) {
+  return {_mm512_maskz_loadu_ps(static_cast<__mmask16>((1U << rows) - 1), p)};
+}
+void store_some(float* p, std::size_t rows, Rows a) {
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1U << rows) - 1), a.v);
+}
+
+struct Quads {
+  __m512i v[8];  // bytes: 4 columns of each of 16 rows
+};
+
+Quads load_quads(const std::byte* p, std::integral_constant<int, 4>) {
+  const __m512i mask = _mm512_set1_epi8(15);
+  Quads w;
+  unrolled<4>([&](auto i) {
+    const __m512i both = _mm512_loadu_si512(p + 64 * i);
+    w.v[2 * i] = _mm512_and_si512(both, mask);
+    w.v[2 * i + 1] = _mm512_and_si512(_mm512_srli_epi16(both, 4), mask);
+  });
+  return w;
+}
+Quads load_quads(const std::byte* p, std::integral_constant<int, 8>) {
+  Quads w;
+  unrolled<8>([&](auto i) { w.v[i] = _mm512_loadu_si512(p + 64 * i); });
+  return w;
+}
+
+__m512i four(const std::int8_t* x) { return _mm512_set1_epi32(load_as<int>(x)); }
+
+#if defined(__AVX512VNNI__)
+template <int bits>
+Rows dot(const Quads& w, const std::int8_t* x) {
+  __m512i sum = _mm512_setzero_si512();
+  unrolled<8>([&](auto i) { sum = _mm512_dpbusd_epi32(sum, w.v[i], four(x + 4 * i)); });
+  return {_mm512_cvtepi32_ps(sum)};
+}
+#else
+// Pairs of products of 4-bit weights are at most 2 · 15 · 127 in magnitude: eight of them fit 16 bits.
+__m512i dot_nibbles(const __m512i* w, const std::int8_t* x) {
+  __m512i pairs = _mm512_maddubs_epi16(w[0], four(x));
+  unrolled<7>([&](auto i) { pairs = _mm512_add_epi16(pairs, _mm512_maddubs_epi16(w[i + 1], four(x + 4 * (i + 1)))); });
+  return _mm512_madd_epi16(pairs, _mm512_set1_epi16(1));
+}
+template <int bits>
+Rows dot(const Quads& w, const std::int8_t* x) {
+  if constexpr (bits == 4) return {_mm512_cvtepi32_ps(dot_nibbles(w.v, x))};
+  const __m512i mask = _mm512_set1_epi8(15);
+  __m512i low[8], high[8];
+  unrolled<8>([&](auto i) {
+    low[i] = _mm512_and_si512(w.v[i], mask);
+    high[i] = _mm512_and_si512(_mm512_srli_epi16(w.v[i], 4), mask);
+  });
+  const __m512i sum = _mm512_add_epi32(dot_nibbles(low, x), _mm512_slli_epi32(dot_nibbles(high, x), 4));
+  return {_mm512_cvtepi32_ps(sum)};
+}
+#endif
+
+#elif defined(__AVX2__)
+
+constexpr int most_positions = 4;
+
+struct Rows {
+  __m256 v[2];
+};
+Rows all(float x) { return {{_mm256_set1_ps(x), _mm256_set1_ps(x)}}; }
+Rows operator*(Rows a, Rows b) { return {{_mm256_mul_ps(a.v[0], b.v[0]), _mm256_mul_ps(a.v[1], b.v[1])}}; }
+Rows operator+(Rows a, Rows b) { return {{_mm256_add_ps(a.v[0], b.v[0]), _mm256_add_ps(a.v[1], b.v[1])}}; }
+Rows fma(Rows a, Rows b, Rows c) {
+  return {{_mm256_fmadd_ps(a.v[0], b.v[0], c.v[0]), _mm256_fmadd_ps(a.v[1], b.v[1], c.v[1])}};
+}
+Rows load_rows(const std::byte* p, DType type) {
+  if (type == DType::bf16) return {{simd::load(p, bf16{}).v, simd::load(p + 16, bf16{}).v}};
+  if (type == DType::f16) return {{simd::load(p, f16{}).v, simd::load(p + 16, f16{}).v}};
+  return {{simd::load(p, 0.0F).v, simd::load(p + 32, 0.0F).v}};
+}
+Rows load_some(const float* p, std::size_t rows) {
+  alignas(32) float a[16] = {};
+  std::memcpy(a, p, rows * sizeof(float));
+  return {{_mm256_load_ps(a), _mm256_load_ps(a + 8)}};
+}
+void store_some(float* p, std::size_t rows, Rows r) {
+  alignas(32) float a[16];
+  _mm256_store_ps(a, r.v[0]);
+  _mm256_store_ps(a + 8, r.v[1]);
+  std::memcpy(p, a, rows * sizeof(float));
+}
+
+struct Quads {
+  const std::byte* p;
+};
+template <int bits>
+Quads load_quads(const std::byte* p, std::integral_constant<int, bits>) { return {p}; }
+
+__m256i load_half(const std::byte* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+__m256i four(const std::int8_t* x) { return _mm256_set1_epi32(load_as<int>(x)); }
+
+// 8 rows. Pairs of products of 4-bit weights are at most 2 · 15 · 127 in magnitude: eight of them fit 16 bits.
+template <int bits>
+__m256 dot_half(const std::byte* p, const std::int8_t* x) {
+  const __m256i mask = _mm256_set1_epi8(15);
+  const __m256i one = _mm256_set1_epi16(1);
+  __m256i low = _mm256_setzero_si256(), high = low;
+  unrolled<bits>([&](auto i) {  // a register holds 32 / bits columns: 8 of 4 bits or 4 of 8
+    const __m256i both = load_half(p + 64 * i);
+    const std::int8_t* xs = x + 32 / bits * i;
+    low = _mm256_add_epi16(low, _mm256_maddubs_epi16(_mm256_and_si256(both, mask), four(xs)));
+    high = _mm256_add_epi16(high, _mm256_maddubs_epi16(_mm256_and_si256(_mm256_srli_epi16(both, 4), mask),
+                                                       four(bits == 4 ? xs + 4 : xs)));
+  });
+  if constexpr (bits == 4) return _mm256_cvtepi32_ps(_mm256_madd_epi16(_mm256_add_epi16(low, high), one));
+  return _mm256_cvtepi32_ps(_mm256_add_epi32(_mm256_madd_epi16(low, one), _mm256_slli_epi32(_mm256_madd_epi16(high, one), 4)));
+}
+template <int bits>
+Rows dot(const Quads& w, const std::int8_t* x) {
+  return {{dot_half<bits>(w.p, x), dot_half<bits>(w.p + 32, x)}};
+}
+
+#else
+
+constexpr int most_positions = 2;
+
+struct Rows {
+  float v[16];
+};
+template <class F>
+Rows each(const F& f) {
+  Rows r;
+  for (std::size_t i = 0; i < 16; ++i) r.v[i] = f(i);
+  return r;
+}
+Rows all(float x) { return each([&](std::size_t) { return x; }); }
+Rows operator*(const Rows& a, const Rows& b) { return each([&](std::size_t i) { return a.v[i] * b.v[i]; }); }
+Rows operator+(const Rows& a, const Rows& b) { return each([&](std::size_t i) { return a.v[i] + b.v[i]; }); }
+Rows fma(const Rows& a, const Rows& b, const Rows& c) { return each([&](std::size_t i) { return a.v[i] * b.v[i] + c.v[i]; }); }
+Rows load_rows(const std::byte* p, DType type) {
+  if (type == DType::bf16) return each([&](std::size_t i) { return to_float(load_as<bf16>(p + 2 * i)); });
+  if (type == DType::f16) return each([&](std::size_t i) { return to_float(load_as<f16>(p + 2 * i)); });
+  return each([&](std::size_t i) { return load_as<float>(p + 4 * i); });
+}
+Rows load_some(const float* p, std::size_t rows) { return each([&](std::size_t i) { return i < rows ? p[i] : 0.0F; }); }
+void store_some(float* p, std::size_t rows, const Rows& a) { std::memcpy(p, a.v, rows * sizeof(float)); }
+
+struct Quads {
+  const std::byte* p;
+};
+template <int bits>
+Quads load_quads(const std::byte* p, std::integral_constant<int, bits>) { return {p}; }
+
+template <int bits>
+Rows dot(const Quads& w, const std::int8_t* x) {
+  const auto* q = reinterpret_cast<const std::uint8_t*>(w.p);
+  std::int32_t sums[16] = {};
+  for (std::size_t c = 0; c < 32; c += 32 / bits, q += 64)
+    for (std::size_t row = 0; row < 16; ++row)
+      for (std::size_t i = 0; i < 4; ++i) {
+        const int both = q[4 * row + i];
+        if constexpr (bits == 8) sums[row] += both * x[c + i];
+        else sums[row] += (both & 15) * x[c + i] + (both >> 4) * x[c + 4 + i];
+      }
+  return each([&](std::size_t i) { return static_cast<float>(sums[i]); });
+}
+
+#endif
+
+struct Panel {
+  const std::byte* w;
+  std::size_t row, rows;  // the first of its rows, and how many there are
+};
+
+// One panel times `positions` rows of activations from row y on. Flattened: sums stay in registers only where nothing is
+// called.
+template <int bits, int positions>
+[[gnu::flatten]] void panel(const CpuTile& t, const MatmulArgs& a, const Panel& p, std::size_t y) {
+  const std::size_t row_groups = a.k / 32, subgroups = a.group / 32, groups = a.k / a.group;
+  const std::size_t scale_bytes = panel_rows * size_of(a.dtype);
+  const PackedGroup* x = t.as<const PackedGroup>(0) + y * row_groups;
+  const std::byte* w = p.w;
+  Rows sum[positions];
+  unrolled<positions>([&](auto c) { sum[c] = all(0.0F); });
+
+  for (std::size_t g = 0; g < groups; ++g) {
+    const Rows scale = load_rows(w, a.dtype), bias = load_rows(w + scale_bytes, a.dtype);
+    w += 2 * scale_bytes;
+    for (std::size_t s = 0; s < subgroups; ++s, ++x) {
+      const Quads q = load_quads(w, std::integral_constant<int, bits>{});
+      unrolled<positions>([&](auto c) {
+        const PackedGroup& xs = x[c * row_groups];
+        sum[c] = fma(dot<bits>(q, xs.q), scale * all(xs.scale), sum[c]);
+        sum[c] = fma(bias, all(xs.sum), sum[c]);
+      });
+      w += panel_rows * 32 * bits / 8;
+    }
+  }
+  unrolled<positions>([&](auto c) {
+    float* out = t.as<float>(3) + (y + c) * a.n + p.row;
+    if (a.has_bias) sum[c] = sum[c] + load_some(t.as<const float>(2) + p.row, p.rows);
+    if (a.accumulate) sum[c] = sum[c] + load_some(out, p.rows);
+    store_some(out, p.rows, sum[c]);
+  });
+}
+
+template <int bits>
+void affine(const CpuTile& t) {
+  const auto& a = t.constants_as<MatmulArgs>();
+  const std::size_t stride = a.k / a.group * block_bytes(bits, a.group, a.dtype);
+  for (std::size_t i = t.x0; i < t.x1; ++i) {
+    const std::size_t row = i * panel_rows;
+    const Panel p{t.buffers[1] + i * stride, row, std::min<std::size_t>(panel_rows, a.n - row)};
+    std::size_t y = t.y0;
+    for (; y + most_positions <= t.y1; y += most_positions) panel<bits, most_positions>(t, a, p, y);
+    if constexpr (most_positions > 4)
+      for (; y + 4 <= t.y1; y += 4) panel<bits, 4>(t, a, p, y);
+    if constexpr (most_positions > 2)
+      for (; y + 2 <= t.y1; y += 2) panel<bits, 2>(t, a, p, y);
+    for (; y < t.y1; ++y) panel<bits, 1>(t, a, p, y);
+  }
+}
+
+// x ≈ scale · q with scale = max|x| / 127. Magnitudes are compared as integers, in which order a NaN is the greatest: a group
+// that is not finite gets a NaN as its scale. Below 127 / FLT_MAX all values round to zero.
+[[gnu::flatten]] void pack(const float* x, PackedGroup& out) {
+  std::uint32_t greatest = 0;
+  for (std::size_t i = 0; i < 32; ++i) greatest = std::max(greatest, std::bit_cast<std::uint32_t>(x[i]) & 0x7fffffffU);
+  const float magnitude = std::bit_cast<float>(greatest);
+  const bool finite = greatest < 0x7f800000U;
+  const float inverse = finite && magnitude > 127.0F / std::numeric_limits<float>::max() ? 127.0F / magnitude : 0.0F;
+  // Adding 1.5 · 2^23 leaves the nearest integer, ties to even, in the low bits.
+  constexpr float to_integer = 12582912.0F;
+  int total = 0;
+  for (std::size_t i = 0; i < 32; ++i) {
+    const int q = finite ? std::bit_cast<int>(x[i] * inverse + to_integer) - std::bit_cast<int>(to_integer) : 0;
+    out.q[i] = static_cast<std::int8_t>(q);
+    total += q;
+  }
+  out.scale = finite ? magnitude / 127.0F : std::numeric_limits<float>::quiet_NaN();
+  out.sum = out.scale * static_cast<float>(total);
+}
+
+}  // namespace
+
+template <> void matmul_affine4_fast_cpu<kIsa>(const CpuTile& t) { affine<4>(t); }
+template <> void matmul_affine8_fast_cpu<kIsa>(const CpuTile& t) { affine<8>(t); }
+
+template <> void pack_activations_cpu<kIsa>(const CpuTile& t) {
+  const std::size_t groups = t.grid.x;
+  for (std::size_t y = t.y0; y < t.y1; ++y)
+    for (std::size_t g = t.x0; g < t.x1; ++g)
+      pack(t.as<const float>(0) + (y * groups + g) * 32, t.as<PackedGroup>(1)[y * groups + g]);
+}
+
+}  // namespace halyard::ops

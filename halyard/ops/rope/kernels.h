@@ -1,0 +1,21 @@
+#pragma once
+
+#include "halyard/hal/kernel.h"
+
+namespace halyard::ops {
+
+/// One work-item does `item_rows` positions of `pairs` angles.
+struct RopeAnglesConstants {
+  std::uint64_t rows, pairs, item_rows;
+  float attention_factor;
+};
+/// One work-item does `item_rows` heads of `head_dim` elements.
+struct RopeConstants {
+  std::uint64_t rows, heads, head_dim, pairs, item_rows;
+};
+
+void rope_angles_cpu(const CpuTile&);                  ///< bindings: positions, inv_freq, cos_sin
+template <Isa> void rope_half_split_cpu(const CpuTile&);   ///< bindings: x, cos_sin, out
+template <Isa> void rope_interleaved_cpu(const CpuTile&);  ///< bindings: x, cos_sin, out
+
+}  // namespace halyard::ops

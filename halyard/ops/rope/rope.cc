@@ -1,0 +1,55 @@
+#include "halyard/ops/rope/rope.h"
+
+#include "halyard/ops/check.h"
+#include "halyard/ops/rope/kernels.h"
+
+namespace halyard::ops {
+namespace {
+
+const KernelDef rope_angles_def = {"rope_angles", "rrw", {}, cpu_portable<rope_angles_cpu>};
+const KernelDef half_split_def = {"rope_half_split", "rrw", {}, HALYARD_CPU_KERNEL(rope_half_split_cpu)};
+const KernelDef interleaved_def = {"rope_interleaved", "rrw", {}, HALYARD_CPU_KERNEL(rope_interleaved_cpu)};
+
+}  // namespace
+
+Result<void> rope_angles(CommandEncoder& e, const Buffer& positions, const Buffer& inv_freq, const Buffer& cos_sin,
+                         float attention_factor) {
+  HALYARD_TRY(check_rank("rope_angles", "positions", positions, {DType::i32}, 1));
+  HALYARD_TRY(check_rank("rope_angles", "inv_freq", inv_freq, {DType::f64}, 1));
+  const std::size_t rows = positions.shape()[0], pairs = inv_freq.shape()[0];
+  HALYARD_TRY(check_tensor("rope_angles", "cos_sin", cos_sin, {DType::f32}, {rows, pairs, 2}));
+  HALYARD_TRY(check_apart("rope_angles", "positions", positions, cos_sin, "cos_sin"));
+  HALYARD_TRY(check_apart("rope_angles", "inv_freq", inv_freq, cos_sin, "cos_sin"));
+  if (rows * pairs == 0) return {};
+  // A sine costs about as much as 32 elements of the row-wise kernels.
+  const RopeAnglesConstants c = {rows, pairs, rows_per_item(32 * pairs), attention_factor};
+  const Buffer buffers[] = {positions, inv_freq, cos_sin};
+  return e.dispatch({.kernel = HALYARD_TRY(e.kernel(rope_angles_def)),
+                     .grid = {items(c.rows, c.item_rows)},
+                     .buffers = buffers,
+                     .constants = c});
+}
+
+Result<void> rope(CommandEncoder& e, const Buffer& x, const Buffer& cos_sin, const Buffer& out, RopeLayout layout) {
+  HALYARD_TRY(check_rank("rope", "x", x, {DType::f32}, 3));
+  HALYARD_TRY(check_rank("rope", "cos_sin", cos_sin, {DType::f32}, 3));
+  const std::size_t positions = x.shape()[0], heads = x.shape()[1], head_dim = x.shape()[2];
+  const std::size_t pairs = cos_sin.shape()[1];
+  HALYARD_TRY(check_tensor("rope", "cos_sin", cos_sin, {DType::f32}, {positions, pairs, 2}));
+  if (pairs > head_dim / 2)
+    return bad_argument("rope", "cos_sin", fmt::format("at most {} pairs for heads of {}", head_dim / 2, head_dim),
+                        fmt::format("{}", pairs));
+  HALYARD_TRY(check_tensor("rope", "out", out, {DType::f32}, x.shape()));
+  HALYARD_TRY(check_in_place("rope", "x", x, out));
+  HALYARD_TRY(check_apart("rope", "cos_sin", cos_sin, out));
+  if (x.shape().elements() == 0) return {};
+  const RopeConstants c = {positions * heads, heads, head_dim, pairs, rows_per_item(head_dim)};
+  const Buffer buffers[] = {x, cos_sin, out};
+  const KernelDef& def = layout == RopeLayout::half_split ? half_split_def : interleaved_def;
+  return e.dispatch({.kernel = HALYARD_TRY(e.kernel(def)),
+                     .grid = {items(c.rows, c.item_rows)},
+                     .buffers = buffers,
+                     .constants = c});
+}
+
+}  // namespace halyard::ops
