@@ -41,8 +41,8 @@ Result<TextModel> TextModel::load(const ModelDir& dir, bool chat) {
   const ModelFile& file = dir.tokenizer();
   if (!file.present) return fail(Errc::not_found, fmt::format("{}: the model has no tokenizer.json", file.path));
   TextModel t(HALYARD_TRY(Tokenizer::load(file.path)), file.path);
-  HALYARD_TRY(t.add_stop_ids(dir.config().raw("eos_token_id")));
-  if (const Json* g = dir.generation_config(); g && g->contains("eos_token_id")) HALYARD_TRY(t.add_stop_ids(&(*g)["eos_token_id"]));
+  HALYARD_TRY(t.add_stop_ids(dir.config()));
+  if (const Json* g = dir.generation_config()) HALYARD_TRY(t.add_stop_ids({*g, dir.path() + "/generation_config.json"}));
   HALYARD_TRY(t.load_settings(dir, chat));
   return t;
 }
@@ -71,11 +71,13 @@ Result<void> TextModel::load_settings(const ModelDir& dir, bool chat) {
   return {};
 }
 
-Result<void> TextModel::add_stop_ids(const Json* eos) {
-  if (!eos || eos->is_null()) return {};
+Result<void> TextModel::add_stop_ids(const ConfigView& config) {
+  const char* field = "eos_token_id";
+  const Json* eos = config.raw(field);
+  if (!eos) return {};
   for (const Json& id : eos->is_array() ? *eos : Json::array({*eos})) {
     if (!id.is_number_integer()) {
-      return fail(Errc::bad_file, fmt::format("eos_token_id: expected a token id or a list of them, got {}", describe(*eos)));
+      return config.error(field, fmt::format("expected a token id or a list of them, got {}", describe(*eos)));
     }
     add_stop_id(id.get<std::int64_t>());
   }

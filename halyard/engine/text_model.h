@@ -35,7 +35,7 @@ class TextModel {
  private:
   TextModel(Tokenizer tokenizer, std::string file) : tokenizer_(std::move(tokenizer)), file_(std::move(file)) {}
   Result<void> load_settings(const ModelDir& dir, bool chat);
-  Result<void> add_stop_ids(const Json* eos_token_id);
+  Result<void> add_stop_ids(const ConfigView&);
   void add_stop_id(std::int64_t id);
 
   Tokenizer tokenizer_;
