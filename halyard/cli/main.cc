@@ -15,6 +15,8 @@ int main(int argc, char** argv) {
   add_chat(root, context);
   add_logits(root, context);
   add_perplexity(root, context);
+  add_inspect(root, context);
+  add_bench(root, context);
   add_tokenize(root, context);
   add_render(root, context);
   return run(root, context, argc, argv);
