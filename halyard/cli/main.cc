@@ -11,6 +11,12 @@ int main(int argc, char** argv) {
   set_help_manner(root);
 
   Context context;
+  add_generate(root, context);
+  add_chat(root, context);
+  add_logits(root, context);
+  add_perplexity(root, context);
+  add_inspect(root, context);
+  add_bench(root, context);
   add_tokenize(root, context);
   add_render(root, context);
   return run(root, context, argc, argv);

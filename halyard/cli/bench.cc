@@ -1,0 +1,121 @@
+// halyard bench: how fast a model runs, and how close to what the machine can do.
+#include <algorithm>
+#include <limits>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "halyard/cli/bench_report.h"
+#include "halyard/cli/commands.h"
+#include "halyard/cli/load.h"
+#include "halyard/engine/bench.h"
+#include "halyard/models/synthetic.h"
+
+namespace halyard::cli {
+namespace {
+
+struct Flags {
+  ModelOptions model;
+  DeviceFlags device;
+  JsonFlag json;
+  bool markdown = false;
+  std::string plot;
+  std::string synthetic;
+  std::vector<std::int64_t> n_prompt = {512}, n_gen = {128}, depth = {0};
+  std::int64_t repetitions = 5;
+  std::int64_t prefill_step = 512;
+};
+
+struct Subject {
+  models::Model model;
+  std::string name, format;  // "llama-3.2-1b", "q4"
+};
+
+ops::Precision precision(const Flags& f) { return f.device.exact ? ops::Precision::exact : ops::Precision::fast; }
+
+Result<Subject> synthetic_subject(const Flags& f, Context& context) {
+  const std::size_t colon = f.synthetic.find(':');
+  if (colon == std::string::npos) return context.wrong_usage("--synthetic: expected SHAPE:QUANT, as llama-3.2-1b:q4");
+  const std::string shape = f.synthetic.substr(0, colon), quant = f.synthetic.substr(colon + 1);
+  const Json config = HALYARD_TRY(models::synthetic_config(shape));
+  models::SyntheticWeights weights(HALYARD_TRY(models::synthetic_format(quant)));
+  Device device = HALYARD_TRY(open_device(f.device));
+  models::Model model =
+      HALYARD_TRY(models::Model::load(std::move(device), ConfigView(config, "synthetic config"), weights, precision(f)));
+  return Subject{std::move(model), shape, quant};
+}
+
+Result<Subject> model_subject(const Flags& f) {
+  LoadedModel loaded = HALYARD_TRY(load(f.model, f.device, /*chat=*/false));
+  std::string format = weight_format(loaded.dir);
+  std::string type = loaded.model.info().model_type;
+  return Subject{std::move(loaded.model), std::move(type), std::move(format)};
+}
+
+/// pp of each length and tg of each length, at each depth.
+std::vector<engine::BenchTest> tests(const Flags& f) {
+  std::vector<engine::BenchTest> all;
+  const auto size = [](std::int64_t n) { return static_cast<std::size_t>(n); };
+  for (const std::int64_t d : f.depth) {
+    for (const std::int64_t p : f.n_prompt) {
+      if (p > 0) all.push_back({.n_prompt = size(p), .n_gen = 0, .depth = size(d), .repetitions = size(f.repetitions)});
+    }
+    for (const std::int64_t n : f.n_gen) {
+      if (n > 0) all.push_back({.n_prompt = 0, .n_gen = size(n), .depth = size(d), .repetitions = size(f.repetitions)});
+    }
+  }
+  return all;
+}
+
+Result<void> run(const Flags& f, Context& context) {
+  if (!f.synthetic.empty() && !f.model.model.empty()) return context.wrong_usage("give either --model or --synthetic");
+  const Subject subject = HALYARD_TRY(f.synthetic.empty() ? model_subject(f) : synthetic_subject(f, context));
+  const models::Model& model = subject.model;
+  const std::vector<engine::BenchTest> all = tests(f);
+  std::size_t longest = 1;
+  for (const engine::BenchTest& t : all) longest = std::max(longest, t.depth + t.n_prompt + t.n_gen);
+  if (longest > model.info().max_positions) {
+    return fail(Errc::invalid_argument, fmt::format("a test of {} tokens does not fit the model's context of {}", longest,
+                                                    model.info().max_positions));
+  }
+  BenchReport report(model, subject.name, subject.format, static_cast<std::size_t>(f.prefill_step),
+                     measure_cpu_limits(model.device().capabilities().threads, best_isa()));
+  engine::Sequence sequence = HALYARD_TRY(
+      engine::Sequence::make(model, {.prefill_step = static_cast<std::size_t>(f.prefill_step)}));
+  for (const engine::BenchTest& t : all) {
+    report.add(HALYARD_TRY(engine::run_bench(sequence, t, [] { return check_interrupted(); })));
+  }
+  if (!f.plot.empty()) HALYARD_TRY(report.write_svg(f.plot));
+  return context.out.write(f.json.json ? report.json() : report.markdown());
+}
+
+}  // namespace
+
+void add_bench(CLI::App& root, Context& context) {
+  const auto flags = std::make_shared<Flags>();
+  CLI::App& command = add_command(root, "bench", "Measure speed, and how close it is to the machine's limits",
+                                  "  halyard bench --synthetic llama-3.2-1b:q4\n"
+                                  "  halyard bench --model Qwen3-0.6B-4bit -p 512,2048 -n 128 -d 0,4096 --json\n");
+  constexpr std::int64_t most = std::numeric_limits<std::int32_t>::max();
+  flags->model.add(command);
+  command.add_option("--synthetic", flags->synthetic, fmt::format("Random weights in their place: a shape ({}) and a format "
+                     "(q4, q8, bf16, f16, f32)", fmt::join(models::synthetic_shapes(), ", ")))
+      ->type_name("SHAPE:QUANT")->group("Model");
+  const auto lengths = [&](const char* names, std::vector<std::int64_t>& values, const char* what) {
+    command.add_option(names, values, what)->delimiter(',')->check(whole_in(0, most))->type_name("N,…")->group("Tests");
+  };
+  lengths("-p,--n-prompt", flags->n_prompt, "Tokens of the prompts read; 0: none");
+  lengths("-n,--n-gen", flags->n_gen, "Tokens written one by one; 0: none");
+  lengths("-d,--n-depth", flags->depth, "Tokens read before, not timed");
+  command.add_option("-r,--repetitions", flags->repetitions, "Times each test is run")
+      ->check(whole_in(1, 10000))->type_name("N")->group("Tests");
+  command.add_option("--prefill-step-size", flags->prefill_step, "Tokens of the prompt read at a time")
+      ->check(whole_in(1, 65536))->type_name("N")->group("Device");
+  flags->device.add(command);
+  flags->json.add(command, "Print llama-bench's JSON objects, in an array");
+  command.add_flag("--md", flags->markdown, "Print a Markdown table; the default")->excludes("--json")->group("Output");
+  command.add_option("--plot", flags->plot, "Draw the results into an SVG file")->type_name("FILE")->group("Output");
+  on_run(command, context, [flags, &context] { return run(*flags, context); });
+}
+
+}  // namespace halyard::cli

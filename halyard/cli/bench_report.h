@@ -1,0 +1,46 @@
+// What bench prints: llama-bench's table and JSON, with how close to the machine's limits each test came.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "halyard/base/json.h"
+#include "halyard/engine/bench.h"
+#include "halyard/hal/cpu/limits.h"
+#include "halyard/io/model_dir.h"
+
+namespace halyard::cli {
+
+/// "affine 4-bit", "bf16", …: how most of a directory's weights are stored.
+std::string weight_format(const ModelDir& dir);
+
+class BenchReport {
+ public:
+  BenchReport(models::Model model, std::string name, std::string format, std::size_t batch, const CpuLimits& limits)
+      : model_(std::move(model)), name_(std::move(name)), format_(std::move(format)), batch_(batch), limits_(limits) {}
+
+  void add(engine::BenchResult result) { results_.push_back(std::move(result)); }
+  std::string markdown() const;
+  std::string json() const;
+  Result<void> write_svg(const std::string& path) const;
+
+ private:
+  /// The limit that a test is held against, and how much of it the test reached.
+  struct Limit {
+    const char* name;    // field of CpuLimits
+    double limit;        // 10^9 a second; 0: not measured
+    double reached;      // 10^9 a second
+    double share() const { return limit > 0 ? reached / limit : 0; }
+  };
+  Limit limit_of(const engine::BenchResult&) const;
+  OrderedJson object(const engine::BenchResult&) const;
+  std::string test_name(const engine::BenchTest&) const;
+
+  models::Model model_;
+  std::string name_, format_;
+  std::size_t batch_;
+  CpuLimits limits_;
+  std::vector<engine::BenchResult> results_;
+};
+
+}  // namespace halyard::cli

@@ -1,0 +1,163 @@
+// halyard generate: continue a prompt.
+#include <chrono>
+#include <limits>
+
+#include <fmt/format.h>
+
+#include "halyard/cli/commands.h"
+#include "halyard/cli/load.h"
+#include "halyard/engine/generator.h"
+
+namespace halyard::cli {
+namespace {
+
+struct Flags {
+  ModelOptions model;
+  DeviceFlags device;
+  SamplingFlags sampling;
+  JsonFlag json;
+  std::string prompt = "hello";  // mlx-lm's
+  std::string system_prompt;
+  std::string template_config;
+  std::vector<std::string> extra_eos;
+  std::int64_t max_tokens = 100;
+  std::int64_t max_kv_size = 0;
+  std::int64_t prefill_step = 512;
+  bool ignore_chat_template = false;
+  std::string verbose = "true";
+};
+
+void add_flags(CLI::App& command, Flags& f) {
+  constexpr std::int64_t most = std::numeric_limits<std::int32_t>::max();
+  f.model.add(command);
+  command.add_option("-p,--prompt", f.prompt, "What to continue; - reads standard input")->type_name("TEXT")->group("Text");
+  command.add_option("--system-prompt", f.system_prompt, "A first message that sets the tone")->type_name("TEXT")->group("Text");
+  command.add_option("-m,--max-tokens,-n,--n-predict", f.max_tokens, "Tokens to write at most; -1: until the context is full")
+      ->check(whole_in(-1, most))->type_name("N")->group("Text");
+  command.add_flag("--ignore-chat-template", f.ignore_chat_template, "Give the model the prompt as it is")->group("Text");
+  command.add_option("--chat-template-config", f.template_config, "More variables for the chat template: a JSON object")
+      ->type_name("JSON")->group("Text");
+  command.add_option("--extra-eos-token", f.extra_eos, "Tokens that end the text as well")->type_name("TOKEN")->group("Text");
+  f.sampling.add(command);
+  f.device.add(command);
+  command.add_option("--max-kv-size", f.max_kv_size, "Positions kept: the first 4, and of the rest the last; 0: all")
+      ->check(whole_in(0, most))->type_name("N")->group("Device");
+  command.add_option("--prefill-step-size", f.prefill_step, "Tokens of the prompt read at a time")
+      ->check(whole_in(1, 65536))->type_name("N")->group("Device");
+  f.json.add(command);
+  command.add_option("--verbose", f.verbose, "Print token counts and speeds to standard error")
+      ->check(CLI::IsMember({"true", "false"}, CLI::ignore_case))->type_name("BOOL")->group("Output");
+}
+
+/// The text given to the tokenizer, and whether special tokens belong around it.
+struct Prompt {
+  std::string text;
+  bool add_special_tokens = true;
+};
+
+Result<Prompt> make_prompt(const Flags& f, const engine::TextModel& text, std::string user) {
+  if (f.ignore_chat_template || !text.has_chat_template()) {
+    if (!f.system_prompt.empty()) user = f.system_prompt + "\n\n" + user;
+    return Prompt{std::move(user), true};
+  }
+  OrderedJson messages = OrderedJson::array();
+  if (!f.system_prompt.empty()) messages.push_back({{"role", "system"}, {"content", f.system_prompt}});
+  messages.push_back({{"role", "user"}, {"content", std::move(user)}});
+  OrderedJson kwargs = OrderedJson::object();
+  if (!f.template_config.empty()) {
+    auto parsed = parse_ordered_json(f.template_config);
+    if (!parsed) return fail(std::move(parsed).error(), "--chat-template-config");
+    if (!parsed->is_object()) return fail(Errc::invalid_argument, "--chat-template-config: expected a JSON object");
+    kwargs = std::move(*parsed);
+  }
+  return Prompt{HALYARD_TRY(text.render(messages, kwargs)), false};
+}
+
+Result<std::vector<std::int32_t>> stop_ids(const Flags& f, const engine::TextModel& text) {
+  std::vector<std::int32_t> ids = text.stop_ids();
+  for (const std::string& token : f.extra_eos) {
+    const std::optional<std::int32_t> id = text.tokenizer().token_to_id(token);
+    if (!id) return fail(Errc::invalid_argument, fmt::format("--extra-eos-token: the tokenizer has no token \"{}\"", token));
+    ids.push_back(*id);
+  }
+  return ids;
+}
+
+/// mlx-lm's three lines.
+void print_stats(const engine::GenerateStats& s) {
+  fmt::print(stderr, "Prompt: {} tokens, {:.3f} tokens-per-sec\n", s.prompt_tokens, s.prompt_tokens_per_second());
+  fmt::print(stderr, "Generation: {} tokens, {:.3f} tokens-per-sec\n", s.generated_tokens, s.generation_tokens_per_second());
+  fmt::print(stderr, "Peak memory: {:.3f} GB (resident)\n", static_cast<double>(peak_resident_bytes()) / 1e9);
+}
+
+std::string stats_json(const engine::GenerateStats& s, const std::string& prompt, const std::string& text) {
+  const OrderedJson json = {{"prompt", prompt},
+                            {"text", text},
+                            {"finish_reason", to_string(s.finish)},
+                            {"prompt_tokens", s.prompt_tokens},
+                            {"prompt_tps", s.prompt_tokens_per_second()},
+                            {"generation_tokens", s.generated_tokens},
+                            {"generation_tps", s.generation_tokens_per_second()},
+                            {"peak_resident_bytes", peak_resident_bytes()}};
+  return json.dump(-1, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
+}
+
+Result<void> run(const Flags& f, Context& context) {
+  const LoadedModel loaded = HALYARD_TRY(load(f.model, f.device, !f.ignore_chat_template));
+  const std::string given = HALYARD_TRY(text_or_input(context, f.prompt));
+  const Prompt prompt = HALYARD_TRY(make_prompt(f, loaded.text, given));
+  const std::size_t rows = loaded.model.info().vocab_size;
+  const auto ids = HALYARD_TRY(loaded.text.encode(prompt.text, prompt.add_special_tokens, rows));
+
+  engine::GenerateOptions options;
+  options.max_tokens = f.max_tokens < 0 ? SIZE_MAX : static_cast<std::size_t>(f.max_tokens);
+  options.sampling = f.sampling.options;
+  options.stop_ids = HALYARD_TRY(stop_ids(f, loaded.text));
+  engine::Sequence sequence = HALYARD_TRY(engine::Sequence::make(
+      loaded.model, {.max_kv_size = static_cast<std::size_t>(f.max_kv_size),
+                     .prefill_step = static_cast<std::size_t>(f.prefill_step)}));
+
+  StreamDecoder decoder(loaded.text.tokenizer(), /*skip_special_tokens=*/false);
+  std::string text;  // for --json; else it goes out as it comes
+  const auto emit = [&](const std::string& piece) -> Result<void> {
+    if (piece.empty()) return {};
+    if (f.json.json) {
+      text += piece;
+      return {};
+    }
+    HALYARD_TRY(context.out.write(piece));
+    return context.out.flush();
+  };
+  engine::GenerateCallbacks callbacks;
+  callbacks.on_token = [&](std::int32_t token) -> Result<bool> {
+    HALYARD_TRY(emit(decoder.add(token)));
+    if (decoder.error()) return fail(Error(*decoder.error()));
+    return !interrupted();
+  };
+  Progress bar("Reading the prompt", ids.size());
+  callbacks.on_prompt = [&](std::size_t done, std::size_t) {
+    bar.update(done);
+    return check_interrupted();
+  };
+  const engine::GenerateStats stats = HALYARD_TRY(engine::generate(sequence, ids, options, callbacks));
+  bar.finish();
+  HALYARD_TRY(emit(decoder.finish()));
+  if (f.json.json) return context.out.write(stats_json(stats, given, text));
+  HALYARD_TRY(context.out.write("\n"));
+  HALYARD_TRY(context.out.flush());
+  if (f.verbose == "true") print_stats(stats);
+  return {};
+}
+
+}  // namespace
+
+void add_generate(CLI::App& root, Context& context) {
+  const auto flags = std::make_shared<Flags>();
+  CLI::App& command = add_command(root, "generate", "Continue a prompt",
+                                  "  halyard generate -p \"The old house stood\" --temp 0.8\n"
+                                  "  halyard generate --model Qwen3-0.6B-4bit -p - --json < question.txt\n");
+  add_flags(command, *flags);
+  on_run(command, context, [flags, &context] { return run(*flags, context); });
+}
+
+}  // namespace halyard::cli

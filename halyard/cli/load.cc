@@ -1,0 +1,52 @@
+#include "halyard/cli/load.h"
+
+#include <array>
+#include <charconv>
+#include <fstream>
+
+#include <fmt/format.h>
+
+
+namespace halyard::cli {
+
+Result<Device> open_device(const DeviceFlags& flags) { return Device::open(flags.device, {.threads = flags.threads}); }
+
+Result<LoadedModel> load(const ModelOptions& options, const DeviceFlags& flags, bool chat) {
+  const std::string path = HALYARD_TRY(options.path());
+  ModelDir dir = HALYARD_TRY(ModelDir::open(path));
+  engine::TextModel text = HALYARD_TRY(engine::TextModel::load(dir, chat));
+  dir.prefetch();
+  Progress bar("Loading", dir.weight_bytes());
+  const auto progress = [&bar](std::size_t done, std::size_t) { bar.update(done); };
+  const ops::Precision precision = flags.exact ? ops::Precision::exact : ops::Precision::fast;
+  Device device = HALYARD_TRY(open_device(flags));
+  models::Model model = HALYARD_TRY(models::Model::load(std::move(device), dir, precision, progress));
+  return LoadedModel{std::move(dir), std::move(text), std::move(model)};
+}
+
+Result<std::string> text_or_input(Context& context, const std::string& text) {
+  if (text != "-") return text;
+  return context.in.all();
+}
+
+std::size_t peak_resident_bytes() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    std::size_t kib = 0;  // "VmHWM:	  123456 kB"
+    if (!line.starts_with("VmHWM:")) continue;
+    const std::size_t digits = line.find_first_of("0123456789");
+    if (digits != std::string::npos) std::from_chars(line.data() + digits, line.data() + line.size(), kib);
+    return kib * 1024;
+  }
+  return 0;
+}
+
+std::string human_bytes(std::size_t bytes) {
+  constexpr std::array<const char*, 5> units = {"B", "kB", "MB", "GB", "TB"};
+  double value = static_cast<double>(bytes);
+  std::size_t unit = 0;
+  while (value >= 1000 && unit + 1 < units.size()) value /= 1000, ++unit;
+  return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.2f} {}", value, units[unit]);
+}
+
+}  // namespace halyard::cli

@@ -1,0 +1,36 @@
+// Loading a model for a command, with a progress bar.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "halyard/cli/app.h"
+#include "halyard/cli/options.h"
+#include "halyard/engine/text_model.h"
+#include "halyard/io/model_dir.h"
+#include "halyard/models/model.h"
+
+namespace halyard::cli {
+
+struct LoadedModel {
+  ModelDir dir;
+  engine::TextModel text;
+  models::Model model;
+};
+
+/// Opens the model that the flags name. With `chat` its chat template is read as well.
+Result<LoadedModel> load(const ModelOptions&, const DeviceFlags&, bool chat);
+
+/// Opens the device that the flags name.
+Result<Device> open_device(const DeviceFlags&);
+
+/// `text`, or all of standard input where it is "-".
+Result<std::string> text_or_input(Context&, const std::string& text);
+
+/// The most memory the process has had resident, mapped weights included; 0 where the system does not say.
+std::size_t peak_resident_bytes();
+
+/// "16.5 MB": bytes in powers of ten, as mlx-lm prints memory.
+std::string human_bytes(std::size_t bytes);
+
+}  // namespace halyard::cli

@@ -1,0 +1,179 @@
+#include "halyard/engine/sequence.h"
+
+#include <algorithm>
+#include <bit>
+#include <chrono>
+#include <numeric>
+
+#include <fmt/format.h>
+
+namespace halyard::engine {
+namespace {
+
+constexpr std::size_t kLayersPerStage = 4;
+constexpr std::size_t kMaxLogits = std::size_t{1} << 24;  // elements of one chunk's logits, where all positions are wanted
+constexpr std::size_t kKeep = 4;  // positions that a rotating cache never drops: mlx-lm's number
+
+std::uint64_t now_ns() {
+  return static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count());
+}
+
+}  // namespace
+
+bool all_finite(std::span<const float> values) {
+  std::uint32_t greatest = 0;
+  for (const float v : values) greatest = std::max(greatest, std::bit_cast<std::uint32_t>(v) & 0x7fffffffU);
+  return greatest < 0x7f800000U;
+}
+
+Sequence::Sequence(models::Model model, SequenceOptions options, std::size_t step, KvCache cache,
+                   std::unique_ptr<models::Workspace> workspace)
+    : model_(std::move(model)), options_(options), step_(step), cache_(std::move(cache)), workspace_(std::move(workspace)),
+      stages_(model_.device(), options.use_session) {}
+
+Result<Sequence> Sequence::make(models::Model model, SequenceOptions options) {
+  const models::ModelInfo& info = model.info();
+  if (options.prefill_step == 0) return fail(Errc::invalid_argument, "a prefill step has at least one token");
+  KvCacheOptions cache{.dtype = model.precision() == ops::Precision::exact ? DType::f32 : DType::f16,
+                       .limit = options.max_kv_size ? options.max_kv_size : info.max_positions,
+                       .rotating = options.max_kv_size != 0,
+                       .keep = kKeep};
+  if (cache.rotating && cache.limit < 4 * kKeep) {
+    return fail(Errc::invalid_argument, fmt::format("a KV cache of {} positions is too small, the least is {}", cache.limit,
+                                                    4 * kKeep));
+  }
+  // A chunk pushes out as many old positions as it brings, so a rotating cache is filled in quarters.
+  const std::size_t most = cache.rotating ? (cache.limit - kKeep) / 4 : cache.limit;
+  const std::size_t step = std::clamp<std::size_t>(options.prefill_step, 1, std::max<std::size_t>(most, 1));
+  auto workspace = HALYARD_TRY(model.workspace(step));
+  Device device = model.device();
+  Sequence s(std::move(model), options, step, KvCache(device, info.layers, cache), std::move(workspace));
+  for (Slot& slot : s.slots_) {
+    slot.tokens = HALYARD_TRY(device.alloc(DType::i32, {step}));
+    slot.positions = HALYARD_TRY(device.alloc(DType::i32, {step}));
+  }
+  s.positions_.resize(step);
+  HALYARD_TRY(s.ensure_logits(1));
+  return s;
+}
+
+Result<std::span<float>> Sequence::read(std::span<const std::int32_t> tokens, const Progress& progress) {
+  std::span<float> last;
+  const Sink keep = [&](std::size_t, std::span<float> logits) -> Result<void> {
+    last = logits;
+    return {};
+  };
+  HALYARD_TRY(read_chunks(tokens, Want::last, keep, progress));
+  return last;
+}
+
+Result<void> Sequence::read_all(std::span<const std::int32_t> tokens, const Sink& sink, const Progress& progress) {
+  const std::size_t rows = std::clamp<std::size_t>(kMaxLogits / model_.info().vocab_size, 1, step_);
+  HALYARD_TRY(ensure_logits(std::min(rows, tokens.size())));
+  return read_chunks(tokens, Want::all, sink, progress);
+}
+
+Result<void> Sequence::read_chunks(std::span<const std::int32_t> tokens, Want want, const Sink& sink,
+                                   const Progress& progress) {
+  HALYARD_TRY(check(tokens));
+  const std::size_t vocab = model_.info().vocab_size;
+  const std::size_t step = want == Want::all ? std::min(step_, logits_.shape()[0]) : step_;
+  for (std::size_t first = 0; first < tokens.size(); first += step) {
+    const std::size_t n = std::min(step, tokens.size() - first);
+    const bool last = first + n == tokens.size();
+    const std::size_t rows = want == Want::all ? n : last ? 1 : 0;
+    const Buffer logits = rows ? HALYARD_TRY(logits_.view(0, DType::f32, {rows, vocab})) : Buffer();
+    const Result<void> done = read_chunk(tokens.subspan(first, n), first / step % slots_.size(), logits);
+    if (!done) {
+      stages_.reset();
+      return done;
+    }
+    if (rows) {
+      const std::span<float> values = HALYARD_TRY(host_logits(rows));
+      if (!all_finite(values)) {
+        return fail(Errc::kernel_failed, fmt::format("logits are not finite (NaN or infinite) after token {}: the weights "
+                                                     "hold such values, or the arithmetic overflowed", cache_.position()));
+      }
+      HALYARD_TRY(sink(want == Want::all ? first : tokens.size() - 1, values));
+    }
+    if (!last && progress) HALYARD_TRY(progress(first + n, tokens.size()));
+  }
+  return {};
+}
+
+/// Records one chunk and submits it, in stages where it is more than a token; waits for it where logits are wanted.
+Result<void> Sequence::read_chunk(std::span<const std::int32_t> tokens, std::size_t slot_index, const Buffer& logits) {
+  const std::size_t n = tokens.size(), at = cache_.position();
+  Slot& slot = slots_[slot_index];
+  std::iota(positions_.begin(), positions_.begin() + static_cast<std::ptrdiff_t>(n), static_cast<std::int32_t>(at));
+  HALYARD_TRY(slot.tokens.write(tokens));
+  HALYARD_TRY(slot.positions.write(std::span<const std::int32_t>(positions_).first(n)));
+
+  models::Chunk chunk;
+  chunk.tokens = HALYARD_TRY(slot.tokens.view(0, DType::i32, {n}));
+  chunk.positions = HALYARD_TRY(slot.positions.view(0, DType::i32, {n}));
+  chunk.logits = logits;
+
+  const std::size_t layers = model_.info().layers.size();
+  const std::size_t block = n == 1 ? layers : kLayersPerStage;
+  const auto label = [&](std::size_t layer) {
+    return n == 1 ? fmt::format("decode {}", at)
+                  : fmt::format("prefill {}..{} layers {}-{}", at, at + n - 1, layer, std::min(layer + block, layers) - 1);
+  };
+  CommandEncoder* encoder = HALYARD_TRY(stages_.begin(label(0)));
+  HALYARD_TRY(cache_.reserve(*encoder, n));
+  chunk.cached = cache_.size();
+  chunk.cache = cache_.layers();
+
+  std::uint64_t submitting = 0;
+  const models::NextEncoder next = [&](std::size_t layer) -> Result<CommandEncoder*> {
+    if (layer == 0 || layer % block != 0) return encoder;
+    const std::uint64_t start = now_ns();
+    HALYARD_TRY(stages_.end());
+    encoder = HALYARD_TRY(stages_.begin(label(layer)));
+    submitting += now_ns() - start;
+    return encoder;
+  };
+  const std::uint64_t start = now_ns();
+  HALYARD_TRY(model_.record(next, *workspace_, chunk));
+  record_ns_ += now_ns() - start - submitting;
+  HALYARD_TRY(logits ? stages_.finish() : stages_.end());
+  cache_.advance(n);
+  return {};
+}
+
+Result<void> Sequence::check(std::span<const std::int32_t> tokens) const {
+  if (tokens.empty()) return fail(Errc::invalid_argument, "there are no tokens to read: the prompt is empty");
+  const std::size_t vocab = model_.info().vocab_size;
+  for (const std::int32_t id : tokens) {
+    if (id < 0 || static_cast<std::size_t>(id) >= vocab) {
+      return fail(Errc::invalid_argument, fmt::format("token id {} is outside the vocabulary: model.embed_tokens has {} rows",
+                                                      id, vocab));
+    }
+  }
+  const std::size_t length = cache_.position() + tokens.size();
+  if (!cache_.rotating() && length > cache_.limit()) {
+    return fail(Errc::limit_exceeded, fmt::format("the text is {} tokens long, the model's context {} (--max-kv-size keeps "
+                                                  "the last ones only)", length, cache_.limit()));
+  }
+  if (length > static_cast<std::size_t>(INT32_MAX)) return fail(Errc::limit_exceeded, "the text is longer than 2^31 tokens");
+  return {};
+}
+
+Result<void> Sequence::ensure_logits(std::size_t rows) {
+  if (logits_ && logits_.shape()[0] >= rows) return {};
+  logits_ = HALYARD_TRY(Device(model_.device()).alloc(DType::f32, {rows, model_.info().vocab_size}));
+  return {};
+}
+
+Result<std::span<float>> Sequence::host_logits(std::size_t rows) {
+  Buffer view = HALYARD_TRY(logits_.view(0, DType::f32, {rows, model_.info().vocab_size}));
+  if (model_.device().capabilities().host_visible) return HALYARD_TRY(view.map<float>());
+  host_logits_ = HALYARD_TRY(view.read<float>());
+  return std::span<float>(host_logits_);
+}
+
+std::size_t Sequence::bytes() const { return cache_.bytes() + workspace_->bytes() + logits_.size_bytes(); }
+
+}  // namespace halyard::engine

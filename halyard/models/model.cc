@@ -1,0 +1,24 @@
+#include "halyard/models/model.h"
+
+#include "halyard/models/registry.h"
+
+namespace halyard::models {
+
+Result<Model> Model::load(Device device, const ModelDir& dir, ops::Precision precision, const Progress& progress) {
+  DirectoryWeights source(dir);
+  return load(std::move(device), dir.config(), source, precision, progress);
+}
+
+Result<Model> Model::load(Device device, const ConfigView& config, WeightSource& source, ops::Precision precision,
+                          const Progress& progress) {
+  std::unique_ptr<Recipe> recipe = HALYARD_TRY(make_recipe(config));
+  Weights weights(source, device, precision, progress);
+  HALYARD_TRY(recipe->load(weights));
+  return Model(std::move(device), precision, std::move(recipe), weights.totals());
+}
+
+Result<std::unique_ptr<Workspace>> Model::workspace(std::size_t max_chunk) const {
+  return recipe_->workspace(device_, max_chunk);
+}
+
+}  // namespace halyard::models

@@ -1,0 +1,97 @@
+// A model: named weights, and the recipe that turns a chunk of tokens into logits with them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "halyard/hal/device.h"
+#include "halyard/io/model_dir.h"
+#include "halyard/models/weights.h"
+#include "halyard/ops/matmul/matmul.h"
+
+namespace halyard::models {
+
+/// Keys and values of one layer's earlier positions: f32 or f16 [kv_heads, capacity, head_dim].
+struct LayerKv {
+  Buffer k, v;
+};
+
+/// What one layer needs kept of each position.
+struct LayerKvShape {
+  std::size_t kv_heads = 0, head_dim = 0;
+};
+
+/// The sizes of a model that its user needs to know.
+struct ModelInfo {
+  std::string model_type;             ///< "llama"
+  std::size_t vocab_size = 0;         ///< columns of the logits, rows of the embedding
+  std::size_t hidden_size = 0;
+  std::size_t max_positions = 0;      ///< the context it was made for
+  std::vector<LayerKvShape> layers;
+};
+
+/// One forward pass over T tokens of one sequence.
+struct Chunk {
+  Buffer tokens;                   ///< i32 [T]
+  Buffer positions;                ///< i32 [T]: where in the text each token stands
+  std::size_t cached = 0;          ///< positions in the cache before this chunk's; the chunk's are appended
+  std::span<const LayerKv> cache;  ///< one for each layer, with room for T more positions
+  Buffer logits;                   ///< f32 [T, V]: of all positions; [1, V]: of the last one; null: none
+};
+
+/// Called before each layer is recorded: the encoder to record it into. Where a caller cuts the work into stages.
+using NextEncoder = std::function<Result<CommandEncoder*>(std::size_t layer)>;
+
+/// Scratch memory of a recipe, allocated once for the longest chunk. One sequence uses one at a time.
+class Workspace {
+ public:
+  virtual ~Workspace() = default;
+  virtual std::size_t bytes() const = 0;
+};
+
+/// A family's recipe. Each family is one file that makes one of these from a config, and one line in registry.cc.
+class Recipe {
+ public:
+  virtual ~Recipe() = default;
+  virtual const ModelInfo& info() const = 0;
+  /// Takes the weights by name. Without a device it only checks that they are there and have the right shapes.
+  virtual Result<void> load(Weights&) = 0;
+  virtual Result<std::unique_ptr<Workspace>> workspace(Device, std::size_t max_chunk) const = 0;
+  /// Records one chunk of at most max_chunk tokens.
+  virtual Result<void> record(const NextEncoder&, Workspace&, const Chunk&) const = 0;
+};
+
+/// Called while weights are loaded: bytes so far, bytes in all.
+using Progress = std::function<void(std::size_t done, std::size_t total)>;
+
+/// A loaded model: a cheap shared handle, safe to use from several threads, each with its own workspace and cache.
+class Model {
+ public:
+  /// Loads the weights of `dir` onto `device`. Errors name the file, and the field or tensor, that is at fault.
+  static Result<Model> load(Device, const ModelDir& dir, ops::Precision, const Progress& = {});
+  /// The same with weights from elsewhere.
+  static Result<Model> load(Device, const ConfigView&, WeightSource&, ops::Precision, const Progress& = {});
+
+  const ModelInfo& info() const { return recipe_->info(); }
+  ops::Precision precision() const { return precision_; }
+  const Device& device() const { return device_; }
+  const WeightTotals& totals() const { return totals_; }
+
+  Result<std::unique_ptr<Workspace>> workspace(std::size_t max_chunk) const;
+  Result<void> record(const NextEncoder& next, Workspace& w, const Chunk& c) const { return recipe_->record(next, w, c); }
+
+ private:
+  Model(Device device, ops::Precision precision, std::shared_ptr<const Recipe> recipe, WeightTotals totals)
+      : device_(std::move(device)), precision_(precision), recipe_(std::move(recipe)), totals_(totals) {}
+  Device device_;
+  ops::Precision precision_;
+  std::shared_ptr<const Recipe> recipe_;
+  WeightTotals totals_;
+};
+
+}  // namespace halyard::models

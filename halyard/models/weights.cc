@@ -1,0 +1,155 @@
+#include "halyard/models/weights.h"
+
+#include <cstring>
+#include <type_traits>
+
+#include <fmt/format.h>
+
+#include "halyard/base/float16.h"
+
+namespace halyard::models {
+namespace {
+
+tl::unexpected<Error> wrong(const Tensor& t, std::string message) {
+  return fail(Errc::bad_file, fmt::format("{}: {}: {}", *t.file, t.name, message));
+}
+
+Result<void> check_shape(const Tensor& t, const Shape& expected) {
+  if (t.shape == expected) return {};
+  return wrong(t, fmt::format("expected shape {}, got {}", to_string(expected), to_string(t.shape)));
+}
+
+Result<void> check_float(const Tensor& t) {
+  if (t.dtype == DType::f32 || t.dtype == DType::f16 || t.dtype == DType::bf16) return {};
+  return wrong(t, fmt::format("expected f32, f16 or bf16, got {}", to_string(t.dtype)));
+}
+
+template <class T>
+void widen(std::span<const std::byte> bytes, std::span<float> out) {
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    T value;
+    std::memcpy(&value, bytes.data() + i * sizeof(T), sizeof(T));  // the file need not align it
+    if constexpr (std::is_same_v<T, float>) {
+      out[i] = value;
+    } else {
+      out[i] = to_float(value);
+    }
+  }
+}
+
+Result<const Tensor*> require(const ModelDir& dir, const std::string& name) {
+  if (const Tensor* t = dir.find(name)) return t;
+  const auto files = dir.weight_files();
+  const std::string where = files.size() == 1 ? files[0].path() : dir.path() + ": " + fmt::format("{} weight files", files.size());
+  return fail(Errc::bad_file, fmt::format("{}: there is no tensor {}", where, describe(name)));
+}
+
+/// name.weight holds packed integers: name.scales and name.biases belong to it, and their shapes agree with the config.
+Result<quant::MatrixView> affine_matrix(const ModelDir& dir, const std::string& name, const QuantConfig& q, std::size_t n,
+                                        std::size_t k) {
+  const Tensor& w = *HALYARD_TRY(require(dir, name + ".weight"));
+  const Tensor& scales = *HALYARD_TRY(require(dir, name + ".scales"));
+  if (q.mode != "affine" || (q.bits != 4 && q.bits != 8)) {
+    return fail(Errc::unsupported, fmt::format("{}: {}: quantised in mode {} with {} bits; supported are affine with 4 and 8",
+                                               *w.file, name, q.mode, q.bits));
+  }
+  const Tensor& biases = *HALYARD_TRY(require(dir, name + ".biases"));
+  const auto bits = static_cast<std::size_t>(q.bits), group = static_cast<std::size_t>(q.group_size);
+  if (w.dtype != DType::u32) return wrong(w, fmt::format("expected packed words of u32, got {}", to_string(w.dtype)));
+  if (k % group != 0) return wrong(w, fmt::format("{} columns do not divide into groups of {}", k, group));
+  if (!(w.shape == Shape{n, k * bits / 32})) {
+    return wrong(w, fmt::format("expected shape {} ([{}, {}] with {} bits), got {}", to_string(Shape{n, k * bits / 32}), n, k,
+                                bits, to_string(w.shape)));
+  }
+  for (const Tensor* t : {&scales, &biases}) {
+    HALYARD_TRY(check_float(*t));
+    HALYARD_TRY(check_shape(*t, {n, k / group}));
+  }
+  if (biases.dtype != scales.dtype) {
+    return wrong(biases, fmt::format("expected {} as the scales are, got {}", to_string(scales.dtype), to_string(biases.dtype)));
+  }
+  return quant::MatrixView{.name = name, .format = quant::Format::affine, .n = n, .k = k, .dtype = scales.dtype,
+                           .bits = q.bits, .group_size = q.group_size, .data = w.data, .scales = scales.data,
+                           .biases = biases.data, .owner = w.file};
+}
+
+Result<quant::MatrixView> dense_matrix(const ModelDir& dir, const std::string& name, std::size_t n, std::size_t k) {
+  const Tensor& w = *HALYARD_TRY(require(dir, name + ".weight"));
+  if (w.dtype == DType::u32 && dir.find(name + ".scales")) {
+    return wrong(w, "the weights are quantised, config.json has no \"quantization\" for them");
+  }
+  if (w.dtype == DType::u32) return wrong(w, fmt::format("packed words without a tensor {}.scales", name));
+  HALYARD_TRY(check_float(w));
+  HALYARD_TRY(check_shape(w, {n, k}));
+  quant::MatrixView view;
+  view.name = name;
+  view.n = n;
+  view.k = k;
+  view.dtype = w.dtype;
+  view.data = w.data;
+  view.owner = w.file;
+  return view;
+}
+
+std::size_t bytes_of(const quant::MatrixView& v) { return v.data.size() + v.scales.size() + v.biases.size(); }
+
+}  // namespace
+
+Result<quant::MatrixView> DirectoryWeights::matrix(const std::string& name, std::size_t n, std::size_t k) {
+  const std::optional<QuantConfig> q = HALYARD_TRY(dir_.quantization_of(name));
+  return q ? affine_matrix(dir_, name, *q, n, k) : dense_matrix(dir_, name, n, k);
+}
+
+Result<std::vector<float>> DirectoryWeights::vector(const std::string& name, std::size_t n) {
+  const Tensor& t = *HALYARD_TRY(require(dir_, name));
+  HALYARD_TRY(check_float(t));
+  HALYARD_TRY(check_shape(t, {n}));
+  std::vector<float> values(n);
+  if (t.dtype == DType::f32) widen<float>(t.data, values);
+  if (t.dtype == DType::f16) widen<f16>(t.data, values);
+  if (t.dtype == DType::bf16) widen<bf16>(t.data, values);
+  return values;
+}
+
+Result<Linear> Weights::load(const quant::MatrixView& view) {
+  Linear l;
+  if (device_) l.weight = HALYARD_TRY(ops::Weight::load(*device_, view, precision_));
+  totals_.matmul_parameters += view.n * view.k;
+  totals_.matmul_bytes += device_ ? l.weight.bytes() : bytes_of(view);
+  return l;
+}
+
+void Weights::count(std::size_t parameters, std::size_t bytes) {
+  totals_.parameters += parameters;
+  totals_.bytes += bytes;
+  if (progress_) progress_(totals_.bytes, std::max(totals_.bytes, source_.total_bytes()));
+}
+
+Result<Linear> Weights::linear(const std::string& name, std::size_t n, std::size_t k, bool has_bias) {
+  const quant::MatrixView view = HALYARD_TRY(source_.matrix(name, n, k));
+  Linear l = HALYARD_TRY(load(view));
+  count(n * k, bytes_of(view));
+  if (has_bias) l.bias = HALYARD_TRY(vector(name + ".bias", n));
+  return l;
+}
+
+Result<Linear> Weights::tied_linear(const std::string& name, std::size_t n, std::size_t k) {
+  return load(HALYARD_TRY(source_.matrix(name, n, k)));
+}
+
+Result<ops::EmbeddingTable> Weights::embedding(const std::string& name, std::size_t rows, std::size_t width) {
+  const quant::MatrixView view = HALYARD_TRY(source_.matrix(name, rows, width));
+  count(rows * width, bytes_of(view));
+  return device_ ? ops::EmbeddingTable::load(*device_, view) : ops::EmbeddingTable();
+}
+
+Result<Buffer> Weights::vector(const std::string& name, std::size_t n) {
+  const std::vector<float> values = HALYARD_TRY(source_.vector(name, n));
+  count(n, n * sizeof(float));
+  if (!device_) return Buffer();
+  Buffer b = HALYARD_TRY(device_->alloc(DType::f32, {n}));
+  HALYARD_TRY(b.write(std::span<const float>(values)));
+  return b;
+}
+
+}  // namespace halyard::models
