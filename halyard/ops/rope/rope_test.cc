@@ -1,5 +1,7 @@
 #include "halyard/ops/rope/rope.h"
 
+#include <array>
+
 #include "halyard/ops/op_test.h"
 #include "halyard/ops/rope/reference.h"
 
@@ -89,8 +91,9 @@ TEST(RopeAngles, AreRightFarOut) {
 TEST(Rope, TurnsPairsAndCopiesTheRest) {
   Random random;
   for (const RopeLayout layout : {RopeLayout::half_split, RopeLayout::interleaved})
-    for (const auto& [head_dim, pairs] : std::vector<std::pair<std::size_t, std::size_t>>{
+    for (const std::array<std::size_t, 2> sizes : std::vector<std::array<std::size_t, 2>>{
              {64, 32}, {80, 16}, {12, 6}, {7, 3}, {96, 48}, {128, 37}, {5, 0}, {256, 128}, {2, 1}}) {
+      const std::size_t head_dim = sizes[0], pairs = sizes[1];
       const std::size_t t = 1 + random.below(9), heads = 1 + random.below(7);
       SCOPED_TRACE(fmt::format("[{}, {}, {}], {} pairs, layout {}", t, heads, head_dim, pairs, static_cast<int>(layout)));
       const std::vector<float> x = random.normal(t * heads * head_dim), angles = random.normal(t * pairs * 2);
