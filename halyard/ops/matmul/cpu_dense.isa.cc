@@ -62,11 +62,13 @@ Vector load_part(const std::byte* p, std::size_t bytes, const Load& load) {
 struct Matrix {
   const std::byte* data;
   std::size_t stride;  // bytes
+  Matrix from(std::size_t row) const { return {data + row * stride, stride}; }
 };
 
 struct Output {
   float* data;
   std::size_t stride;  // elements
+  Output from(std::size_t position, std::size_t row) const { return {data + position * stride + row, stride}; }
 };
 
 // out[c, r] += Σ_j x[c, j] · w[r, j] for `rows` rows and `positions` positions. rows is 1 or 4.
@@ -111,20 +113,18 @@ template <class Dot, int rows, int positions>
 template <class Dot, int rows>
 void block_row(Matrix w, Matrix x, std::size_t t, std::size_t k, Output out) {
   constexpr int many = Floats::width == 16 ? 6 : 3;
-  const auto advance = [&](std::size_t by) {
-    x.data += by * x.stride, out.data += by * out.stride, t -= by;
-  };
-  for (; t >= many; advance(many)) block<Dot, rows, many>(w, x, k, out);
-  for (; t >= 2; advance(2)) block<Dot, rows, 2>(w, x, k, out);
-  if (t == 1) block<Dot, rows, 1>(w, x, k, out);
+  std::size_t c = 0;
+  for (; c + many <= t; c += many) block<Dot, rows, many>(w, x.from(c), k, out.from(c, 0));
+  for (; c + 2 <= t; c += 2) block<Dot, rows, 2>(w, x.from(c), k, out.from(c, 0));
+  if (c < t) block<Dot, rows, 1>(w, x.from(c), k, out.from(c, 0));
 }
 
 // The same for any number of rows.
 template <class Dot>
 void product(Matrix w, std::size_t n, Matrix x, std::size_t t, std::size_t k, Output out) {
-  const auto advance = [&](std::size_t by) { w.data += by * w.stride, out.data += by, n -= by; };
-  for (; n >= 4; advance(4)) block_row<Dot, 4>(w, x, t, k, out);
-  for (; n >= 1; advance(1)) block_row<Dot, 1>(w, x, t, k, out);
+  std::size_t r = 0;
+  for (; r + 4 <= n; r += 4) block_row<Dot, 4>(w.from(r), x, t, k, out.from(0, r));
+  for (; r < n; ++r) block_row<Dot, 1>(w.from(r), x, t, k, out.from(0, r));
 }
 
 // What the sums start from: the bias, what `out` held, both, or zero.
