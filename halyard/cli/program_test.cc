@@ -31,14 +31,14 @@ constexpr double kPatience = 20;
 constexpr double kPatience = 1;
 #endif
 
-struct Run {
+struct Finished {
   int code = -1;  // exit code, or 128 + signal
   std::string out, err;
   double ms = 0;
 };
 
 /// Runs a program to its end, or kills it after `seconds`.
-Run run(const std::vector<std::string>& command, double seconds = 120) {
+Finished run(const std::vector<std::string>& command, double seconds = 120) {
   int out[2], err[2];
   if (pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
   posix_spawn_file_actions_t actions;
@@ -50,7 +50,7 @@ Run run(const std::vector<std::string>& command, double seconds = 120) {
   for (const std::string& a : command) arguments.push_back(const_cast<char*>(a.c_str()));
   arguments.push_back(nullptr);
 
-  Run r;
+  Finished r;
   const auto start = std::chrono::steady_clock::now();
   const auto elapsed = [&] { return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count(); };
   pid_t child = 0;
@@ -115,7 +115,7 @@ class Program : public ::testing::Test {
     if (!json) throw std::runtime_error(json.error().str());
     return std::move(*json);
   }
-  static Run generate(const Json& c) {
+  static Finished generate(const Json& c) {
     return run({HALYARD_PROGRAM, "generate", "--model", (root_ / c["path"].get<std::string>()).string(), "-p",
                 c.value("prompt", "hi"), "-m", "8", "--temp", "0"});
   }
@@ -145,7 +145,7 @@ TEST_F(Program, RefusesBadModelsInOneLineAndInTime) {
   for (const Json& c : list("manifest.json")) {
     if (skipped(c)) continue;
     SCOPED_TRACE(c["name"].get<std::string>() + ": " + c["what is wrong"].get<std::string>());
-    const Run r = generate(c);
+    const Finished r = generate(c);
     EXPECT_EQ(r.code, 1);
     EXPECT_EQ(r.out, "");
     EXPECT_EQ(std::count(r.err.begin(), r.err.end(), '\n'), 1) << r.err;
@@ -162,7 +162,7 @@ TEST_F(Program, RunsOddButValidModels) {
   for (const Json& c : list("must_load.json")) {
     if (skipped(c)) continue;
     SCOPED_TRACE(c["name"].get<std::string>() + ": " + c["what is wrong"].get<std::string>());
-    const Run r = generate(c);
+    const Finished r = generate(c);
     const bool must_fail = c.value("generate", "") == "fail";
     if (r.code == 0) {
       EXPECT_FALSE(must_fail) << r.out;
@@ -181,14 +181,14 @@ TEST_F(Program, RunsOddButValidModels) {
 TEST_F(Program, InspectsModelsWhoseNumbersAreNotFinite) {
   for (const Json& c : list("must_load.json")) {
     if (c.value("generate", "") != "fail") continue;
-    const Run r = run({HALYARD_PROGRAM, "inspect", (root_ / c["path"].get<std::string>()).string(), "--json"});
+    const Finished r = run({HALYARD_PROGRAM, "inspect", (root_ / c["path"].get<std::string>()).string(), "--json"});
     EXPECT_EQ(r.code, 0) << r.err;
     EXPECT_TRUE(parse_json(r.out)) << r.out;
   }
 }
 
 TEST(ProgramOnTheDefaultModel, WritesTheTextAloneToStandardOutput) {
-  const Run r = run({HALYARD_PROGRAM, "generate", "--model", halyard::testing::default_model().string(), "-p",
+  const Finished r = run({HALYARD_PROGRAM, "generate", "--model", halyard::testing::default_model().string(), "-p",
                      "Chapter I.\n\nIn which the reader is introduced to a gentleman of some fortune and no discretion.\n\n"
                      "There lived, not", "-m", "12", "--exact"});
   EXPECT_EQ(r.code, 0) << r.err;
@@ -199,7 +199,7 @@ TEST(ProgramOnTheDefaultModel, WritesTheTextAloneToStandardOutput) {
 }
 
 TEST(ProgramOnTheDefaultModel, PrintsOneJsonObjectAndFindsTheModelItself) {
-  const Run r = run({HALYARD_PROGRAM, "generate", "-p", "x", "-m", "3", "--json"});
+  const Finished r = run({HALYARD_PROGRAM, "generate", "-p", "x", "-m", "3", "--json"});
   EXPECT_EQ(r.code, 0) << r.err;
   const auto json = parse_json(r.out);
   ASSERT_TRUE(json) << r.out;
@@ -208,14 +208,14 @@ TEST(ProgramOnTheDefaultModel, PrintsOneJsonObjectAndFindsTheModelItself) {
 }
 
 TEST(ProgramOnTheDefaultModel, EndsQuietlyWhenItsReaderGoesAway) {
-  const Run r = run({"bash", "-c", std::string("set -o pipefail; '") + HALYARD_PROGRAM + "' generate -p x -m 1500 | head -c 5"});
+  const Finished r = run({"bash", "-c", std::string("set -o pipefail; '") + HALYARD_PROGRAM + "' generate -p x -m 1500 | head -c 5"});
   EXPECT_EQ(r.code, 0) << r.err;
   EXPECT_EQ(r.out.size(), 5U);
   EXPECT_EQ(r.err, "");
 }
 
 TEST(ProgramOnTheDefaultModel, FinishesTheLineAndSaysHowFarItCameWhenInterrupted) {
-  const Run r = run({"bash", "-c", std::string("'") + HALYARD_PROGRAM +
+  const Finished r = run({"bash", "-c", std::string("'") + HALYARD_PROGRAM +
                      "' generate -p x -m -1 --exact & child=$!; sleep 0.5; kill -INT $child; wait $child"});
   EXPECT_EQ(r.code, 130) << r.err;
   ASSERT_FALSE(r.out.empty());
@@ -226,7 +226,7 @@ TEST(ProgramOnTheDefaultModel, FinishesTheLineAndSaysHowFarItCameWhenInterrupted
 TEST(ProgramOnTheDefaultModel, NamesBothLengthsWhereThePromptIsLongerThanTheContext) {
   std::string prompt;
   for (int i = 0; i < 2500; ++i) prompt += " x";
-  const Run r = run({HALYARD_PROGRAM, "generate", "-p", prompt});
+  const Finished r = run({HALYARD_PROGRAM, "generate", "-p", prompt});
   EXPECT_EQ(r.code, 1);
   EXPECT_EQ(r.out, "");
   EXPECT_NE(r.err.find("2500"), std::string::npos) << r.err;
