@@ -111,8 +111,10 @@ Result<void> run(const Flags& f, Context& context) {
 
   engine::GenerateOptions options;
   options.max_tokens = f.max_tokens < 0 ? SIZE_MAX : static_cast<std::size_t>(f.max_tokens);
-  options.sampling = f.sampling.options;
   options.stop_ids = HALYARD_TRY(stop_ids(f, loaded.text));
+  options.sampling = f.sampling.options;
+  options.sampling.xtc_special_tokens = HALYARD_TRY(loaded.text.encode("\n", false, rows));
+  for (const std::int32_t id : options.stop_ids) options.sampling.xtc_special_tokens.push_back(id);
   engine::Sequence sequence = HALYARD_TRY(engine::Sequence::make(
       loaded.model, {.max_kv_size = static_cast<std::size_t>(f.max_kv_size),
                      .prefill_step = static_cast<std::size_t>(f.prefill_step)}));

@@ -15,8 +15,8 @@ namespace halyard::engine {
 
 struct GenerateOptions {
   std::size_t max_tokens = 100;
-  SamplerOptions sampling;
-  std::vector<std::int32_t> stop_ids;  ///< tokens that end the text; they are not handed on
+  SamplerOptions sampling = {};
+  std::vector<std::int32_t> stop_ids = {};  ///< tokens that end the text; they are not handed on
 };
 
 enum class FinishReason : std::uint8_t {

@@ -112,7 +112,9 @@ Result<quant::MatrixView> SyntheticWeights::matrix(const std::string& name, std:
   return view;
 }
 
-Result<std::vector<float>> SyntheticWeights::vector(const std::string&, std::size_t n) { return std::vector<float>(n, 1.0F); }
+Result<VectorData> SyntheticWeights::vector(const std::string&, std::size_t n) {
+  return VectorData{std::vector<float>(n, 1.0F), n * size_of(format_.dtype)};
+}
 
 /// Repeats the block from a random place on.
 void SyntheticWeights::fill(std::span<std::byte> out, const Bytes& block) {

@@ -100,7 +100,7 @@ Result<quant::MatrixView> DirectoryWeights::matrix(const std::string& name, std:
   return q ? affine_matrix(dir_, name, *q, n, k) : dense_matrix(dir_, name, n, k);
 }
 
-Result<std::vector<float>> DirectoryWeights::vector(const std::string& name, std::size_t n) {
+Result<VectorData> DirectoryWeights::vector(const std::string& name, std::size_t n) {
   const Tensor& t = *HALYARD_TRY(require(dir_, name));
   HALYARD_TRY(check_float(t));
   HALYARD_TRY(check_shape(t, {n}));
@@ -108,7 +108,7 @@ Result<std::vector<float>> DirectoryWeights::vector(const std::string& name, std
   if (t.dtype == DType::f32) widen<float>(t.data, values);
   if (t.dtype == DType::f16) widen<f16>(t.data, values);
   if (t.dtype == DType::bf16) widen<bf16>(t.data, values);
-  return values;
+  return VectorData{std::move(values), t.data.size()};
 }
 
 Result<Linear> Weights::load(const quant::MatrixView& view) {
@@ -144,11 +144,11 @@ Result<ops::EmbeddingTable> Weights::embedding(const std::string& name, std::siz
 }
 
 Result<Buffer> Weights::vector(const std::string& name, std::size_t n) {
-  const std::vector<float> values = HALYARD_TRY(source_.vector(name, n));
-  count(n, n * sizeof(float));
+  const VectorData v = HALYARD_TRY(source_.vector(name, n));
+  count(n, v.file_bytes);
   if (!device_) return Buffer();
   Buffer b = HALYARD_TRY(device_->alloc(DType::f32, {n}));
-  HALYARD_TRY(b.write(std::span<const float>(values)));
+  HALYARD_TRY(b.write(std::span<const float>(v.values)));
   return b;
 }
 

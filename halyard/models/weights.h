@@ -16,14 +16,20 @@
 
 namespace halyard::models {
 
+/// A vector of weights.
+struct VectorData {
+  std::vector<float> values;   ///< taken to f32
+  std::size_t file_bytes = 0;  ///< as it is stored
+};
+
 /// Where weights come from: a model directory, or a generator.
 class WeightSource {
  public:
   virtual ~WeightSource() = default;
   /// The matrix [n, k] that stands under `name` + ".weight".
   virtual Result<quant::MatrixView> matrix(const std::string& name, std::size_t n, std::size_t k) = 0;
-  /// The vector [n] that stands under `name`, taken to f32.
-  virtual Result<std::vector<float>> vector(const std::string& name, std::size_t n) = 0;
+  /// The vector [n] that stands under `name`.
+  virtual Result<VectorData> vector(const std::string& name, std::size_t n) = 0;
   /// Bytes of all weights, for progress; 0: not known.
   virtual std::size_t total_bytes() const = 0;
 };
@@ -34,7 +40,7 @@ class DirectoryWeights final : public WeightSource {
  public:
   explicit DirectoryWeights(const ModelDir& dir) : dir_(dir) {}
   Result<quant::MatrixView> matrix(const std::string& name, std::size_t n, std::size_t k) override;
-  Result<std::vector<float>> vector(const std::string& name, std::size_t n) override;
+  Result<VectorData> vector(const std::string& name, std::size_t n) override;
   std::size_t total_bytes() const override { return dir_.weight_bytes(); }
 
  private:

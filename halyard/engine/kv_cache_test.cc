@@ -1,0 +1,110 @@
+#include "halyard/engine/kv_cache.h"
+
+#include <numeric>
+
+#include <gtest/gtest.h>
+
+#include "halyard/ops/attention/attention.h"
+#include "halyard/testing/models.h"
+
+namespace halyard::engine {
+namespace {
+
+using namespace halyard::testing;
+
+constexpr std::size_t kHeads = 2, kDim = 4;
+
+/// A cache of one layer, and positions whose keys and values all hold the position's number.
+class KvCacheTest : public ::testing::Test {
+ protected:
+  KvCache cache(std::size_t limit, bool rotating) const {
+    return {device_, {{kHeads, kDim}}, {.dtype = DType::f32, .limit = limit, .rotating = rotating}};
+  }
+
+  Result<void> append(KvCache& c, std::size_t n) {
+    CommandEncoder e = HALYARD_TRY(device_.command_encoder());
+    HALYARD_TRY(c.reserve(e, n));
+    std::vector<float> values(n * kHeads * kDim);
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(c.position() + i / (kHeads * kDim));
+    Buffer x = HALYARD_TRY(device_.alloc(DType::f32, {n, kHeads, kDim}));
+    HALYARD_TRY(x.write(std::span<const float>(values)));
+    HALYARD_TRY(ops::kv_append(e, x, c.layers()[0].k, c.size()));
+    HALYARD_TRY(ops::kv_append(e, x, c.layers()[0].v, c.size()));
+    c.advance(n);
+    return e.commit_and_wait("append");
+  }
+
+  /// The positions held, as a head's keys or values say.
+  std::vector<float> held(const KvCache& c, std::size_t head, bool values) const {
+    const models::LayerKv& l = c.layers()[0];
+    const std::vector<float> all = expect((values ? l.v : l.k).read<float>());
+    std::vector<float> positions;
+    for (std::size_t i = 0; i < c.size(); ++i) positions.push_back(all[(head * c.capacity() + i) * kDim]);
+    return positions;
+  }
+
+  mutable Device device_ = expect(Device::open("cpu", {.threads = 2}));
+};
+
+TEST_F(KvCacheTest, GrowingKeepsWhatIsHeld) {
+  KvCache c = cache(4000, false);
+  for (const std::size_t n : {1, 200, 55, 1, 700, 1}) expect(append(c, n));
+  std::vector<float> expected(958);
+  std::iota(expected.begin(), expected.end(), 0.0F);
+  EXPECT_EQ(c.position(), 958U);
+  EXPECT_LE(c.capacity(), 2048U);
+  for (const std::size_t head : {0, 1}) {
+    EXPECT_EQ(held(c, head, false), expected);
+    EXPECT_EQ(held(c, head, true), expected);
+  }
+}
+
+TEST_F(KvCacheTest, RefusesToPassItsLimitNamingBoth) {
+  KvCache c = cache(300, false);
+  expect(append(c, 300));
+  const Result<void> full = append(c, 1);
+  ASSERT_FALSE(full);
+  EXPECT_EQ(full.error().code, Errc::limit_exceeded);
+  EXPECT_NE(full.error().message.find("301"), std::string::npos) << full.error().str();
+  EXPECT_NE(full.error().message.find("300"), std::string::npos) << full.error().str();
+  EXPECT_EQ(c.size(), 300U);
+}
+
+TEST_F(KvCacheTest, RotatingKeepsTheFirstFourAndTheLast) {
+  KvCache c = cache(64, true);
+  for (std::size_t i = 0; i < 200; ++i) {
+    expect(append(c, 1));
+    const std::vector<float> positions = held(c, i % 2, i % 3 == 0);
+    ASSERT_EQ(c.position(), i + 1);
+    ASSERT_LE(c.size(), 64U);
+    ASSERT_GE(c.size(), std::min<std::size_t>(i + 1, 64 - 64 / 8 + 1));
+    for (std::size_t k = 0; k < positions.size(); ++k) {
+      const std::size_t expected = k < 4 ? k : i + 1 - (positions.size() - k);
+      ASSERT_EQ(positions[k], static_cast<float>(expected)) << "entry " << k << " after " << i;
+    }
+  }
+}
+
+TEST_F(KvCacheTest, RotatingTakesManyPositionsAtOnce) {
+  KvCache c = cache(64, true);
+  expect(append(c, 50));
+  expect(append(c, 40));
+  const std::vector<float> positions = held(c, 1, true);
+  EXPECT_EQ(std::vector(positions.begin(), positions.begin() + 4), (std::vector<float>{0, 1, 2, 3}));
+  EXPECT_EQ(positions.back(), 89.0F);
+  EXPECT_EQ(positions[4], static_cast<float>(90 - (positions.size() - 4)));
+  EXPECT_FALSE(append(c, 61));
+}
+
+TEST_F(KvCacheTest, TruncateForgetsTheEnd) {
+  KvCache c = cache(64, true);
+  expect(append(c, 20));
+  EXPECT_TRUE(c.truncate(7));
+  EXPECT_EQ(c.size(), 7U);
+  EXPECT_FALSE(c.truncate(8));
+  expect(append(c, 60));
+  EXPECT_FALSE(c.truncate(30)) << "positions were dropped";
+}
+
+}  // namespace
+}  // namespace halyard::engine
