@@ -1,6 +1,8 @@
 // The built program on the models of goldens/make_bad.py: what must be refused is, in one line and in time; what is odd
 // but valid works.
+#include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -150,7 +152,8 @@ TEST_F(Program, RefusesBadModelsInOneLineAndInTime) {
     EXPECT_EQ(r.out, "");
     EXPECT_EQ(std::count(r.err.begin(), r.err.end(), '\n'), 1) << r.err;
     for (const Json& m : c["must_mention"]) EXPECT_TRUE(mentions(r.err, {m})) << m << " is not in: " << r.err;
-    if (c.contains("mention_any")) EXPECT_TRUE(mentions(r.err, c["mention_any"])) << c["mention_any"] << ": " << r.err;
+    const bool mentioned = !c.contains("mention_any") || mentions(r.err, c["mention_any"]);
+    EXPECT_TRUE(mentioned) << "none of " << c.value("mention_any", Json()) << " is in: " << r.err;
     expect_in_time(c, r.ms);
     ++seen;
   }
@@ -167,12 +170,13 @@ TEST_F(Program, RunsOddButValidModels) {
     if (r.code == 0) {
       EXPECT_FALSE(must_fail) << r.out;
       EXPECT_FALSE(r.out.empty());
-      if (c.contains("same_as")) EXPECT_EQ(r.out, texts.at(c["same_as"].get<std::string>()));
-      texts[c["name"].get<std::string>()] = r.out;
+      const std::string name = c["name"];
+      texts[name] = r.out;
+      EXPECT_EQ(r.out, texts[c.value("same_as", name)]);
     } else {
       EXPECT_TRUE(must_fail || c.value("may_refuse", false)) << r.err;
       EXPECT_EQ(r.code, 1) << r.err;
-      if (must_fail) EXPECT_TRUE(mentions(r.err, c["mention_any"])) << r.err;
+      EXPECT_TRUE(!must_fail || mentions(r.err, c["mention_any"])) << r.err;
     }
     expect_in_time(c, r.ms);
   }
@@ -192,7 +196,7 @@ TEST(ProgramOnTheDefaultModel, WritesTheTextAloneToStandardOutput) {
                      "Chapter I.\n\nIn which the reader is introduced to a gentleman of some fortune and no discretion.\n\n"
                      "There lived, not", "-m", "12", "--exact"});
   EXPECT_EQ(r.code, 0) << r.err;
-  EXPECT_EQ(r.out, "withstanding, a great many years before the death of the\n");
+  EXPECT_EQ(r.out, "withstanding, a great many years before the death of the Duke\n");
   EXPECT_NE(r.err.find("Prompt: 25 tokens, "), std::string::npos) << r.err;
   EXPECT_NE(r.err.find("Generation: 12 tokens, "), std::string::npos) << r.err;
   EXPECT_NE(r.err.find("Peak memory: "), std::string::npos) << r.err;
