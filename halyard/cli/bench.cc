@@ -40,8 +40,8 @@ Result<Subject> synthetic_subject(const Flags& f, Context& context) {
   const Json config = HALYARD_TRY(models::synthetic_config(shape));
   models::SyntheticWeights weights(HALYARD_TRY(models::synthetic_format(quant)));
   Device device = HALYARD_TRY(open_device(f.device));
-  models::Model model =
-      HALYARD_TRY(models::Model::load(std::move(device), ConfigView(config, "synthetic config"), weights, precision(f)));
+  models::Model model = HALYARD_TRY(
+      models::Model::load(std::move(device), ConfigView(config, "synthetic config"), weights, precision(f)));
   return Subject{std::move(model), shape, quant};
 }
 
@@ -75,13 +75,13 @@ Result<void> run(const Flags& f, Context& context) {
   std::size_t longest = 1;
   for (const engine::BenchTest& t : all) longest = std::max(longest, t.depth + t.n_prompt + t.n_gen);
   if (longest > model.info().max_positions) {
-    return fail(Errc::invalid_argument, fmt::format("a test of {} tokens does not fit the model's context of {}", longest,
-                                                    model.info().max_positions));
+    return fail(Errc::invalid_argument, fmt::format("a test of {} tokens does not fit the model's context of {}",
+                                                    longest, model.info().max_positions));
   }
   BenchReport report(model, subject.name, subject.format, static_cast<std::size_t>(f.prefill_step),
                      measure_cpu_limits(model.device().capabilities().threads, best_isa()));
-  engine::Sequence sequence = HALYARD_TRY(
-      engine::Sequence::make(model, {.prefill_step = static_cast<std::size_t>(f.prefill_step)}));
+  engine::Sequence sequence =
+      HALYARD_TRY(engine::Sequence::make(model, {.prefill_step = static_cast<std::size_t>(f.prefill_step)}));
   for (const engine::BenchTest& t : all) {
     report.add(HALYARD_TRY(engine::run_bench(sequence, t, [] { return check_interrupted(); })));
   }
@@ -98,9 +98,13 @@ void add_bench(CLI::App& root, Context& context) {
                                   "  halyard bench --model Qwen3-0.6B-4bit -p 512,2048 -n 128 -d 0,4096 --json\n");
   constexpr std::int64_t most = std::numeric_limits<std::int32_t>::max();
   flags->model.add(command);
-  command.add_option("--synthetic", flags->synthetic, fmt::format("Random weights in their place: a shape ({}) and a format "
-                     "(q4, q8, bf16, f16, f32)", fmt::join(models::synthetic_shapes(), ", ")))
-      ->type_name("SHAPE:QUANT")->group("Model");
+  command
+      .add_option("--synthetic", flags->synthetic,
+                  fmt::format("Random weights in their place: a shape ({}) and a format "
+                              "(q4, q8, bf16, f16, f32)",
+                              fmt::join(models::synthetic_shapes(), ", ")))
+      ->type_name("SHAPE:QUANT")
+      ->group("Model");
   const auto lengths = [&](const char* names, std::vector<std::int64_t>& values, const char* what) {
     command.add_option(names, values, what)->delimiter(',')->check(whole_in(0, most))->type_name("N,…")->group("Tests");
   };
@@ -108,9 +112,13 @@ void add_bench(CLI::App& root, Context& context) {
   lengths("-n,--n-gen", flags->n_gen, "Tokens written one by one; 0: none");
   lengths("-d,--n-depth", flags->depth, "Tokens read before, not timed");
   command.add_option("-r,--repetitions", flags->repetitions, "Times each test is run")
-      ->check(whole_in(1, 10000))->type_name("N")->group("Tests");
+      ->check(whole_in(1, 10000))
+      ->type_name("N")
+      ->group("Tests");
   command.add_option("--prefill-step-size", flags->prefill_step, "Tokens of the prompt read at a time")
-      ->check(whole_in(1, 65536))->type_name("N")->group("Device");
+      ->check(whole_in(1, 65536))
+      ->type_name("N")
+      ->group("Device");
   flags->device.add(command);
   flags->json.add(command, "Print llama-bench's JSON objects, in an array");
   command.add_flag("--md", flags->markdown, "Print a Markdown table; the default")->excludes("--json")->group("Output");

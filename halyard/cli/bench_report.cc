@@ -56,16 +56,17 @@ std::string BenchReport::test_name(const engine::BenchTest& t) const {
 std::string BenchReport::markdown() const {
   const Capabilities& c = model_.device().capabilities();
   std::string out = fmt::format(
-      "{}, {} threads, {}: reads {:.1f} GB/s, int8 {:.0f} Gop/s, bf16 {:.0f} Gflop/s, f32 {:.0f} Gflop/s\n\n", c.name, c.threads,
-      c.isa, limits_.read_gb_s, limits_.int8_gop_s, limits_.bf16_gflop_s, limits_.f32_gflop_s);
+      "{}, {} threads, {}: reads {:.1f} GB/s, int8 {:.0f} Gop/s, bf16 {:.0f} Gflop/s, f32 {:.0f} Gflop/s\n\n", c.name,
+      c.threads, c.isa, limits_.read_gb_s, limits_.int8_gop_s, limits_.bf16_gflop_s, limits_.f32_gflop_s);
   out += "| model | size | params | backend | threads | test | t/s | of limit | recording | submitting |\n";
   out += "| --- | ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n";
   for (const engine::BenchResult& r : results_) {
     const Limit limit = limit_of(r);
-    out += fmt::format("| {} {} | {} | {:.2f} M | {} | {} | {} | {:.2f} ± {:.2f} | {:.0f} % of {} | {:.2f} % | {:.2f} % |\n", name_,
-                       format_, human_bytes(model_.totals().bytes), static_cast<double>(model_.totals().parameters) / 1e6,
-                       c.backend, c.threads, test_name(r.test), r.mean_speed(), r.speed_deviation(), 100 * limit.share(),
-                       limit.name, 100 * r.record_share, 100 * r.submit_share);
+    out += fmt::format(
+        "| {} {} | {} | {:.2f} M | {} | {} | {} | {:.2f} ± {:.2f} | {:.0f} % of {} | {:.2f} % | {:.2f} % |\n", name_,
+        format_, human_bytes(model_.totals().bytes), static_cast<double>(model_.totals().parameters) / 1e6, c.backend,
+        c.threads, test_name(r.test), r.mean_speed(), r.speed_deviation(), 100 * limit.share(), limit.name,
+        100 * r.record_share, 100 * r.submit_share);
   }
   return out;
 }
@@ -99,8 +100,11 @@ OrderedJson BenchReport::object(const engine::BenchResult& r) const {
           {"samples_ts", samples_ts},
           {"of_limit", limit.share()},
           {"limit", {{"name", limit.name}, {"limit", limit.limit}, {"reached", limit.reached}}},
-          {"limits", {{"read_gb_s", limits_.read_gb_s}, {"int8_gop_s", limits_.int8_gop_s},
-                      {"bf16_gflop_s", limits_.bf16_gflop_s}, {"f32_gflop_s", limits_.f32_gflop_s}}},
+          {"limits",
+           {{"read_gb_s", limits_.read_gb_s},
+            {"int8_gop_s", limits_.int8_gop_s},
+            {"bf16_gflop_s", limits_.bf16_gflop_s},
+            {"f32_gflop_s", limits_.f32_gflop_s}}},
           {"record_share", r.record_share},
           {"submit_share", r.submit_share}};
 }
@@ -116,25 +120,29 @@ Result<void> BenchReport::write_svg(const std::string& path) const {
   constexpr int left = 130, width = 420, row = 30, top = 50;
   const int height = top + row * static_cast<int>(results_.size()) + 30;
   std::string svg = fmt::format(
-      "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{}\" height=\"{}\" font-family=\"sans-serif\" font-size=\"13\">\n"
+      "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{}\" height=\"{}\" font-family=\"sans-serif\" "
+      "font-size=\"13\">\n"
       "<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n<text x=\"10\" y=\"24\" font-size=\"15\">{}</text>\n",
       left + width + 220, height,
       escape(fmt::format("{} {} on {}, {} threads: share of the machine's limit", name_, format_,
                          model_.device().capabilities().name, model_.device().capabilities().threads)));
   for (int tick = 0; tick <= 4; ++tick) {
     const int x = left + width * tick / 4;
-    svg += fmt::format("<line x1=\"{0}\" y1=\"{1}\" x2=\"{0}\" y2=\"{2}\" stroke=\"#ddd\"/>\n<text x=\"{0}\" y=\"{3}\" "
-                       "text-anchor=\"middle\" fill=\"#666\">{4} %</text>\n", x, top - 10, height - 30, height - 10, 25 * tick);
+    svg += fmt::format(
+        "<line x1=\"{0}\" y1=\"{1}\" x2=\"{0}\" y2=\"{2}\" stroke=\"#ddd\"/>\n<text x=\"{0}\" y=\"{3}\" "
+        "text-anchor=\"middle\" fill=\"#666\">{4} %</text>\n",
+        x, top - 10, height - 30, height - 10, 25 * tick);
   }
   for (std::size_t i = 0; i < results_.size(); ++i) {
     const engine::BenchResult& r = results_[i];
     const Limit limit = limit_of(r);
     const int y = top + row * static_cast<int>(i);
     const double bar = std::clamp(limit.share(), 0.0, 1.0) * width;
-    svg += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>\n", left - 8, y + 14, escape(test_name(r.test)));
+    svg += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>\n", left - 8, y + 14,
+                       escape(test_name(r.test)));
     svg += fmt::format("<rect x=\"{}\" y=\"{}\" width=\"{:.1f}\" height=\"18\" fill=\"#4878a8\"/>\n", left, y, bar);
-    svg += fmt::format("<text x=\"{:.1f}\" y=\"{}\">{:.1f} t/s, {:.0f} % of {}</text>\n", left + bar + 6, y + 14, r.mean_speed(),
-                       100 * limit.share(), limit.name);
+    svg += fmt::format("<text x=\"{:.1f}\" y=\"{}\">{:.1f} t/s, {:.0f} % of {}</text>\n", left + bar + 6, y + 14,
+                       r.mean_speed(), 100 * limit.share(), limit.name);
   }
   svg += "</svg>\n";
   std::ofstream file(path, std::ios::binary | std::ios::trunc);

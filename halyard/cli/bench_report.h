@@ -27,9 +27,9 @@ class BenchReport {
  private:
   /// The limit that a test is held against, and how much of it the test reached.
   struct Limit {
-    const char* name;    // field of CpuLimits
-    double limit;        // 10^9 a second; 0: not measured
-    double reached;      // 10^9 a second
+    const char* name;  // field of CpuLimits
+    double limit;      // 10^9 a second; 0: not measured
+    double reached;    // 10^9 a second
     double share() const { return limit > 0 ? reached / limit : 0; }
   };
   Limit limit_of(const engine::BenchResult&) const;

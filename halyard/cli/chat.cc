@@ -89,8 +89,8 @@ class Chat {
   /// How many tokens of the prompt the model has read already; the sequence is cut to these. One at least is left to read.
   std::size_t reuse(const std::vector<std::int32_t>& prompt) {
     std::size_t same = 0;
-    const std::size_t most = std::min({read_.size(), prompt.size() - std::min<std::size_t>(prompt.size(), 1),
-                                       sequence_.position()});
+    const std::size_t most =
+        std::min({read_.size(), prompt.size() - std::min<std::size_t>(prompt.size(), 1), sequence_.position()});
     while (same < most && read_[same] == prompt[same]) ++same;
     if (!sequence_.truncate(same)) {
       sequence_.reset();
@@ -110,8 +110,8 @@ class Chat {
 
 Result<void> run(const Flags& f, Context& context) {
   const LoadedModel loaded = HALYARD_TRY(load(f.model, f.device, /*chat=*/true));
-  engine::Sequence sequence = HALYARD_TRY(
-      engine::Sequence::make(loaded.model, {.max_kv_size = static_cast<std::size_t>(f.max_kv_size)}));
+  engine::Sequence sequence =
+      HALYARD_TRY(engine::Sequence::make(loaded.model, {.max_kv_size = static_cast<std::size_t>(f.max_kv_size)}));
   Chat chat(loaded, std::move(sequence), f, context);
   const bool person = ::isatty(STDIN_FILENO) == 1;
   if (person) fmt::print(stderr, "{}", kHelp);
@@ -136,17 +136,24 @@ Result<void> run(const Flags& f, Context& context) {
 
 void add_chat(CLI::App& root, Context& context) {
   const auto flags = std::make_shared<Flags>();
-  CLI::App& command = add_command(root, "chat", "Talk with a model", "  halyard chat --model Qwen3-0.6B-4bit --temp 0.7\n");
+  CLI::App& command =
+      add_command(root, "chat", "Talk with a model", "  halyard chat --model Qwen3-0.6B-4bit --temp 0.7\n");
   constexpr std::int64_t most = std::numeric_limits<std::int32_t>::max();
   flags->model.add(command);
   command.add_option("--system-prompt", flags->system_prompt, "A first message that sets the tone")
-      ->type_name("TEXT")->group("Text");
+      ->type_name("TEXT")
+      ->group("Text");
   command.add_option("-m,--max-tokens,-n,--n-predict", flags->max_tokens, "Tokens of an answer at most")
-      ->check(whole_in(1, most))->type_name("N")->group("Text");
+      ->check(whole_in(1, most))
+      ->type_name("N")
+      ->group("Text");
   flags->sampling.add(command);
   flags->device.add(command);
-  command.add_option("--max-kv-size", flags->max_kv_size, "Positions kept: the first 4, and of the rest the last; 0: all")
-      ->check(whole_in(0, most))->type_name("N")->group("Device");
+  command
+      .add_option("--max-kv-size", flags->max_kv_size, "Positions kept: the first 4, and of the rest the last; 0: all")
+      ->check(whole_in(0, most))
+      ->type_name("N")
+      ->group("Device");
   on_run(command, context, [flags, &context] { return run(*flags, context); });
 }
 

@@ -30,23 +30,42 @@ struct Flags {
 void add_flags(CLI::App& command, Flags& f) {
   constexpr std::int64_t most = std::numeric_limits<std::int32_t>::max();
   f.model.add(command);
-  command.add_option("-p,--prompt", f.prompt, "What to continue; - reads standard input")->type_name("TEXT")->group("Text");
-  command.add_option("--system-prompt", f.system_prompt, "A first message that sets the tone")->type_name("TEXT")->group("Text");
-  command.add_option("-m,--max-tokens,-n,--n-predict", f.max_tokens, "Tokens to write at most; -1: until the context is full")
-      ->check(whole_in(-1, most))->type_name("N")->group("Text");
-  command.add_flag("--ignore-chat-template", f.ignore_chat_template, "Give the model the prompt as it is")->group("Text");
-  command.add_option("--chat-template-config", f.template_config, "More variables for the chat template: a JSON object")
-      ->type_name("JSON")->group("Text");
-  command.add_option("--extra-eos-token", f.extra_eos, "Tokens that end the text as well")->type_name("TOKEN")->group("Text");
+  command.add_option("-p,--prompt", f.prompt, "What to continue; - reads standard input")
+      ->type_name("TEXT")
+      ->group("Text");
+  command.add_option("--system-prompt", f.system_prompt, "A first message that sets the tone")
+      ->type_name("TEXT")
+      ->group("Text");
+  command
+      .add_option("-m,--max-tokens,-n,--n-predict", f.max_tokens,
+                  "Tokens to write at most; -1: until the context is full")
+      ->check(whole_in(-1, most))
+      ->type_name("N")
+      ->group("Text");
+  command.add_flag("--ignore-chat-template", f.ignore_chat_template, "Give the model the prompt as it is")
+      ->group("Text");
+  command
+      .add_option("--chat-template-config", f.template_config, "More variables for the chat template: a JSON object")
+      ->type_name("JSON")
+      ->group("Text");
+  command.add_option("--extra-eos-token", f.extra_eos, "Tokens that end the text as well")
+      ->type_name("TOKEN")
+      ->group("Text");
   f.sampling.add(command);
   f.device.add(command);
   command.add_option("--max-kv-size", f.max_kv_size, "Positions kept: the first 4, and of the rest the last; 0: all")
-      ->check(whole_in(0, most))->type_name("N")->group("Device");
+      ->check(whole_in(0, most))
+      ->type_name("N")
+      ->group("Device");
   command.add_option("--prefill-step-size", f.prefill_step, "Tokens of the prompt read at a time")
-      ->check(whole_in(1, 65536))->type_name("N")->group("Device");
+      ->check(whole_in(1, 65536))
+      ->type_name("N")
+      ->group("Device");
   f.json.add(command);
   command.add_option("--verbose", f.verbose, "Print token counts and speeds to standard error")
-      ->check(CLI::IsMember({"true", "false"}, CLI::ignore_case))->type_name("BOOL")->group("Output");
+      ->check(CLI::IsMember({"true", "false"}, CLI::ignore_case))
+      ->type_name("BOOL")
+      ->group("Output");
 }
 
 /// The text given to the tokenizer, and whether special tokens belong around it.
@@ -77,7 +96,8 @@ Result<std::vector<std::int32_t>> stop_ids(const Flags& f, const engine::TextMod
   std::vector<std::int32_t> ids = text.stop_ids();
   for (const std::string& token : f.extra_eos) {
     const std::optional<std::int32_t> id = text.tokenizer().token_to_id(token);
-    if (!id) return fail(Errc::invalid_argument, fmt::format("--extra-eos-token: the tokenizer has no token \"{}\"", token));
+    if (!id)
+      return fail(Errc::invalid_argument, fmt::format("--extra-eos-token: the tokenizer has no token \"{}\"", token));
     ids.push_back(*id);
   }
   return ids;
@@ -86,7 +106,8 @@ Result<std::vector<std::int32_t>> stop_ids(const Flags& f, const engine::TextMod
 /// mlx-lm's three lines.
 void print_stats(const engine::GenerateStats& s) {
   fmt::print(stderr, "Prompt: {} tokens, {:.3f} tokens-per-sec\n", s.prompt_tokens, s.prompt_tokens_per_second());
-  fmt::print(stderr, "Generation: {} tokens, {:.3f} tokens-per-sec\n", s.generated_tokens, s.generation_tokens_per_second());
+  fmt::print(stderr, "Generation: {} tokens, {:.3f} tokens-per-sec\n", s.generated_tokens,
+             s.generation_tokens_per_second());
   fmt::print(stderr, "Peak memory: {:.3f} GB (resident)\n", static_cast<double>(peak_resident_bytes()) / 1e9);
 }
 
@@ -115,9 +136,9 @@ Result<void> run(const Flags& f, Context& context) {
   options.sampling = f.sampling.options;
   options.sampling.xtc_special_tokens = HALYARD_TRY(loaded.text.encode("\n", false, rows));
   for (const std::int32_t id : options.stop_ids) options.sampling.xtc_special_tokens.push_back(id);
-  engine::Sequence sequence = HALYARD_TRY(engine::Sequence::make(
-      loaded.model, {.max_kv_size = static_cast<std::size_t>(f.max_kv_size),
-                     .prefill_step = static_cast<std::size_t>(f.prefill_step)}));
+  engine::Sequence sequence =
+      HALYARD_TRY(engine::Sequence::make(loaded.model, {.max_kv_size = static_cast<std::size_t>(f.max_kv_size),
+                                                        .prefill_step = static_cast<std::size_t>(f.prefill_step)}));
 
   StreamDecoder decoder(loaded.text.tokenizer(), /*skip_special_tokens=*/false);
   std::string text;  // for --json; else it goes out as it comes

@@ -87,7 +87,10 @@ Result<Description> describe_model(const ModelDir& dir, const Flags& f) {
 OrderedJson to_json(const ModelDir& dir, const Description& d) {
   OrderedJson groups = OrderedJson::array();
   for (const auto& [key, g] : d.groups) {
-    groups.push_back({{"name", key.first}, {"format", g.format}, {"tensors", g.matrices}, {"parameters", g.parameters},
+    groups.push_back({{"name", key.first},
+                      {"format", g.format},
+                      {"tensors", g.matrices},
+                      {"parameters", g.parameters},
                       {"bytes", g.bytes}});
   }
   return {{"path", dir.path()},
@@ -101,8 +104,11 @@ OrderedJson to_json(const ModelDir& dir, const Description& d) {
           {"parameters", d.totals.parameters},
           {"weight_bytes", d.totals.bytes},
           {"groups", groups},
-          {"memory", {{"context", d.context}, {"weights", d.totals.bytes}, {"kv_cache", d.cache_bytes},
-                      {"total", d.totals.bytes + d.cache_bytes}}}};
+          {"memory",
+           {{"context", d.context},
+            {"weights", d.totals.bytes},
+            {"kv_cache", d.cache_bytes},
+            {"total", d.totals.bytes + d.cache_bytes}}}};
 }
 
 std::string to_text(const ModelDir& dir, const Description& d) {
@@ -111,16 +117,16 @@ std::string to_text(const ModelDir& dir, const Description& d) {
       "{}\n  architecture  {}: {} layers, hidden size {}, {} KV heads of {}, vocabulary {}\n"
       "  context       {} tokens\n  parameters    {:.2f} M in {}, {:.2f} bits each\n\n",
       dir.path(), d.info.model_type, d.info.layers.size(), d.info.hidden_size, d.info.layers.front().kv_heads,
-      d.info.layers.front().head_dim, d.info.vocab_size, d.info.max_positions, static_cast<double>(d.totals.parameters) / 1e6,
-      human_bytes(d.totals.bytes), bits);
+      d.info.layers.front().head_dim, d.info.vocab_size, d.info.max_positions,
+      static_cast<double>(d.totals.parameters) / 1e6, human_bytes(d.totals.bytes), bits);
   std::size_t name = 0, format = 0;
   for (const auto& [key, g] : d.groups) {
     name = std::max(name, key.first.size());
     format = std::max(format, g.format.size());
   }
   for (const auto& [key, g] : d.groups) {
-    out += fmt::format("  {:{}}  {:{}}  {:4} × {:>12} parameters, {:>10}\n", key.first, name, g.format, format, g.matrices,
-                       g.parameters / std::max<std::size_t>(g.matrices, 1), human_bytes(g.bytes));
+    out += fmt::format("  {:{}}  {:{}}  {:4} × {:>12} parameters, {:>10}\n", key.first, name, g.format, format,
+                       g.matrices, g.parameters / std::max<std::size_t>(g.matrices, 1), human_bytes(g.bytes));
   }
   return out + fmt::format("\n  memory at {} tokens: {} of weights + {} of keys and values = {}\n", d.context,
                            human_bytes(d.totals.bytes), human_bytes(d.cache_bytes),
@@ -142,9 +148,12 @@ void add_inspect(CLI::App& root, Context& context) {
   CLI::App& command = add_command(root, "inspect", "Describe a model: architecture, weights, memory",
                                   "  halyard inspect Qwen3-0.6B-4bit --ctx 4096\n");
   command.add_option("model,--model", flags->model.model, "Model folder (MLX or Hugging Face layout) or .gguf file")
-      ->type_name("M")->group("Model");
+      ->type_name("M")
+      ->group("Model");
   command.add_option("-c,--ctx", flags->ctx, "Tokens to count memory for; 0: the model's whole context")
-      ->check(whole_in(0, 1 << 30))->type_name("N")->group("Output");
+      ->check(whole_in(0, 1 << 30))
+      ->type_name("N")
+      ->group("Output");
   command.add_flag("--exact", flags->exact, "Count memory for --exact")->group("Output");
   flags->json.add(command);
   on_run(command, context, [flags, &context] { return run(*flags, context); });

@@ -6,7 +6,6 @@
 
 #include <fmt/format.h>
 
-
 namespace halyard::cli {
 
 Result<Device> open_device(const DeviceFlags& flags) { return Device::open(flags.device, {.threads = flags.threads}); }

@@ -49,12 +49,21 @@ void add_logits(CLI::App& root, Context& context) {
   CLI::App& command = add_command(root, "logits", "Write the logits of every position to a safetensors file",
                                   "  halyard logits --exact -p \"The old house\" -o logits.safetensors\n");
   flags->model.add(command);
-  command.add_option("-p,--prompt", flags->prompt, "The text; - reads standard input")->type_name("TEXT")->group("Text");
-  command.add_option("--tokens", flags->tokens, "Token ids in its place: 1,2,3")->delimiter(',')->type_name("IDS")->group("Text");
+  command.add_option("-p,--prompt", flags->prompt, "The text; - reads standard input")
+      ->type_name("TEXT")
+      ->group("Text");
+  command.add_option("--tokens", flags->tokens, "Token ids in its place: 1,2,3")
+      ->delimiter(',')
+      ->type_name("IDS")
+      ->group("Text");
   command.add_option("--chunk", flags->chunk, "Tokens read at a time")
-      ->check(whole_in(1, 65536))->type_name("N")->group("Device");
+      ->check(whole_in(1, 65536))
+      ->type_name("N")
+      ->group("Device");
   command.add_option("-o,--output", flags->output, "File to write: logits f32 [T, V], tokens i32 [T]")
-      ->required()->type_name("FILE")->group("Output");
+      ->required()
+      ->type_name("FILE")
+      ->group("Output");
   flags->device.add(command);
   on_run(command, context, [flags, &context] { return run(*flags, context); });
 }

@@ -21,8 +21,8 @@ struct Flags {
 
 Result<void> run(const Flags& f, Context& context) {
   const LoadedModel loaded = HALYARD_TRY(load(f.model, f.device, /*chat=*/false));
-  const std::string text = f.file == "-" ? HALYARD_TRY(context.in.all())
-                                         : HALYARD_TRY(read_file(f.file, std::uint64_t{1} << 30));
+  const std::string text =
+      f.file == "-" ? HALYARD_TRY(context.in.all()) : HALYARD_TRY(read_file(f.file, std::uint64_t{1} << 30));
   const auto tokens = HALYARD_TRY(loaded.text.encode(text, true, loaded.model.info().vocab_size));
   engine::Sequence sequence = HALYARD_TRY(engine::Sequence::make(loaded.model, {}));
   Progress bar("Reading", tokens.size() / static_cast<std::size_t>(f.ctx));
@@ -49,9 +49,14 @@ void add_perplexity(CLI::App& root, Context& context) {
   CLI::App& command = add_command(root, "perplexity", "Measure how well a model predicts a text",
                                   "  halyard perplexity --file book.txt --json\n");
   flags->model.add(command);
-  command.add_option("-f,--file", flags->file, "The text; - reads standard input")->required()->type_name("FILE")->group("Text");
+  command.add_option("-f,--file", flags->file, "The text; - reads standard input")
+      ->required()
+      ->type_name("FILE")
+      ->group("Text");
   command.add_option("-c,--ctx", flags->ctx, "Tokens of a window; the last partial window is left out")
-      ->check(whole_in(2, 1 << 30))->type_name("N")->group("Text");
+      ->check(whole_in(2, 1 << 30))
+      ->type_name("N")
+      ->group("Text");
   flags->device.add(command);
   flags->json.add(command);
   on_run(command, context, [flags, &context] { return run(*flags, context); });

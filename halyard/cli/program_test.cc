@@ -54,7 +54,9 @@ Finished run(const std::vector<std::string>& command, double seconds = 120) {
 
   Finished r;
   const auto start = std::chrono::steady_clock::now();
-  const auto elapsed = [&] { return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count(); };
+  const auto elapsed = [&] {
+    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  };
   pid_t child = 0;
   const int failed = posix_spawnp(&child, arguments[0], &actions, nullptr, arguments.data(), environ);
   posix_spawn_file_actions_destroy(&actions);
@@ -192,9 +194,11 @@ TEST_F(Program, InspectsModelsWhoseNumbersAreNotFinite) {
 }
 
 TEST(ProgramOnTheDefaultModel, WritesTheTextAloneToStandardOutput) {
-  const Finished r = run({HALYARD_PROGRAM, "generate", "--model", halyard::testing::default_model().string(), "-p",
-                     "Chapter I.\n\nIn which the reader is introduced to a gentleman of some fortune and no discretion.\n\n"
-                     "There lived, not", "-m", "12", "--exact"});
+  const Finished r =
+      run({HALYARD_PROGRAM, "generate", "--model", halyard::testing::default_model().string(), "-p",
+           "Chapter I.\n\nIn which the reader is introduced to a gentleman of some fortune and no discretion.\n\n"
+           "There lived, not",
+           "-m", "12", "--exact"});
   EXPECT_EQ(r.code, 0) << r.err;
   EXPECT_EQ(r.out, "withstanding, a great many years before the death of the Duke\n");
   EXPECT_NE(r.err.find("Prompt: 25 tokens, "), std::string::npos) << r.err;
@@ -212,15 +216,17 @@ TEST(ProgramOnTheDefaultModel, PrintsOneJsonObjectAndFindsTheModelItself) {
 }
 
 TEST(ProgramOnTheDefaultModel, EndsQuietlyWhenItsReaderGoesAway) {
-  const Finished r = run({"bash", "-c", std::string("set -o pipefail; '") + HALYARD_PROGRAM + "' generate -p x -m 1500 | head -c 5"});
+  const Finished r =
+      run({"bash", "-c", std::string("set -o pipefail; '") + HALYARD_PROGRAM + "' generate -p x -m 1500 | head -c 5"});
   EXPECT_EQ(r.code, 0) << r.err;
   EXPECT_EQ(r.out.size(), 5U);
   EXPECT_EQ(r.err, "");
 }
 
 TEST(ProgramOnTheDefaultModel, FinishesTheLineAndSaysHowFarItCameWhenInterrupted) {
-  const Finished r = run({"bash", "-c", std::string("'") + HALYARD_PROGRAM +
-                     "' generate -p x -m -1 --exact & child=$!; sleep 0.5; kill -INT $child; wait $child"});
+  const Finished r = run({"bash", "-c",
+                          std::string("'") + HALYARD_PROGRAM +
+                              "' generate -p x -m -1 --exact & child=$!; sleep 0.5; kill -INT $child; wait $child"});
   EXPECT_EQ(r.code, 130) << r.err;
   ASSERT_FALSE(r.out.empty());
   EXPECT_EQ(r.out.back(), '\n');

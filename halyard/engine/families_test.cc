@@ -2,13 +2,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <fstream>
 
 #include <gtest/gtest.h>
 
 #include "halyard/engine/sequence.h"
-#include "halyard/testing/models.h"
 #include "halyard/io/safetensors.h"
+#include "halyard/testing/models.h"
 #include "halyard/testing/paths.h"
 
 namespace halyard::engine {
@@ -28,8 +27,7 @@ class Family : public ::testing::TestWithParam<const char*> {
   }
 
   models::Model load(Precision precision, int threads = 2) const { return load_model(folder_, precision, threads); }
-  template <class T>
-  std::vector<T> expected(const std::string& name) const { return values<T>(*golden_, name); }
+  template <class T> std::vector<T> expected(const std::string& name) const { return values<T>(*golden_, name); }
 
   std::filesystem::path folder_;
   std::optional<SafeTensors> golden_;

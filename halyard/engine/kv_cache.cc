@@ -31,11 +31,12 @@ Result<void> KvCache::reserve(CommandEncoder& e, std::size_t n) {
   if (need <= capacity_) return {};
   if (need <= limit) return move(e, std::min(limit, std::max({need, 2 * capacity_, kFirstCapacity})), 0);
   if (!options_.rotating) {
-    return fail(Errc::limit_exceeded, fmt::format("the text would be {} tokens long, the context is {}", position_ + n, limit));
+    return fail(Errc::limit_exceeded,
+                fmt::format("the text would be {} tokens long, the context is {}", position_ + n, limit));
   }
   if (n + options_.keep > limit) {
-    return fail(Errc::limit_exceeded, fmt::format("{} tokens at once do not fit a cache of {} that keeps its first {}", n,
-                                                  limit, options_.keep));
+    return fail(Errc::limit_exceeded, fmt::format("{} tokens at once do not fit a cache of {} that keeps its first {}",
+                                                  n, limit, options_.keep));
   }
   const std::size_t droppable = size_ - std::min(size_, options_.keep);
   return move(e, limit, std::min(droppable, std::max(need - limit, limit / 8)));
@@ -62,7 +63,8 @@ Result<void> KvCache::move(CommandEncoder& e, std::size_t capacity, std::size_t 
   moved.reserve(shapes_.size());
   for (std::size_t i = 0; i < shapes_.size(); ++i) {
     const Shape shape{shapes_[i].kv_heads, capacity, shapes_[i].head_dim};
-    models::LayerKv to{HALYARD_TRY(device_.alloc(options_.dtype, shape)), HALYARD_TRY(device_.alloc(options_.dtype, shape))};
+    models::LayerKv to{HALYARD_TRY(device_.alloc(options_.dtype, shape)),
+                       HALYARD_TRY(device_.alloc(options_.dtype, shape))};
     if (size_ > 0) {
       const models::LayerKv& from = layers_[i];
       for (const auto& [src, dst] : {std::pair{&from.k, &to.k}, std::pair{&from.v, &to.v}}) {

@@ -11,8 +11,8 @@
 namespace halyard::engine {
 
 struct KvCacheOptions {
-  DType dtype = DType::f16;     ///< f16, or f32 for the exact path
-  std::size_t limit = 0;        ///< positions it may hold
+  DType dtype = DType::f16;  ///< f16, or f32 for the exact path
+  std::size_t limit = 0;     ///< positions it may hold
   /// At the limit: false: an error; true: the first `keep` positions stay and the oldest after them are dropped, an eighth of
   /// the limit at a time, so that the copying is paid for seldom. (mlx-lm overwrites one position a token; ours then holds
   /// between 7/8 of the limit and the limit.) Keys keep the angle of the place in the text they were read at.

@@ -11,12 +11,14 @@ namespace halyard::engine {
 namespace {
 
 constexpr std::size_t kLayersPerStage = 4;
-constexpr std::size_t kMaxLogits = std::size_t{1} << 24;  // elements of one chunk's logits, where all positions are wanted
-constexpr std::size_t kKeep = 4;  // positions that a rotating cache never drops: mlx-lm's number
+constexpr std::size_t kMaxLogits = std::size_t{1}
+                                   << 24;  // elements of one chunk's logits, where all positions are wanted
+constexpr std::size_t kKeep = 4;           // positions that a rotating cache never drops: mlx-lm's number
 
 std::uint64_t now_ns() {
   return static_cast<std::uint64_t>(
-      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count());
+      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+          .count());
 }
 
 }  // namespace
@@ -29,7 +31,11 @@ bool all_finite(std::span<const float> values) {
 
 Sequence::Sequence(models::Model model, SequenceOptions options, std::size_t step, KvCache cache,
                    std::unique_ptr<models::Workspace> workspace)
-    : model_(std::move(model)), options_(options), step_(step), cache_(std::move(cache)), workspace_(std::move(workspace)),
+    : model_(std::move(model)),
+      options_(options),
+      step_(step),
+      cache_(std::move(cache)),
+      workspace_(std::move(workspace)),
       stages_(model_.device(), options.use_session) {}
 
 Result<Sequence> Sequence::make(models::Model model, SequenceOptions options) {
@@ -40,8 +46,8 @@ Result<Sequence> Sequence::make(models::Model model, SequenceOptions options) {
                        .rotating = options.max_kv_size != 0,
                        .keep = kKeep};
   if (cache.rotating && cache.limit < 4 * kKeep) {
-    return fail(Errc::invalid_argument, fmt::format("a KV cache of {} positions is too small, the least is {}", cache.limit,
-                                                    4 * kKeep));
+    return fail(Errc::invalid_argument,
+                fmt::format("a KV cache of {} positions is too small, the least is {}", cache.limit, 4 * kKeep));
   }
   // A chunk pushes out as many old positions as it brings, so a rotating cache is filled in quarters.
   const std::size_t most = cache.rotating ? (cache.limit - kKeep) / 4 : cache.limit;
@@ -92,8 +98,10 @@ Result<void> Sequence::read_chunks(std::span<const std::int32_t> tokens, Want wa
     if (rows) {
       const std::span<float> values = HALYARD_TRY(host_logits(rows));
       if (!all_finite(values)) {
-        return fail(Errc::kernel_failed, fmt::format("logits are not finite (NaN or infinite) after token {}: the weights "
-                                                     "hold such values, or the arithmetic overflowed", cache_.position()));
+        return fail(Errc::kernel_failed,
+                    fmt::format("logits are not finite (NaN or infinite) after token {}: the weights "
+                                "hold such values, or the arithmetic overflowed",
+                                cache_.position()));
       }
       HALYARD_TRY(sink(want == Want::all ? first : tokens.size() - 1, values));
     }
@@ -118,8 +126,9 @@ Result<void> Sequence::read_chunk(std::span<const std::int32_t> tokens, std::siz
   const std::size_t layers = model_.info().layers.size();
   const std::size_t block = n == 1 ? layers : kLayersPerStage;
   const auto label = [&](std::size_t layer) {
-    return n == 1 ? fmt::format("decode {}", at)
-                  : fmt::format("prefill {}..{} layers {}-{}", at, at + n - 1, layer, std::min(layer + block, layers) - 1);
+    return n == 1
+               ? fmt::format("decode {}", at)
+               : fmt::format("prefill {}..{} layers {}-{}", at, at + n - 1, layer, std::min(layer + block, layers) - 1);
   };
   CommandEncoder* encoder = HALYARD_TRY(stages_.begin(label(0)));
   HALYARD_TRY(cache_.reserve(*encoder, n));
@@ -148,16 +157,19 @@ Result<void> Sequence::check(std::span<const std::int32_t> tokens) const {
   const std::size_t vocab = model_.info().vocab_size;
   for (const std::int32_t id : tokens) {
     if (id < 0 || static_cast<std::size_t>(id) >= vocab) {
-      return fail(Errc::invalid_argument, fmt::format("token id {} is outside the vocabulary: model.embed_tokens has {} rows",
-                                                      id, vocab));
+      return fail(Errc::invalid_argument,
+                  fmt::format("token id {} is outside the vocabulary: model.embed_tokens has {} rows", id, vocab));
     }
   }
   const std::size_t length = cache_.position() + tokens.size();
   if (!cache_.rotating() && length > cache_.limit()) {
-    return fail(Errc::limit_exceeded, fmt::format("the text is {} tokens long, the model's context {} (--max-kv-size keeps "
-                                                  "the last ones only)", length, cache_.limit()));
+    return fail(Errc::limit_exceeded,
+                fmt::format("the text is {} tokens long, the model's context {} (--max-kv-size keeps "
+                            "the last ones only)",
+                            length, cache_.limit()));
   }
-  if (length > static_cast<std::size_t>(INT32_MAX)) return fail(Errc::limit_exceeded, "the text is longer than 2^31 tokens");
+  if (length > static_cast<std::size_t>(INT32_MAX))
+    return fail(Errc::limit_exceeded, "the text is longer than 2^31 tokens");
   return {};
 }
 

@@ -16,9 +16,9 @@
 namespace halyard::engine {
 
 struct SequenceOptions {
-  std::size_t max_kv_size = 0;     ///< positions kept, dropping old ones (see KvCacheOptions::rotating); 0: the model's context
+  std::size_t max_kv_size =
+      0;  ///< positions kept, dropping old ones (see KvCacheOptions::rotating); 0: the model's context
   std::size_t prefill_step = 512;  ///< tokens of one chunk
-  std::size_t expected = 0;        ///< positions to make room for at once; 0: grow as needed
   bool use_session = EncoderSession::env_enabled();
 };
 

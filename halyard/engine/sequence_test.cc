@@ -15,11 +15,14 @@ using ops::Precision;
 
 /// A tiny qwen3 with random weights and a context of 96.
 models::Model tiny_model(Precision precision = Precision::exact, std::size_t context = 96) {
-  const Json config = {{"model_type", "qwen3"}, {"hidden_size", 64}, {"num_hidden_layers", 6}, {"num_attention_heads", 4},
-                       {"num_key_value_heads", 2}, {"head_dim", 16}, {"intermediate_size", 128}, {"vocab_size", 97},
+  const Json config = {{"model_type", "qwen3"},       {"hidden_size", 64},
+                       {"num_hidden_layers", 6},      {"num_attention_heads", 4},
+                       {"num_key_value_heads", 2},    {"head_dim", 16},
+                       {"intermediate_size", 128},    {"vocab_size", 97},
                        {"tie_word_embeddings", true}, {"max_position_embeddings", context}};
   models::SyntheticWeights weights(expect(models::synthetic_format("q4")));
-  return expect(models::Model::load(expect(Device::open("cpu", {.threads = 2})), ConfigView(config, "config"), weights, precision));
+  return expect(models::Model::load(expect(Device::open("cpu", {.threads = 2})), ConfigView(config, "config"), weights,
+                                    precision));
 }
 
 std::vector<std::int32_t> tokens(std::size_t n) {
@@ -133,10 +136,11 @@ TEST(Generate, StopsForLengthStopTokenContextAndCaller) {
   const auto run = [&](GenerateOptions options, std::size_t prompt, std::size_t stop_after) {
     Sequence s = expect(Sequence::make(model, {}));
     std::vector<std::int32_t> out;
-    const GenerateStats stats = expect(generate(s, tokens(prompt), options, {.on_token = [&](std::int32_t t) -> Result<bool> {
-      out.push_back(t);
-      return out.size() < stop_after;
-    }}));
+    const GenerateStats stats =
+        expect(generate(s, tokens(prompt), options, {.on_token = [&](std::int32_t t) -> Result<bool> {
+                          out.push_back(t);
+                          return out.size() < stop_after;
+                        }}));
     EXPECT_EQ(stats.prompt_tokens, prompt);
     return std::pair(stats.finish, out);
   };

@@ -16,8 +16,7 @@ namespace halyard::engine {
 
 class TextModel {
  public:
-  /// Reads tokenizer.json, tokenizer_config.json, and, with `chat`, the template in chat_template.jinja or
-  /// tokenizer_config.json. Errors name the file at fault.
+  /// Reads tokenizer.json, tokenizer_config.json, and, with `chat`, the chat template. Errors name the file at fault.
   static Result<TextModel> load(const ModelDir& dir, bool chat);
 
   bool has_chat_template() const { return chat_.has_value(); }
@@ -34,7 +33,6 @@ class TextModel {
 
  private:
   TextModel(Tokenizer tokenizer, std::string file) : tokenizer_(std::move(tokenizer)), file_(std::move(file)) {}
-  Result<void> load_settings(const ModelDir& dir, bool chat);
   Result<void> add_stop_ids(const ConfigView&);
   void add_stop_id(std::int64_t id);
 

@@ -98,8 +98,9 @@ Result<void> parse_rope(const ConfigView& c, DecoderConfig& d, double theta) {
   }
   d.n_rot = static_cast<std::size_t>(static_cast<double>(d.head_dim) * rotated);
   if (d.n_rot == 0 || d.n_rot % 2 != 0) {
-    return c.error("partial_rotary_factor", fmt::format("{} rotates {} elements of a head of {}; expected an even number above 0",
-                                                        rotated, d.n_rot, d.head_dim));
+    return c.error("partial_rotary_factor",
+                   fmt::format("{} rotates {} elements of a head of {}; expected an even number above 0", rotated,
+                               d.n_rot, d.head_dim));
   }
   return {};
 }
@@ -108,11 +109,13 @@ Result<void> parse_layer_types(const ConfigView& c, DecoderConfig& d) {
   if (!c.has("layer_types")) return {};
   const std::vector<std::string> types = HALYARD_TRY(c.strings("layer_types"));
   if (types.size() != d.num_hidden_layers) {
-    return c.error("layer_types", fmt::format("names {} layers, num_hidden_layers is {}", types.size(), d.num_hidden_layers));
+    return c.error("layer_types",
+                   fmt::format("names {} layers, num_hidden_layers is {}", types.size(), d.num_hidden_layers));
   }
   for (const std::string& t : types) {
     if (t != "full_attention" && t != "sliding_attention") {
-      return c.error("layer_types", fmt::format("{} is not known; known are full_attention, sliding_attention", describe(t)));
+      return c.error("layer_types",
+                     fmt::format("{} is not known; known are full_attention, sliding_attention", describe(t)));
     }
     d.sliding_layers.push_back(t == "sliding_attention");
   }
@@ -140,7 +143,8 @@ Result<DecoderConfig> parse_decoder_config(const ConfigView& c, const ConfigDefa
   const bool written = c.json().contains("sliding_window");  // null turns it off, unlike a missing field
   d.sliding_window = HALYARD_TRY(size_or(c, "sliding_window", written ? 0 : defaults.sliding_window, kMaxPositions));
   const std::string activation = HALYARD_TRY(c.string_or("hidden_act", "silu"));
-  if (activation != "silu") return c.error("hidden_act", fmt::format("expected \"silu\", got {}", describe(activation)));
+  if (activation != "silu")
+    return c.error("hidden_act", fmt::format("expected \"silu\", got {}", describe(activation)));
   HALYARD_TRY(check_heads(c, d));
   HALYARD_TRY(parse_rope(c, d, defaults.rope_theta));
   HALYARD_TRY(parse_layer_types(c, d));

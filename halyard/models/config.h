@@ -13,9 +13,9 @@ namespace halyard::models {
 
 /// What a field means where config.json does not have it: these differ between families, as in transformers.
 struct ConfigDefaults {
-  std::size_t head_dim = 0;                     ///< 0: hidden_size / num_attention_heads
+  std::size_t head_dim = 0;  ///< 0: hidden_size / num_attention_heads
   std::size_t max_position_embeddings = 2048;
-  std::size_t sliding_window = 0;               ///< 0: none
+  std::size_t sliding_window = 0;  ///< 0: none
   double rope_theta = 10000;
 };
 
@@ -24,19 +24,19 @@ struct DecoderConfig {
   std::string model_type;
   std::size_t hidden_size = 0;
   std::size_t num_hidden_layers = 0;
-  std::size_t num_attention_heads = 0;   ///< a multiple of num_key_value_heads
+  std::size_t num_attention_heads = 0;  ///< a multiple of num_key_value_heads
   std::size_t num_key_value_heads = 0;
-  std::size_t head_dim = 0;              ///< even
+  std::size_t head_dim = 0;  ///< even
   std::size_t intermediate_size = 0;
   std::size_t vocab_size = 0;
   std::size_t max_position_embeddings = 0;
   double rms_norm_eps = 0;
   double rope_theta = 0;
   ops::RopeScaling rope_scaling;
-  std::size_t n_rot = 0;                 ///< rotated elements of a head
+  std::size_t n_rot = 0;  ///< rotated elements of a head
   bool attention_bias = false, mlp_bias = false;
   bool tie_word_embeddings = false;
-  std::size_t sliding_window = 0;        ///< 0: none
+  std::size_t sliding_window = 0;  ///< 0: none
   /// layer_types, one for each layer: whether it is a sliding one. Empty where config.json does not say.
   std::vector<bool> sliding_layers;
 };

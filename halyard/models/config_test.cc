@@ -10,8 +10,9 @@ namespace {
 
 using Kind = ops::RopeScaling::Kind;
 
-const Json kBase = {{"model_type", "llama"}, {"hidden_size", 64}, {"num_hidden_layers", 3}, {"num_attention_heads", 4},
-                    {"num_key_value_heads", 2}, {"intermediate_size", 80}, {"vocab_size", 100}};
+const Json kBase = {{"model_type", "llama"},    {"hidden_size", 64},        {"num_hidden_layers", 3},
+                    {"num_attention_heads", 4}, {"num_key_value_heads", 2}, {"intermediate_size", 80},
+                    {"vocab_size", 100}};
 
 Json with(std::initializer_list<std::pair<const char*, Json>> changes, Json base = kBase) {
   for (const auto& [name, value] : changes) base[name] = value;
@@ -54,8 +55,8 @@ TEST(DecoderConfig, ReadsBothFormsOfRope) {
   EXPECT_EQ(top.rope_theta, 5e5);
   EXPECT_EQ(top.rope_scaling.kind, Kind::linear);
   EXPECT_EQ(top.rope_scaling.factor, 4);
-  const Json parameters = {{"rope_type", "llama3"}, {"rope_theta", 1e6}, {"factor", 8.0}, {"low_freq_factor", 1},
-                           {"high_freq_factor", 4}, {"original_max_position_embeddings", 32}};
+  const Json parameters = {{"rope_type", "llama3"}, {"rope_theta", 1e6},     {"factor", 8.0},
+                           {"low_freq_factor", 1},  {"high_freq_factor", 4}, {"original_max_position_embeddings", 32}};
   const DecoderConfig together = parse(with({{"rope_parameters", parameters}}));
   EXPECT_EQ(together.rope_theta, 1e6);
   EXPECT_EQ(together.rope_scaling.kind, Kind::llama3);
@@ -123,7 +124,10 @@ TEST(Synthetic, EveryShapeHasARecipeAndTheParametersOfItsName) {
   const struct {
     const char* shape;
     double parameters;  // as the models' cards say
-  } cases[] = {{"llama-3.2-1b", 1.236e9}, {"llama-3.2-3b", 3.213e9}, {"llama-3.1-8b", 8.030e9}, {"qwen3-0.6b", 0.596e9},
+  } cases[] = {{"llama-3.2-1b", 1.236e9},
+               {"llama-3.2-3b", 3.213e9},
+               {"llama-3.1-8b", 8.030e9},
+               {"qwen3-0.6b", 0.596e9},
                {"gutenberg-29m", 29.37e6}};
   for (const auto& c : cases) {
     const auto json = synthetic_config(c.shape);

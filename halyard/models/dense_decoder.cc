@@ -20,13 +20,13 @@ struct Layer {
 
 /// The scratch buffers of one chunk length. T is the chunk's length.
 struct Scratch {
-  Buffer h;              // f32 [T, hidden]: the residual stream
-  Buffer x;              // f32 [T, hidden]: its norm
-  Buffer q, attended;    // f32 [T, heads · head_dim]
-  Buffer k, v;           // f32 [T, kv_heads · head_dim]
-  Buffer gate, up;       // f32 [T, intermediate]
-  Buffer angles;         // f32 [T, n_rot / 2, 2]
-  Buffer packed;         // u8, room for the packed form of the widest input
+  Buffer h;            // f32 [T, hidden]: the residual stream
+  Buffer x;            // f32 [T, hidden]: its norm
+  Buffer q, attended;  // f32 [T, heads · head_dim]
+  Buffer k, v;         // f32 [T, kv_heads · head_dim]
+  Buffer gate, up;     // f32 [T, intermediate]
+  Buffer angles;       // f32 [T, n_rot / 2, 2]
+  Buffer packed;       // u8, room for the packed form of the widest input
 };
 
 class DenseWorkspace final : public Workspace {
@@ -53,8 +53,8 @@ class DenseWorkspace final : public Workspace {
 
   std::size_t bytes() const override {
     std::size_t sum = 0;
-    for (const Buffer* b : {&all_.h, &all_.x, &all_.q, &all_.attended, &all_.k, &all_.v, &all_.gate, &all_.up, &all_.angles,
-                            &all_.packed}) {
+    for (const Buffer* b : {&all_.h, &all_.x, &all_.q, &all_.attended, &all_.k, &all_.v, &all_.gate, &all_.up,
+                            &all_.angles, &all_.packed}) {
       sum += b->size_bytes();
     }
     return sum;
@@ -63,7 +63,8 @@ class DenseWorkspace final : public Workspace {
   /// Views for a chunk of `t` positions, kept until another length is asked for.
   Result<const Scratch*> rows(std::size_t t) {
     if (t == 0 || t > max_chunk_) {
-      return fail(Errc::invalid_argument, fmt::format("a chunk has 1 to {} tokens here, this one has {}", max_chunk_, t));
+      return fail(Errc::invalid_argument,
+                  fmt::format("a chunk has 1 to {} tokens here, this one has {}", max_chunk_, t));
     }
     if (t == t_) return &views_;
     const std::size_t q = spec_.heads * spec_.head_dim, kv = spec_.kv_heads * spec_.head_dim;
@@ -94,7 +95,8 @@ class DenseWorkspace final : public Workspace {
 /// The left side of products with several weights: x is packed once if any of them wants that.
 Result<ops::Activations> activations(CommandEncoder& e, const Buffer& x, const Buffer& packed,
                                      std::initializer_list<const Linear*> consumers) {
-  const bool pack = std::any_of(consumers.begin(), consumers.end(), [](const Linear* l) { return l->weight.wants_packed(); });
+  const bool pack =
+      std::any_of(consumers.begin(), consumers.end(), [](const Linear* l) { return l->weight.wants_packed(); });
   if (!pack) return ops::Activations{x, {}};
   const std::size_t t = x.shape()[0], k = x.shape()[1];
   ops::Activations a{x, HALYARD_TRY(packed.view(0, DType::u8, {ops::packed_bytes(t, k)}))};
@@ -253,6 +255,8 @@ DenseDecoderSpec dense_decoder_spec(const DecoderConfig& d) {
   return s;
 }
 
-std::unique_ptr<Recipe> make_dense_decoder(DenseDecoderSpec spec) { return std::make_unique<DenseDecoder>(std::move(spec)); }
+std::unique_ptr<Recipe> make_dense_decoder(DenseDecoderSpec spec) {
+  return std::make_unique<DenseDecoder>(std::move(spec));
+}
 
 }  // namespace halyard::models

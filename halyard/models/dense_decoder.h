@@ -21,13 +21,13 @@ struct DenseDecoderSpec {
   std::size_t vocab = 0;
   std::size_t max_positions = 0;
   float norm_eps = 0;
-  std::size_t n_rot = 0;             ///< rotated elements of a head
+  std::size_t n_rot = 0;  ///< rotated elements of a head
   double rope_theta = 0;
   ops::RopeScaling rope_scaling;
   std::vector<std::size_t> windows;  ///< for each layer: positions that attention sees, 0: all
   bool qk_norm = false;              ///< RMS norm of every query and key head
   bool qkv_bias = false, o_bias = false, mlp_bias = false;
-  bool tied_head = false;            ///< the output head is the embedding
+  bool tied_head = false;  ///< the output head is the embedding
 };
 
 /// What the config says, without biases, norms of heads and windows: which a family has is the family's own knowledge.

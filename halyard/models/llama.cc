@@ -13,7 +13,8 @@ Result<std::unique_ptr<Recipe>> make_llama(const ConfigView& c) {
 
 /// Every layer attends to the last sliding_window positions, as in transformers; layer_types, where given, say which do.
 Result<std::unique_ptr<Recipe>> make_mistral(const ConfigView& c) {
-  const DecoderConfig d = HALYARD_TRY(parse_decoder_config(c, {.max_position_embeddings = 131072, .sliding_window = 4096}));
+  const DecoderConfig d =
+      HALYARD_TRY(parse_decoder_config(c, {.max_position_embeddings = 131072, .sliding_window = 4096}));
   DenseDecoderSpec s = dense_decoder_spec(d);
   for (std::size_t i = 0; i < s.layers; ++i) {
     s.windows[i] = d.sliding_layers.empty() || d.sliding_layers[i] ? d.sliding_window : 0;

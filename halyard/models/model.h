@@ -28,10 +28,10 @@ struct LayerKvShape {
 
 /// The sizes of a model that its user needs to know.
 struct ModelInfo {
-  std::string model_type;             ///< "llama"
-  std::size_t vocab_size = 0;         ///< columns of the logits, rows of the embedding
+  std::string model_type;      ///< "llama"
+  std::size_t vocab_size = 0;  ///< columns of the logits, rows of the embedding
   std::size_t hidden_size = 0;
-  std::size_t max_positions = 0;      ///< the context it was made for
+  std::size_t max_positions = 0;  ///< the context it was made for
   std::vector<LayerKvShape> layers;
 };
 
@@ -83,7 +83,9 @@ class Model {
   const WeightTotals& totals() const { return totals_; }
 
   Result<std::unique_ptr<Workspace>> workspace(std::size_t max_chunk) const;
-  Result<void> record(const NextEncoder& next, Workspace& w, const Chunk& c) const { return recipe_->record(next, w, c); }
+  Result<void> record(const NextEncoder& next, Workspace& w, const Chunk& c) const {
+    return recipe_->record(next, w, c);
+  }
 
  private:
   Model(Device device, ops::Precision precision, std::shared_ptr<const Recipe> recipe, WeightTotals totals)

@@ -18,7 +18,8 @@ Result<void> set_windows(const ConfigView& c, const DecoderConfig& d, DenseDecod
 }  // namespace
 
 Result<std::unique_ptr<Recipe>> make_qwen2(const ConfigView& c) {
-  const DecoderConfig d = HALYARD_TRY(parse_decoder_config(c, {.max_position_embeddings = 32768, .sliding_window = 4096}));
+  const DecoderConfig d =
+      HALYARD_TRY(parse_decoder_config(c, {.max_position_embeddings = 32768, .sliding_window = 4096}));
   DenseDecoderSpec s = dense_decoder_spec(d);
   s.qkv_bias = true;
   HALYARD_TRY(set_windows(c, d, s));

@@ -27,8 +27,9 @@ Result<std::unique_ptr<Recipe>> make_recipe(const ConfigView& c) {
   for (const Family& f : kFamilies) {
     if (f.model_type == type) return f.make(c);
   }
-  return c.error("model_type", fmt::format("{} is not known; known are {}", describe(type),
-                                           fmt::join(known_model_types(), ", ")), Errc::unsupported);
+  return c.error("model_type",
+                 fmt::format("{} is not known; known are {}", describe(type), fmt::join(known_model_types(), ", ")),
+                 Errc::unsupported);
 }
 
 std::vector<std::string_view> known_model_types() {

@@ -32,8 +32,7 @@ constexpr SyntheticShape kShapes[] = {
 constexpr std::size_t kGroup = 64;
 constexpr std::size_t kBlock = std::size_t{1} << 20;  // elements of the random block that matrices are filled from
 
-template <class T>
-T from_float(float x) {
+template <class T> T from_float(float x) {
   if constexpr (std::is_same_v<T, f16>) return to_f16(x);
   if constexpr (std::is_same_v<T, bf16>) return to_bf16(x);
   if constexpr (std::is_same_v<T, float>) return x;
@@ -48,7 +47,8 @@ Result<SyntheticFormat> synthetic_format(std::string_view name) {
   if (name == "bf16") return SyntheticFormat{Format::dense, 0, DType::bf16};
   if (name == "f16") return SyntheticFormat{Format::dense, 0, DType::f16};
   if (name == "f32") return SyntheticFormat{Format::dense, 0, DType::f32};
-  return fail(Errc::invalid_argument, fmt::format("unknown weight format \"{}\"; known are q4, q8, bf16, f16, f32", name));
+  return fail(Errc::invalid_argument,
+              fmt::format("unknown weight format \"{}\"; known are q4, q8, bf16, f16, f32", name));
 }
 
 std::vector<std::string_view> synthetic_shapes() {
@@ -60,22 +60,32 @@ std::vector<std::string_view> synthetic_shapes() {
 Result<Json> synthetic_config(std::string_view shape) {
   for (const SyntheticShape& s : kShapes) {
     if (s.name != shape) continue;
-    return Json{{"model_type", s.model_type}, {"hidden_size", s.hidden}, {"num_hidden_layers", s.layers},
-                {"num_attention_heads", s.heads}, {"num_key_value_heads", s.kv_heads}, {"head_dim", s.head_dim},
-                {"intermediate_size", s.intermediate}, {"vocab_size", s.vocab}, {"tie_word_embeddings", s.tied},
-                {"rope_theta", s.rope_theta}, {"rms_norm_eps", 1e-5}, {"max_position_embeddings", 131072}};
+    return Json{{"model_type", s.model_type},
+                {"hidden_size", s.hidden},
+                {"num_hidden_layers", s.layers},
+                {"num_attention_heads", s.heads},
+                {"num_key_value_heads", s.kv_heads},
+                {"head_dim", s.head_dim},
+                {"intermediate_size", s.intermediate},
+                {"vocab_size", s.vocab},
+                {"tie_word_embeddings", s.tied},
+                {"rope_theta", s.rope_theta},
+                {"rms_norm_eps", 1e-5},
+                {"max_position_embeddings", 131072}};
   }
-  return fail(Errc::invalid_argument, fmt::format("unknown shape \"{}\"; known are {}", shape,
-                                                  fmt::join(synthetic_shapes(), ", ")));
+  return fail(Errc::invalid_argument,
+              fmt::format("unknown shape \"{}\"; known are {}", shape, fmt::join(synthetic_shapes(), ", ")));
 }
 
 Result<quant::MatrixView> SyntheticWeights::matrix(const std::string& name, std::size_t n, std::size_t k) {
   if (embedding_ && embedding_->name == name) return *embedding_;
   const bool affine = format_.format == quant::Format::affine;
-  const std::size_t data_bytes = affine ? n * k * static_cast<std::size_t>(format_.bits) / 8 : n * k * size_of(format_.dtype);
+  const std::size_t data_bytes =
+      affine ? n * k * static_cast<std::size_t>(format_.bits) / 8 : n * k * size_of(format_.dtype);
   const std::size_t scale_bytes = affine ? n * (k / kGroup) * size_of(format_.dtype) : 0;
   const auto memory = std::shared_ptr<std::byte[]>(new (std::nothrow) std::byte[data_bytes + 2 * scale_bytes]);
-  if (!memory) return fail(Errc::out_of_memory, fmt::format("{}: no memory for {} bytes", name, data_bytes + 2 * scale_bytes));
+  if (!memory)
+    return fail(Errc::out_of_memory, fmt::format("{}: no memory for {} bytes", name, data_bytes + 2 * scale_bytes));
   const std::span<std::byte> data(memory.get(), data_bytes), scales(memory.get() + data_bytes, scale_bytes),
       biases(memory.get() + data_bytes + scale_bytes, scale_bytes);
 
@@ -104,7 +114,7 @@ Result<quant::MatrixView> SyntheticWeights::matrix(const std::string& name, std:
     }
   } else {
     const double range = deviation * std::sqrt(3.0);  // uniform on ±range
-    fill(data, format_.dtype == DType::f32    ? random_floats<float>(range)
+    fill(data, format_.dtype == DType::f32   ? random_floats<float>(range)
                : format_.dtype == DType::f16 ? random_floats<f16>(range)
                                              : random_floats<bf16>(range));
   }
@@ -136,8 +146,7 @@ SyntheticWeights::Bytes SyntheticWeights::random_words() {
   return block;
 }
 
-template <class T>
-SyntheticWeights::Bytes SyntheticWeights::random_floats(double range) {
+template <class T> SyntheticWeights::Bytes SyntheticWeights::random_floats(double range) {
   Bytes block(kBlock * sizeof(T));
   for (std::size_t i = 0; i < kBlock; ++i) {
     const double unit = static_cast<double>(random() >> 11) * 0x1p-53;

@@ -15,8 +15,8 @@ namespace halyard::models {
 /// How synthetic matrices are stored: affine in groups of 64, or dense.
 struct SyntheticFormat {
   quant::Format format = quant::Format::affine;
-  int bits = 4;                  ///< affine
-  DType dtype = DType::bf16;     ///< dense
+  int bits = 4;               ///< affine
+  DType dtype = DType::bf16;  ///< dense
 };
 /// "q4", "q8", "bf16", "f16", "f32".
 Result<SyntheticFormat> synthetic_format(std::string_view name);
@@ -37,8 +37,7 @@ class SyntheticWeights final : public WeightSource {
   using Bytes = std::vector<std::byte>;
   void fill(std::span<std::byte> out, const Bytes& block);
   Bytes random_words();
-  template <class T>
-  Bytes random_floats(double range);
+  template <class T> Bytes random_floats(double range);
   std::uint64_t random();
 
   SyntheticFormat format_;

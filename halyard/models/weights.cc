@@ -24,8 +24,7 @@ Result<void> check_float(const Tensor& t) {
   return wrong(t, fmt::format("expected f32, f16 or bf16, got {}", to_string(t.dtype)));
 }
 
-template <class T>
-void widen(std::span<const std::byte> bytes, std::span<float> out) {
+template <class T> void widen(std::span<const std::byte> bytes, std::span<float> out) {
   for (std::size_t i = 0; i < out.size(); ++i) {
     T value;
     std::memcpy(&value, bytes.data() + i * sizeof(T), sizeof(T));  // the file need not align it
@@ -40,37 +39,48 @@ void widen(std::span<const std::byte> bytes, std::span<float> out) {
 Result<const Tensor*> require(const ModelDir& dir, const std::string& name) {
   if (const Tensor* t = dir.find(name)) return t;
   const auto files = dir.weight_files();
-  const std::string where = files.size() == 1 ? files[0].path() : dir.path() + ": " + fmt::format("{} weight files", files.size());
+  const std::string where =
+      files.size() == 1 ? files[0].path() : dir.path() + ": " + fmt::format("{} weight files", files.size());
   return fail(Errc::bad_file, fmt::format("{}: there is no tensor {}", where, describe(name)));
 }
 
 /// name.weight holds packed integers: name.scales and name.biases belong to it, and their shapes agree with the config.
-Result<quant::MatrixView> affine_matrix(const ModelDir& dir, const std::string& name, const QuantConfig& q, std::size_t n,
-                                        std::size_t k) {
+Result<quant::MatrixView> affine_matrix(const ModelDir& dir, const std::string& name, const QuantConfig& q,
+                                        std::size_t n, std::size_t k) {
   const Tensor& w = *HALYARD_TRY(require(dir, name + ".weight"));
   const Tensor& scales = *HALYARD_TRY(require(dir, name + ".scales"));
   if (q.mode != "affine" || (q.bits != 4 && q.bits != 8)) {
-    return fail(Errc::unsupported, fmt::format("{}: {}: quantised in mode {} with {} bits; supported are affine with 4 and 8",
-                                               *w.file, name, q.mode, q.bits));
+    return fail(Errc::unsupported,
+                fmt::format("{}: {}: quantised in mode {} with {} bits; supported are affine with 4 and 8", *w.file,
+                            name, q.mode, q.bits));
   }
   const Tensor& biases = *HALYARD_TRY(require(dir, name + ".biases"));
   const auto bits = static_cast<std::size_t>(q.bits), group = static_cast<std::size_t>(q.group_size);
   if (w.dtype != DType::u32) return wrong(w, fmt::format("expected packed words of u32, got {}", to_string(w.dtype)));
   if (k % group != 0) return wrong(w, fmt::format("{} columns do not divide into groups of {}", k, group));
   if (!(w.shape == Shape{n, k * bits / 32})) {
-    return wrong(w, fmt::format("expected shape {} ([{}, {}] with {} bits), got {}", to_string(Shape{n, k * bits / 32}), n, k,
-                                bits, to_string(w.shape)));
+    return wrong(w, fmt::format("expected shape {} ([{}, {}] with {} bits), got {}", to_string(Shape{n, k * bits / 32}),
+                                n, k, bits, to_string(w.shape)));
   }
   for (const Tensor* t : {&scales, &biases}) {
     HALYARD_TRY(check_float(*t));
     HALYARD_TRY(check_shape(*t, {n, k / group}));
   }
   if (biases.dtype != scales.dtype) {
-    return wrong(biases, fmt::format("expected {} as the scales are, got {}", to_string(scales.dtype), to_string(biases.dtype)));
+    return wrong(
+        biases, fmt::format("expected {} as the scales are, got {}", to_string(scales.dtype), to_string(biases.dtype)));
   }
-  return quant::MatrixView{.name = name, .format = quant::Format::affine, .n = n, .k = k, .dtype = scales.dtype,
-                           .bits = q.bits, .group_size = q.group_size, .data = w.data, .scales = scales.data,
-                           .biases = biases.data, .owner = w.file};
+  return quant::MatrixView{.name = name,
+                           .format = quant::Format::affine,
+                           .n = n,
+                           .k = k,
+                           .dtype = scales.dtype,
+                           .bits = q.bits,
+                           .group_size = q.group_size,
+                           .data = w.data,
+                           .scales = scales.data,
+                           .biases = biases.data,
+                           .owner = w.file};
 }
 
 Result<quant::MatrixView> dense_matrix(const ModelDir& dir, const std::string& name, std::size_t n, std::size_t k) {

@@ -19,8 +19,7 @@ namespace halyard::testing {
 using engine::Sequence;
 
 /// A test's way out: the error as an exception, which GoogleTest reports.
-template <class T>
-T expect(Result<T> r) {
+template <class T> T expect(Result<T> r) {
   if (!r) throw std::runtime_error(r.error().str());
   if constexpr (!std::is_void_v<T>) return std::move(*r);
 }
@@ -31,8 +30,7 @@ inline models::Model load_model(const std::filesystem::path& folder, ops::Precis
 }
 
 /// The elements of a tensor; i64 ids are narrowed where T is i32.
-template <class T>
-std::vector<T> values(const SafeTensors& file, const std::string& name) {
+template <class T> std::vector<T> values(const SafeTensors& file, const std::string& name) {
   const Tensor* t = file.find(name);
   if (!t) throw std::runtime_error("no tensor " + name);
   std::vector<T> out(t->shape.elements());
@@ -54,8 +52,8 @@ std::vector<T> values(const SafeTensors& file, const std::string& name) {
 }
 
 /// The logits [T, V] of all tokens, read `chunk` at a time.
-inline std::vector<float> logits_of(const models::Model& model, const std::vector<std::int32_t>& tokens, std::size_t chunk,
-                                    bool use_session = true) {
+inline std::vector<float> logits_of(const models::Model& model, const std::vector<std::int32_t>& tokens,
+                                    std::size_t chunk, bool use_session = true) {
   Sequence sequence = expect(Sequence::make(model, {.prefill_step = chunk, .use_session = use_session}));
   std::vector<float> all;
   expect(sequence.read_all(tokens, [&](std::size_t, std::span<float> logits) -> Result<void> {
@@ -65,7 +63,8 @@ inline std::vector<float> logits_of(const models::Model& model, const std::vecto
   return all;
 }
 
-inline std::vector<std::int32_t> greedy(const models::Model& model, const std::vector<std::int32_t>& prompt, std::size_t n) {
+inline std::vector<std::int32_t> greedy(const models::Model& model, const std::vector<std::int32_t>& prompt,
+                                        std::size_t n) {
   Sequence sequence = expect(Sequence::make(model, {}));
   std::vector<std::int32_t> out;
   std::span<float> logits = expect(sequence.read(prompt));
