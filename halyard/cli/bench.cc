@@ -14,7 +14,7 @@
 namespace halyard::cli {
 namespace {
 
-struct Flags {
+struct BenchFlags {
   ModelOptions model;
   DeviceFlags device;
   JsonFlag json;
@@ -31,9 +31,9 @@ struct Subject {
   std::string name, format;  // "llama-3.2-1b", "q4"
 };
 
-ops::Precision precision(const Flags& f) { return f.device.exact ? ops::Precision::exact : ops::Precision::fast; }
+ops::Precision precision(const BenchFlags& f) { return f.device.exact ? ops::Precision::exact : ops::Precision::fast; }
 
-Result<Subject> synthetic_subject(const Flags& f, Context& context) {
+Result<Subject> synthetic_subject(const BenchFlags& f, Context& context) {
   const std::size_t colon = f.synthetic.find(':');
   if (colon == std::string::npos) return context.wrong_usage("--synthetic: expected SHAPE:QUANT, as llama-3.2-1b:q4");
   const std::string shape = f.synthetic.substr(0, colon), quant = f.synthetic.substr(colon + 1);
@@ -45,7 +45,7 @@ Result<Subject> synthetic_subject(const Flags& f, Context& context) {
   return Subject{std::move(model), shape, quant};
 }
 
-Result<Subject> model_subject(const Flags& f) {
+Result<Subject> model_subject(const BenchFlags& f) {
   LoadedModel loaded = HALYARD_TRY(load(f.model, f.device, /*chat=*/false));
   std::string format = weight_format(loaded.dir);
   std::string type = loaded.model.info().model_type;
@@ -53,7 +53,7 @@ Result<Subject> model_subject(const Flags& f) {
 }
 
 /// pp of each length and tg of each length, at each depth.
-std::vector<engine::BenchTest> tests(const Flags& f) {
+std::vector<engine::BenchTest> tests(const BenchFlags& f) {
   std::vector<engine::BenchTest> all;
   const auto size = [](std::int64_t n) { return static_cast<std::size_t>(n); };
   for (const std::int64_t d : f.depth) {
@@ -67,7 +67,7 @@ std::vector<engine::BenchTest> tests(const Flags& f) {
   return all;
 }
 
-Result<void> run(const Flags& f, Context& context) {
+Result<void> run_bench(const BenchFlags& f, Context& context) {
   if (!f.synthetic.empty() && !f.model.model.empty()) return context.wrong_usage("give either --model or --synthetic");
   const Subject subject = HALYARD_TRY(f.synthetic.empty() ? model_subject(f) : synthetic_subject(f, context));
   const models::Model& model = subject.model;
@@ -92,7 +92,7 @@ Result<void> run(const Flags& f, Context& context) {
 }  // namespace
 
 void add_bench(CLI::App& root, Context& context) {
-  const auto flags = std::make_shared<Flags>();
+  const auto flags = std::make_shared<BenchFlags>();
   CLI::App& command = add_command(root, "bench", "Measure speed, and how close it is to the machine's limits",
                                   "  halyard bench --synthetic llama-3.2-1b:q4\n"
                                   "  halyard bench --model Qwen3-0.6B-4bit -p 512,2048 -n 128 -d 0,4096 --json\n");
@@ -123,7 +123,7 @@ void add_bench(CLI::App& root, Context& context) {
   flags->json.add(command, "Print llama-bench's JSON objects, in an array");
   command.add_flag("--md", flags->markdown, "Print a Markdown table; the default")->excludes("--json")->group("Output");
   command.add_option("--plot", flags->plot, "Draw the results into an SVG file")->type_name("FILE")->group("Output");
-  on_run(command, context, [flags, &context] { return run(*flags, context); });
+  on_run(command, context, [flags, &context] { return run_bench(*flags, context); });
 }
 
 }  // namespace halyard::cli

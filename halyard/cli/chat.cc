@@ -11,7 +11,7 @@
 namespace halyard::cli {
 namespace {
 
-struct Flags {
+struct ChatFlags {
   ModelOptions model;
   DeviceFlags device;
   SamplingFlags sampling;
@@ -29,7 +29,7 @@ constexpr const char* kHelp =
 /// A conversation and what the model has read of it.
 class Chat {
  public:
-  Chat(const LoadedModel& loaded, engine::Sequence sequence, const Flags& flags, Context& context)
+  Chat(const LoadedModel& loaded, engine::Sequence sequence, const ChatFlags& flags, Context& context)
       : loaded_(loaded), sequence_(std::move(sequence)), context_(context) {
     options_.max_tokens = static_cast<std::size_t>(flags.max_tokens);
     options_.sampling = flags.sampling.options;
@@ -108,7 +108,7 @@ class Chat {
   std::vector<std::int32_t> read_;  // the tokens of the conversation so far
 };
 
-Result<void> run(const Flags& f, Context& context) {
+Result<void> run_chat(const ChatFlags& f, Context& context) {
   const LoadedModel loaded = HALYARD_TRY(load(f.model, f.device, /*chat=*/true));
   engine::Sequence sequence =
       HALYARD_TRY(engine::Sequence::make(loaded.model, {.max_kv_size = static_cast<std::size_t>(f.max_kv_size)}));
@@ -135,7 +135,7 @@ Result<void> run(const Flags& f, Context& context) {
 }  // namespace
 
 void add_chat(CLI::App& root, Context& context) {
-  const auto flags = std::make_shared<Flags>();
+  const auto flags = std::make_shared<ChatFlags>();
   CLI::App& command =
       add_command(root, "chat", "Talk with a model", "  halyard chat --model Qwen3-0.6B-4bit --temp 0.7\n");
   constexpr std::int64_t most = std::numeric_limits<std::int32_t>::max();
@@ -154,7 +154,7 @@ void add_chat(CLI::App& root, Context& context) {
       ->check(whole_in(0, most))
       ->type_name("N")
       ->group("Device");
-  on_run(command, context, [flags, &context] { return run(*flags, context); });
+  on_run(command, context, [flags, &context] { return run_chat(*flags, context); });
 }
 
 }  // namespace halyard::cli

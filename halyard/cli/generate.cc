@@ -11,7 +11,7 @@
 namespace halyard::cli {
 namespace {
 
-struct Flags {
+struct GenerateFlags {
   ModelOptions model;
   DeviceFlags device;
   SamplingFlags sampling;
@@ -27,7 +27,7 @@ struct Flags {
   std::string verbose = "true";
 };
 
-void add_flags(CLI::App& command, Flags& f) {
+void add_flags(CLI::App& command, GenerateFlags& f) {
   constexpr std::int64_t most = std::numeric_limits<std::int32_t>::max();
   f.model.add(command);
   command.add_option("-p,--prompt", f.prompt, "What to continue; - reads standard input")
@@ -74,7 +74,7 @@ struct Prompt {
   bool add_special_tokens = true;
 };
 
-Result<Prompt> make_prompt(const Flags& f, const engine::TextModel& text, std::string user) {
+Result<Prompt> make_prompt(const GenerateFlags& f, const engine::TextModel& text, std::string user) {
   if (f.ignore_chat_template || !text.has_chat_template()) {
     if (!f.system_prompt.empty()) user = f.system_prompt + "\n\n" + user;
     return Prompt{std::move(user), true};
@@ -92,7 +92,7 @@ Result<Prompt> make_prompt(const Flags& f, const engine::TextModel& text, std::s
   return Prompt{HALYARD_TRY(text.render(messages, kwargs)), false};
 }
 
-Result<std::vector<std::int32_t>> stop_ids(const Flags& f, const engine::TextModel& text) {
+Result<std::vector<std::int32_t>> stop_ids(const GenerateFlags& f, const engine::TextModel& text) {
   std::vector<std::int32_t> ids = text.stop_ids();
   for (const std::string& token : f.extra_eos) {
     const std::optional<std::int32_t> id = text.tokenizer().token_to_id(token);
@@ -123,7 +123,7 @@ std::string stats_json(const engine::GenerateStats& s, const std::string& prompt
   return json.dump(-1, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
 }
 
-Result<void> run(const Flags& f, Context& context) {
+Result<void> run_generate(const GenerateFlags& f, Context& context) {
   const LoadedModel loaded = HALYARD_TRY(load(f.model, f.device, !f.ignore_chat_template));
   const std::string given = HALYARD_TRY(text_or_input(context, f.prompt));
   const Prompt prompt = HALYARD_TRY(make_prompt(f, loaded.text, given));
@@ -175,12 +175,12 @@ Result<void> run(const Flags& f, Context& context) {
 }  // namespace
 
 void add_generate(CLI::App& root, Context& context) {
-  const auto flags = std::make_shared<Flags>();
+  const auto flags = std::make_shared<GenerateFlags>();
   CLI::App& command = add_command(root, "generate", "Continue a prompt",
                                   "  halyard generate -p \"The old house stood\" --temp 0.8\n"
                                   "  halyard generate --model Qwen3-0.6B-4bit -p - --json < question.txt\n");
   add_flags(command, *flags);
-  on_run(command, context, [flags, &context] { return run(*flags, context); });
+  on_run(command, context, [flags, &context] { return run_generate(*flags, context); });
 }
 
 }  // namespace halyard::cli

@@ -11,7 +11,7 @@
 namespace halyard::cli {
 namespace {
 
-struct Flags {
+struct InspectFlags {
   ModelOptions model;
   JsonFlag json;
   bool exact = false;
@@ -67,7 +67,7 @@ Result<void> add_tensor(Description& d, const ModelDir& dir, const Tensor& t) {
   return {};
 }
 
-Result<Description> describe_model(const ModelDir& dir, const Flags& f) {
+Result<Description> describe_model(const ModelDir& dir, const InspectFlags& f) {
   const std::unique_ptr<models::Recipe> recipe = HALYARD_TRY(models::make_recipe(dir.config()));
   models::DirectoryWeights source(dir);
   models::Weights weights(source, /*device=*/std::nullopt, ops::Precision::fast);
@@ -133,7 +133,7 @@ std::string to_text(const ModelDir& dir, const Description& d) {
                            human_bytes(d.totals.bytes + d.cache_bytes));
 }
 
-Result<void> run(const Flags& f, Context& context) {
+Result<void> run_inspect(const InspectFlags& f, Context& context) {
   const std::string path = HALYARD_TRY(f.model.path());
   const ModelDir dir = HALYARD_TRY(ModelDir::open(path));
   const Description d = HALYARD_TRY(describe_model(dir, f));
@@ -144,7 +144,7 @@ Result<void> run(const Flags& f, Context& context) {
 }  // namespace
 
 void add_inspect(CLI::App& root, Context& context) {
-  const auto flags = std::make_shared<Flags>();
+  const auto flags = std::make_shared<InspectFlags>();
   CLI::App& command = add_command(root, "inspect", "Describe a model: architecture, weights, memory",
                                   "  halyard inspect Qwen3-0.6B-4bit --ctx 4096\n");
   command.add_option("model,--model", flags->model.model, "Model folder (MLX or Hugging Face layout) or .gguf file")
@@ -156,7 +156,7 @@ void add_inspect(CLI::App& root, Context& context) {
       ->group("Output");
   command.add_flag("--exact", flags->exact, "Count memory for --exact")->group("Output");
   flags->json.add(command);
-  on_run(command, context, [flags, &context] { return run(*flags, context); });
+  on_run(command, context, [flags, &context] { return run_inspect(*flags, context); });
 }
 
 }  // namespace halyard::cli

@@ -9,7 +9,7 @@
 namespace halyard::cli {
 namespace {
 
-struct Flags {
+struct LogitsFlags {
   ModelOptions model;
   DeviceFlags device;
   std::string prompt;
@@ -18,7 +18,7 @@ struct Flags {
   std::string output;
 };
 
-Result<void> run(const Flags& f, Context& context) {
+Result<void> run_logits(const LogitsFlags& f, Context& context) {
   if (f.prompt.empty() == f.tokens.empty()) return context.wrong_usage("give either -p TEXT or --tokens 1,2,3");
   const LoadedModel loaded = HALYARD_TRY(load(f.model, f.device, /*chat=*/false));
   const std::size_t vocab = loaded.model.info().vocab_size;
@@ -45,7 +45,7 @@ Result<void> run(const Flags& f, Context& context) {
 }  // namespace
 
 void add_logits(CLI::App& root, Context& context) {
-  const auto flags = std::make_shared<Flags>();
+  const auto flags = std::make_shared<LogitsFlags>();
   CLI::App& command = add_command(root, "logits", "Write the logits of every position to a safetensors file",
                                   "  halyard logits --exact -p \"The old house\" -o logits.safetensors\n");
   flags->model.add(command);
@@ -65,7 +65,7 @@ void add_logits(CLI::App& root, Context& context) {
       ->type_name("FILE")
       ->group("Output");
   flags->device.add(command);
-  on_run(command, context, [flags, &context] { return run(*flags, context); });
+  on_run(command, context, [flags, &context] { return run_logits(*flags, context); });
 }
 
 }  // namespace halyard::cli

@@ -11,7 +11,7 @@
 namespace halyard::cli {
 namespace {
 
-struct Flags {
+struct PerplexityFlags {
   ModelOptions model;
   DeviceFlags device;
   JsonFlag json;
@@ -19,7 +19,7 @@ struct Flags {
   std::int64_t ctx = 512;
 };
 
-Result<void> run(const Flags& f, Context& context) {
+Result<void> run_perplexity(const PerplexityFlags& f, Context& context) {
   const LoadedModel loaded = HALYARD_TRY(load(f.model, f.device, /*chat=*/false));
   const std::string text =
       f.file == "-" ? HALYARD_TRY(context.in.all()) : HALYARD_TRY(read_file(f.file, std::uint64_t{1} << 30));
@@ -45,7 +45,7 @@ Result<void> run(const Flags& f, Context& context) {
 }  // namespace
 
 void add_perplexity(CLI::App& root, Context& context) {
-  const auto flags = std::make_shared<Flags>();
+  const auto flags = std::make_shared<PerplexityFlags>();
   CLI::App& command = add_command(root, "perplexity", "Measure how well a model predicts a text",
                                   "  halyard perplexity --file book.txt --json\n");
   flags->model.add(command);
@@ -59,7 +59,7 @@ void add_perplexity(CLI::App& root, Context& context) {
       ->group("Text");
   flags->device.add(command);
   flags->json.add(command);
-  on_run(command, context, [flags, &context] { return run(*flags, context); });
+  on_run(command, context, [flags, &context] { return run_perplexity(*flags, context); });
 }
 
 }  // namespace halyard::cli

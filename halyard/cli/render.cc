@@ -12,7 +12,7 @@
 namespace halyard::cli {
 namespace {
 
-struct Flags {
+struct RenderFlags {
   ModelOptions model;
   std::string template_file;
   std::string input;
@@ -42,7 +42,7 @@ Result<std::string> render_model(const std::string& model, const OrderedJson& in
   return chat->render(HALYARD_TRY(chat_context(whole)));
 }
 
-Result<void> render(const Flags& flags, Context& context) {
+Result<void> render(const RenderFlags& flags, Context& context) {
   const OrderedJson input = HALYARD_TRY(load_input(flags.input, context));
   if (!flags.template_file.empty()) return context.out.write(HALYARD_TRY(render_file(flags.template_file, input)));
   const std::string model = HALYARD_TRY(flags.model.path());
@@ -52,7 +52,7 @@ Result<void> render(const Flags& flags, Context& context) {
 }  // namespace
 
 void add_render(CLI::App& root, Context& context) {
-  auto flags = std::make_shared<Flags>();
+  auto flags = std::make_shared<RenderFlags>();
   CLI::App& command = add_command(root, "render", "Print the prompt that a chat template makes of a conversation",
       "  echo '{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}]}' | halyard render --model M --input -\n"
       "  halyard render --template chat_template.jinja --input conversation.json\n"

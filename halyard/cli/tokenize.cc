@@ -14,7 +14,7 @@
 namespace halyard::cli {
 namespace {
 
-struct Flags {
+struct TokenizeFlags {
   ModelOptions model;
   bool no_special_tokens = false;
   bool json_lines = false;
@@ -43,24 +43,24 @@ Result<std::vector<std::int32_t>> ids_of(const Json& array) {
   return ids;
 }
 
-Result<std::string> encode(const Tokenizer& tokenizer, const Flags& flags, std::string_view text) {
+Result<std::string> encode(const Tokenizer& tokenizer, const TokenizeFlags& flags, std::string_view text) {
   return fmt::format("[{}]", fmt::join(HALYARD_TRY(tokenizer.encode(text, !flags.no_special_tokens)), ","));
 }
 
-Result<std::string> decode(const Tokenizer& tokenizer, const Flags& flags, std::string_view json) {
+Result<std::string> decode(const Tokenizer& tokenizer, const TokenizeFlags& flags, std::string_view json) {
   const Json array = HALYARD_TRY(parse_json(json));
   return tokenizer.decode(HALYARD_TRY(ids_of(array)), flags.skip_special_tokens);
 }
 
 /// One line of --json-lines: a JSON value in, a JSON value out.
-Result<std::string> convert_line(const Tokenizer& tokenizer, const Flags& flags, const std::string& line) {
+Result<std::string> convert_line(const Tokenizer& tokenizer, const TokenizeFlags& flags, const std::string& line) {
   if (flags.decode) return Json(HALYARD_TRY(decode(tokenizer, flags, line))).dump(-1, ' ', false, Json::error_handler_t::replace);
   const Json text = HALYARD_TRY(parse_json(line));
   if (!text.is_string()) return fail(Errc::invalid_argument, "expected a JSON string");
   return encode(tokenizer, flags, text.get_ref<const std::string&>());
 }
 
-Result<void> tokenize_lines(const Tokenizer& tokenizer, const Flags& flags, Context& context) {
+Result<void> tokenize_lines(const Tokenizer& tokenizer, const TokenizeFlags& flags, Context& context) {
   for (std::size_t number = 1; const auto line = HALYARD_TRY(context.in.line()); ++number) {
     HALYARD_TRY(check_interrupted());
     Result<std::string> converted = convert_line(tokenizer, flags, *line);
@@ -71,7 +71,7 @@ Result<void> tokenize_lines(const Tokenizer& tokenizer, const Flags& flags, Cont
   return {};
 }
 
-Result<void> tokenize(const Flags& flags, Context& context) {
+Result<void> tokenize(const TokenizeFlags& flags, Context& context) {
   const std::string model = HALYARD_TRY(flags.model.path());
   const Tokenizer tokenizer = HALYARD_TRY(load_tokenizer(model));
   if (flags.json_lines) return tokenize_lines(tokenizer, flags, context);
@@ -83,7 +83,7 @@ Result<void> tokenize(const Flags& flags, Context& context) {
 }  // namespace
 
 void add_tokenize(CLI::App& root, Context& context) {
-  auto flags = std::make_shared<Flags>();
+  auto flags = std::make_shared<TokenizeFlags>();
   CLI::App& command = add_command(root, "tokenize", "Turn text on standard input into token ids, or ids into text",
       "  printf 'Call me Ishmael.' | halyard tokenize --model M\n"
       "  echo '[785, 4062, 13876]' | halyard tokenize --model M --decode\n"
