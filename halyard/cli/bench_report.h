@@ -1,6 +1,7 @@
 // What bench prints: llama-bench's table and JSON, with how close to the machine's limits each test came.
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,13 @@ class BenchReport {
       : model_(std::move(model)), name_(std::move(name)), format_(std::move(format)), batch_(batch), limits_(limits) {}
 
   void add(engine::BenchResult result) { results_.push_back(std::move(result)); }
+  /// Takes the greater of each limit.
+  void raise_limits(const CpuLimits& later) {
+    limits_.read_gb_s = std::max(limits_.read_gb_s, later.read_gb_s);
+    limits_.int8_gop_s = std::max(limits_.int8_gop_s, later.int8_gop_s);
+    limits_.bf16_gflop_s = std::max(limits_.bf16_gflop_s, later.bf16_gflop_s);
+    limits_.f32_gflop_s = std::max(limits_.f32_gflop_s, later.f32_gflop_s);
+  }
   std::string markdown() const;
   std::string json() const;
   Result<void> write_svg(const std::string& path) const;
