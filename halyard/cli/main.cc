@@ -5,7 +5,7 @@
 int main(int argc, char** argv) {
   using namespace halyard::cli;
   install_signal_handlers();
-  CLI::App root("Transformer inference for MLX, Hugging Face and GGUF models.", "halyard");
+  CLI::App root("Transformer inference for model directories in MLX and Hugging Face layout.", "halyard");
   root.set_version_flag("--version", "halyard " HALYARD_VERSION);
   root.require_subcommand(1);
   set_help_manner(root);
