@@ -22,6 +22,8 @@ namespace {
 std::atomic<std::size_t> largest_allocation{0};  // bytes, since it was last set to 0
 }
 
+// The sanitizers have an allocator of their own; there the sizes are not watched.
+#ifndef HALYARD_SANITIZED
 // Not inlined: the compiler would see malloc's memory freed by delete and warn.
 [[gnu::noinline]] void* operator new(std::size_t size) {
   std::size_t seen = largest_allocation;
@@ -32,6 +34,7 @@ std::atomic<std::size_t> largest_allocation{0};  // bytes, since it was last set
 }
 [[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
 [[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+#endif
 
 namespace halyard {
 namespace {
