@@ -44,6 +44,38 @@ void RecordAndTrack(benchmark::State& state) {
 }
 BENCHMARK(RecordAndTrack);
 
+// Recording, submission and run of a command buffer that replays a plan; one item a node. The kernel does nothing.
+void ReplayPlan(benchmark::State& state) {
+  const auto nodes = static_cast<std::size_t>(state.range(0));
+  Setup s(1, 3 * nodes);
+  CommandEncoder capturing = *s.device.command_encoder();
+  capturing.start_capture();
+  for (std::size_t i = 0; i < nodes; ++i)
+    (void)capturing.dispatch({.kernel = s.kernel, .grid = {1, 1, 1}, .buffers = std::span(&s.buffers[3 * i], 3)});
+  const Plan plan = *capturing.take_capture()->compile();
+  for (auto _ : state) {
+    CommandEncoder e = *s.device.command_encoder();
+    (void)e.replay(plan);
+    (void)e.commit_and_wait();
+  }
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(nodes));
+}
+BENCHMARK(ReplayPlan)->Arg(1)->Arg(300)->Arg(3000);
+
+// The same recorded each time.
+void RecordAgain(benchmark::State& state) {
+  const auto nodes = static_cast<std::size_t>(state.range(0));
+  Setup s(1, 3 * nodes);
+  for (auto _ : state) {
+    CommandEncoder e = *s.device.command_encoder();
+    for (std::size_t i = 0; i < nodes; ++i)
+      (void)e.dispatch({.kernel = s.kernel, .grid = {1, 1, 1}, .buffers = std::span(&s.buffers[3 * i], 3)});
+    (void)e.commit_and_wait();
+  }
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(nodes));
+}
+BENCHMARK(RecordAgain)->Arg(1)->Arg(300)->Arg(3000);
+
 void EmptyCommit(benchmark::State& state) {
   Setup s(2, 0);
   for (auto _ : state) {

@@ -76,6 +76,7 @@ Result<void> KvCache::move(CommandEncoder& e, std::size_t capacity, std::size_t 
   }
   layers_ = std::move(moved);
   capacity_ = capacity;
+  ++generation_;
   size_ = kept + rest;
   return {};
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -46,6 +47,8 @@ class KvCache {
   std::size_t limit() const { return options_.limit; }
   bool rotating() const { return options_.rotating; }
   std::size_t bytes() const;
+  /// Changes whenever layers() become other memory.
+  std::uint64_t generation() const { return generation_; }
 
  private:
   Result<void> move(CommandEncoder&, std::size_t capacity, std::size_t drop);
@@ -55,6 +58,7 @@ class KvCache {
   KvCacheOptions options_;
   std::vector<models::LayerKv> layers_;
   std::size_t capacity_ = 0, size_ = 0, position_ = 0;
+  std::uint64_t generation_ = 0;
 };
 
 }  // namespace halyard::engine

@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+#include "halyard/ops/attention/attention.h"
+
 namespace halyard::engine {
 namespace {
 
@@ -132,6 +134,7 @@ Result<void> Sequence::read_chunk(std::span<const std::int32_t> tokens, std::siz
   };
   CommandEncoder* encoder = HALYARD_TRY(stages_.begin(label(0)));
   HALYARD_TRY(cache_.reserve(*encoder, n));
+  if (decode_ && decode_->cache_generation != cache_.generation()) decode_.reset();  // it holds the old memory
   chunk.cached = cache_.size();
   chunk.cache = cache_.layers();
 
@@ -145,11 +148,28 @@ Result<void> Sequence::read_chunk(std::span<const std::int32_t> tokens, std::siz
     return encoder;
   };
   const std::uint64_t start = now_ns();
-  HALYARD_TRY(model_.record(next, *workspace_, chunk));
+  if (options_.use_plan && n == 1 && slot_index == 0 && logits) HALYARD_TRY(replay_decode(*encoder, chunk));
+  else HALYARD_TRY(model_.record(next, *workspace_, chunk));
   record_ns_ += now_ns() - start - submitting;
   HALYARD_TRY(logits ? stages_.finish() : stages_.end());
   cache_.advance(n);
   return {};
+}
+
+/// Records one token's work where there is no plan of it for this memory, and replays it.
+Result<void> Sequence::replay_decode(CommandEncoder& encoder, const models::Chunk& chunk) {
+  const bool current = decode_ && decode_->logits.allocation() == chunk.logits.allocation();
+  if (!current) {
+    decode_.reset();
+    encoder.start_capture();
+    const models::NextEncoder same = [&](std::size_t) -> Result<CommandEncoder*> { return &encoder; };
+    HALYARD_TRY(model_.record(same, *workspace_, chunk));
+    const ComputeGraph graph = HALYARD_TRY(encoder.take_capture());
+    const std::string_view parameters[] = {ops::kOffsetParameter};
+    decode_ = {HALYARD_TRY(graph.compile(parameters)), cache_.generation(), chunk.logits};
+  }
+  const PlanParameter values[] = {{ops::kOffsetParameter, chunk.cached}};
+  return encoder.replay(decode_->plan, values);
 }
 
 Result<void> Sequence::check(std::span<const std::int32_t> tokens) const {

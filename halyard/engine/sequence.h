@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -20,6 +21,7 @@ struct SequenceOptions {
       0;  ///< positions kept, dropping old ones (see KvCacheOptions::rotating); 0: the model's context
   std::size_t prefill_step = 512;  ///< tokens of one chunk
   bool use_session = EncoderSession::env_enabled();
+  bool use_plan = true;  ///< a single token's work is recorded once for each memory of the cache, then replayed
 };
 
 /// The state that a model keeps of a text: its cache, and scratch memory. Not thread-safe; sequences of one model may be
@@ -58,6 +60,7 @@ class Sequence {
   enum class Want { last, all };
   Result<void> read_chunks(std::span<const std::int32_t> tokens, Want, const Sink&, const Progress&);
   Result<void> read_chunk(std::span<const std::int32_t> tokens, std::size_t slot, const Buffer& logits);
+  Result<void> replay_decode(CommandEncoder&, const models::Chunk&);
   Result<void> check(std::span<const std::int32_t> tokens) const;
   Result<void> ensure_logits(std::size_t rows);
   Result<std::span<float>> host_logits(std::size_t rows);
@@ -65,6 +68,13 @@ class Sequence {
   /// The inputs of one chunk. Two take turns, so that a chunk can be recorded while the one before it runs.
   struct Slot {
     Buffer tokens, positions;  // i32 [step]
+  };
+
+  /// One token's work, and the memory it is bound to: slot 0's inputs and these.
+  struct DecodePlan {
+    Plan plan;
+    std::uint64_t cache_generation;
+    Buffer logits;
   };
 
   models::Model model_;
@@ -77,6 +87,7 @@ class Sequence {
   Buffer logits_;  // f32 [rows, V]
   std::vector<float> host_logits_;
   std::vector<std::int32_t> positions_;
+  std::optional<DecodePlan> decode_;
   std::uint64_t record_ns_ = 0;
 };
 

@@ -89,6 +89,31 @@ TEST(Sequence, ARotatingCacheReadsOnPastTheContextAndEqualsAWholeOneBefore) {
   EXPECT_FALSE(Sequence::make(model, {.max_kv_size = 3}));
 }
 
+TEST(Sequence, DecodingByAPlanGivesTheSameBytesWhateverTheCacheDoes) {
+  for (const Precision precision : {Precision::exact, Precision::fast}) {
+    const models::Model model = tiny_model(precision, 700);  // the cache grows twice
+    for (const std::size_t max_kv_size : {std::size_t{0}, std::size_t{64}}) {
+      for (const bool use_session : {true, false}) {
+        Sequence recorded = expect(
+            Sequence::make(model, {.max_kv_size = max_kv_size, .use_session = use_session, .use_plan = false}));
+        Sequence replayed = expect(Sequence::make(model, {.max_kv_size = max_kv_size, .use_session = use_session}));
+        const auto step = [&](const std::vector<std::int32_t>& ids) {
+          ASSERT_EQ(last_logits(replayed, ids), last_logits(recorded, ids)) << "position " << recorded.position();
+        };
+        step(tokens(20));
+        for (const std::int32_t id : tokens(560)) step({id});
+        if (max_kv_size == 0) ASSERT_TRUE(recorded.truncate(30) && replayed.truncate(30));
+        step(tokens(17));
+        step({3});
+        recorded.reset();
+        replayed.reset();
+        step({5});
+        step({6});
+      }
+    }
+  }
+}
+
 TEST(Sequence, ProgressMayStopALongRead) {
   Sequence s = expect(Sequence::make(tiny_model(), {.prefill_step = 8}));
   std::vector<std::size_t> seen;

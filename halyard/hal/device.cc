@@ -39,6 +39,21 @@ Allocation::~Allocation() {
   device->stats.bytes_allocated.fetch_sub(memory.bytes);
 }
 
+void Allocation::add_plan(const std::shared_ptr<const PlanState>& plan) {
+  const std::lock_guard lock(plans_mutex_);
+  std::erase_if(plans_, [](const auto& p) { return p.expired(); });
+  plans_.push_back(plan);
+}
+
+std::uint64_t Allocation::last_use() const {
+  std::uint64_t last = last_sequence.load();
+  const std::lock_guard lock(plans_mutex_);
+  // A plan that is gone has no replay in flight: that would hold it.
+  for (const auto& p : plans_)
+    if (const auto plan = p.lock()) last = std::max(last, plan->last_sequence.load());
+  return last;
+}
+
 // -------------------------------------------------------------------------------------------------------- devices
 
 Result<Device> Device::open(std::string_view spec, DeviceOptions options) {

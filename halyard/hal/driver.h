@@ -14,6 +14,7 @@
 namespace halyard {
 
 struct Submission;
+struct PlanState;
 
 /// The most tiles that one dispatch may have: their numbers, and sums of two dispatches', fit 32 bits.
 inline constexpr std::uint64_t max_tiles = std::uint64_t{1} << 30;
@@ -22,6 +23,11 @@ inline constexpr std::uint64_t max_tiles = std::uint64_t{1} << 30;
 struct Memory {
   void* host = nullptr;    ///< where the host sees it; nullptr where it does not
   std::size_t bytes = 0;
+};
+
+/// What a driver makes of a plan, once.
+struct PreparedPlan {
+  virtual ~PreparedPlan() = default;
 };
 
 /// One queue of one device. Submissions run in the order submitted, each after all before it; calls are thread-safe.
@@ -36,6 +42,9 @@ class Driver {
 
   /// Fills in the device's form of the kernel.
   virtual Result<void> compile(const KernelDef&, const Constants& specialisation, CompiledKernel& out) = 0;
+
+  /// The driver's own form of a plan: recordings then call it. Null where it has none: recordings get the plan's records.
+  virtual std::unique_ptr<const PreparedPlan> prepare(const PlanState&) { return nullptr; }
 
   /// Takes the submission over: runs it, and calls complete() on it once, in order. `will_wait`: the calling thread will
   /// wait for it at once.

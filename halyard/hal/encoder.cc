@@ -148,6 +148,9 @@ Result<void> CommandEncoder::dispatch(const Dispatch& d) {
   bool barrier = std::exchange(s.barrier_pending, false);
   if (s.capture) {
     if (s.options.hazards == Hazards::automatic) barrier |= s.order(s.capture_ranges, d);
+    for (const ParameterPlace& p : d.parameters)
+      s.capture->places.push_back({std::string(p.name), static_cast<std::uint32_t>(s.capture->records.size()), p.at, p.bytes,
+                                   p.most});
     s.record(*s.capture, d, barrier);
     return {};
   }
@@ -182,7 +185,7 @@ Result<ComputeGraph> CommandEncoder::take_capture() {
   if (!s.capture) return fail(Errc::invalid_state, "take_capture without start_capture");
   s.id = s.device->next_encoder_id.fetch_add(1, std::memory_order_relaxed);
   s.barrier_pending = s.barrier_before_capture;
-  return ComputeGraph(std::exchange(s.capture, nullptr));
+  return ComputeGraph(std::exchange(s.capture, nullptr), s.device);
 }
 
 bool CommandEncoder::is_capturing() const { return state_->capture != nullptr; }
@@ -200,6 +203,8 @@ Result<void> CommandEncoder::State::submit(std::string_view label, bool will_wai
     submission->sequence = ++device->last_sequence;
     for (const auto& a : submission->recording.retained)
       a->last_sequence.store(submission->sequence, std::memory_order_relaxed);
+    for (const PlanCall& c : submission->recording.calls)
+      c.plan->last_sequence.store(submission->sequence, std::memory_order_relaxed);
     submission->status.store(CommandBufferStatus::committed, std::memory_order_release);
     device->driver->submit(submission, will_wait);
   }

@@ -36,6 +36,7 @@ struct Dispatch {
   std::span<const Buffer> buffers;    ///< one for each binding the kernel declares
   Constants constants = {};
   std::size_t shared_bytes = 0;       ///< scratch for each thread (CPU) or block (GPU)
+  std::span<const ParameterPlace> parameters = {};  ///< constants that a plan may change
 };
 
 enum class CommandBufferStatus : std::uint8_t { open, committed, running, completed, failed, discarded };
@@ -77,6 +78,11 @@ class CommandEncoder {
   /// Ends the capture. Errc::invalid_state where none was started.
   Result<ComputeGraph> take_capture();
   bool is_capturing() const;
+
+  /// Appends a plan's dispatches with these values, one for each of the plan's parameters: as if they were recorded here,
+  /// behind a barrier and with another after them. Errors (a value missing or greater than the buffers allow, another
+  /// device's plan, an encoder that captures or has committed) record nothing.
+  Result<void> replay(const Plan&, std::span<const PlanParameter> values = {});
 
   /// Submits without waiting. The encoder can record nothing more.
   Result<CommandBuffer> commit(std::string_view label = {});

@@ -1,18 +1,149 @@
 #include "halyard/hal/graph.h"
 
 #include <algorithm>
+#include <map>
+#include <unordered_map>
 
+#include <fmt/format.h>
+
+#include "halyard/base/json.h"
 #include "halyard/hal/state.h"
 
 namespace halyard {
+namespace {
 
-ComputeGraph::ComputeGraph(std::shared_ptr<const Recording> r) : recording_(std::move(r)) {}
+/// Who touched a stretch of memory last.
+struct Stretch {
+  std::uint64_t end;
+  std::int64_t writer;                 // -1: no node yet
+  std::vector<std::uint32_t> readers;  // since the writer
+};
+using Stretches = std::map<std::uint64_t, Stretch>;  // by begin; disjoint
+
+/// Cuts the stretches so that [begin, end) is covered by whole ones, and calls visit on each of them.
+template <class Visit>
+void visit_stretches(Stretches& all, std::uint64_t begin, std::uint64_t end, const Visit& visit) {
+  const auto cut = [&](std::uint64_t at) {
+    const auto after = all.upper_bound(at);
+    if (after == all.begin()) return;
+    const auto it = std::prev(after);
+    if (it->first == at || it->second.end <= at) return;
+    Stretch upper = it->second;
+    it->second.end = at;
+    all.emplace_hint(after, at, std::move(upper));
+  };
+  cut(begin);
+  cut(end);
+  for (std::uint64_t at = begin; at < end;) {
+    auto it = all.lower_bound(at);
+    if (it == all.end() || it->first > at) {  // a gap
+      const std::uint64_t stop = it == all.end() ? end : std::min(end, it->first);
+      it = all.emplace_hint(it, at, Stretch{stop, -1, {}});
+    }
+    visit(it->second);
+    at = it->second.end;
+  }
+}
+
+}  // namespace
+
+ComputeGraph::ComputeGraph(std::shared_ptr<const Recording> r, std::shared_ptr<DeviceState> d)
+    : recording_(std::move(r)), device_(std::move(d)) {}
 
 std::size_t ComputeGraph::size() const { return recording_->records.size(); }
 
 std::size_t ComputeGraph::barriers() const {
   const auto& r = recording_->records;
   return static_cast<std::size_t>(std::count_if(r.begin(), r.end(), [](const Record& x) { return x.barrier_before; }));
+}
+
+std::vector<GraphEdge> ComputeGraph::edges() const {
+  std::vector<GraphEdge> edges;
+  std::unordered_map<const Allocation*, Stretches> memory;
+  std::map<std::uint32_t, GraphEdge> into;  // the current node's, by `from`
+  for (std::uint32_t node = 0; node < recording_->records.size(); ++node) {
+    const Record& r = recording_->records[node];
+    const AccessList& access = r.kernel->def->access;
+    const auto edge = [&](std::int64_t from) -> GraphEdge& {
+      const auto f = static_cast<std::uint32_t>(from);
+      return into.try_emplace(f, GraphEdge{f, node}).first->second;
+    };
+    const auto other = [&](std::int64_t n) { return n >= 0 && n != node; };
+    // All reads first: a dispatch reads what was there before it.
+    for (std::size_t i = 0; i < access.size(); ++i) {
+      if (access[i] == Access::write) continue;
+      const Binding& b = r.bindings[i];
+      visit_stretches(memory[b.allocation], b.offset, b.offset + b.bytes, [&](Stretch& s) {
+        if (other(s.writer)) edge(s.writer).raw = true;
+        if (s.readers.empty() || s.readers.back() != node) s.readers.push_back(node);
+      });
+    }
+    for (std::size_t i = 0; i < access.size(); ++i) {
+      if (access[i] == Access::read) continue;
+      const Binding& b = r.bindings[i];
+      visit_stretches(memory[b.allocation], b.offset, b.offset + b.bytes, [&](Stretch& s) {
+        bool read_between = false;
+        for (const std::uint32_t reader : s.readers) {
+          if (!other(reader)) continue;
+          edge(reader).war = true;
+          read_between = true;
+        }
+        if (!read_between && other(s.writer)) edge(s.writer).waw = true;
+        s.writer = node;
+        s.readers.clear();
+      });
+    }
+    for (const auto& [from, e] : into) edges.push_back(e);
+    into.clear();
+  }
+  return edges;
+}
+
+namespace {
+
+std::vector<std::string> hazards_of(const GraphEdge& e) {
+  std::vector<std::string> names;
+  if (e.raw) names.emplace_back("RAW");
+  if (e.war) names.emplace_back("WAR");
+  if (e.waw) names.emplace_back("WAW");
+  return names;
+}
+
+std::string_view letter_of(Access a) { return a == Access::read ? "r" : a == Access::write ? "w" : "x"; }
+
+}  // namespace
+
+std::string ComputeGraph::to_dot() const {
+  std::string out = "digraph {\n  node [shape=box];\n";
+  for (std::size_t i = 0; i < size(); ++i) {
+    const Record& r = recording_->records[i];
+    out += fmt::format("  n{} [label={}];\n", i, Json(fmt::format("{} {}\n{} × {} × {}", i, r.kernel->def->name, r.grid.x,
+                                                                  r.grid.y, r.grid.z)).dump());
+  }
+  for (const GraphEdge& e : edges())
+    out += fmt::format("  n{} -> n{} [label=\"{}\"];\n", e.from, e.to, fmt::join(hazards_of(e), " "));
+  return out + "}\n";
+}
+
+std::string ComputeGraph::to_json() const {
+  OrderedJson nodes = OrderedJson::array(), edge_list = OrderedJson::array();
+  std::unordered_map<const Allocation*, std::size_t> numbers;
+  for (const Record& r : recording_->records) {
+    OrderedJson bindings = OrderedJson::array();
+    const AccessList& access = r.kernel->def->access;
+    for (std::size_t i = 0; i < access.size(); ++i) {
+      const Binding& b = r.bindings[i];
+      const std::size_t number = numbers.try_emplace(b.allocation, numbers.size()).first->second;
+      bindings.push_back({{"memory", number}, {"access", letter_of(access[i])}, {"begin", b.offset},
+                          {"end", b.offset + b.bytes}});
+    }
+    nodes.push_back({{"kernel", r.kernel->def->name},
+                     {"grid", {r.grid.x, r.grid.y, r.grid.z}},
+                     {"barrier", r.barrier_before},
+                     {"bindings", std::move(bindings)}});
+  }
+  for (const GraphEdge& e : edges()) edge_list.push_back({{"from", e.from}, {"to", e.to}, {"hazards", hazards_of(e)}});
+  return OrderedJson{{"nodes", std::move(nodes)}, {"edges", std::move(edge_list)}}.dump();
 }
 
 }  // namespace halyard

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "halyard/hal/kernel.h"
@@ -12,6 +13,7 @@
 namespace halyard {
 
 class Allocation;
+struct PlanState;
 
 /// A kernel ready to run on one device. Owned by the device, at a stable address.
 struct CompiledKernel {
@@ -62,11 +64,27 @@ class Arena {
   std::size_t left_ = 0;
 };
 
+/// A ParameterPlace of a captured record.
+struct RecordedPlace {
+  std::string name;
+  std::uint32_t record, at, bytes;
+  std::uint64_t most;
+};
+
+/// A plan replayed after the first `at` records: all of them finish before it starts, and it before the next one.
+struct PlanCall {
+  std::shared_ptr<const PlanState> plan;
+  std::size_t at;
+  const std::byte* constants;  ///< PlanState::constants with this replay's values
+};
+
 /// A sequence of dispatches and everything they need to stay valid.
 struct Recording {
   std::vector<Record> records;
   std::vector<std::shared_ptr<Allocation>> retained;  ///< each allocation that a record binds, at least once
   Arena arena;
+  std::vector<PlanCall> calls;        ///< in order; none in a graph's
+  std::vector<RecordedPlace> places;  ///< parameters; a graph's only
 };
 
 }  // namespace halyard

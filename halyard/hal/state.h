@@ -75,6 +75,30 @@ struct DeviceState : std::enable_shared_from_this<DeviceState> {
   std::atomic<std::uint64_t> next_encoder_id{1};
 };
 
+/// A graph made ready to be replayed.
+struct PlanState {
+  struct Place {
+    std::uint32_t at, bytes;  // in `constants`
+  };
+  struct Parameter {
+    std::string name;
+    std::uint64_t most;
+    std::vector<Place> places;
+  };
+  struct Patched {
+    std::uint32_t record, at;  // its constants stand at `at` in `constants`
+  };
+
+  std::shared_ptr<const Recording> recording;
+  std::shared_ptr<DeviceState> device;
+  std::size_t barriers = 0;
+  std::vector<Parameter> parameters;
+  std::vector<Patched> patched;      // the records that have parameters
+  std::vector<std::byte> constants;  // theirs, as recorded
+  std::unique_ptr<const PreparedPlan> prepared;
+  mutable std::atomic<std::uint64_t> last_sequence{0};  // the last submission that replays it
+};
+
 /// The memory that buffers are windows of.
 class Allocation {
  public:
@@ -87,7 +111,16 @@ class Allocation {
   const Memory memory;
   std::shared_ptr<const void> imported;         ///< keeps imported memory; null for our own
   std::atomic<std::uint64_t> retained_by{0};    ///< the last encoder that retained it: spares it doing so again
-  std::atomic<std::uint64_t> last_sequence{0};  ///< the last submission that uses it
+  std::atomic<std::uint64_t> last_sequence{0};  ///< the last submission that uses it, replays left out
+
+  /// Remembers a plan that uses it: so a replay has nothing to do for each allocation.
+  void add_plan(const std::shared_ptr<const PlanState>&);
+  /// The last submission that uses it.
+  std::uint64_t last_use() const;
+
+ private:
+  mutable std::mutex plans_mutex_;
+  std::vector<std::weak_ptr<const PlanState>> plans_;
 };
 
 /// A session's fences: values signalled by submissions, some of them with failure.

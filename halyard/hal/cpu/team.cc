@@ -56,36 +56,58 @@ constexpr int phase_pauses = 2000;
 
 std::uint32_t tiles_along(std::uint32_t items, std::uint32_t tile) { return items / tile + (items % tile != 0); }
 
+/// Appends a record's tiles: to the last phase where that is `open`.
+void append(Schedule& to, const Record& r, Arena& arena, bool& open) {
+  if (r.barrier_before) open = false;
+  const Grid tile = r.kernel->def->tile;
+  Schedule::Task task{&r, 0, tiles_along(r.grid.x, tile.x), tiles_along(r.grid.y, tile.y), tiles_along(r.grid.z, tile.z),
+                      {}, {}, r.constants};
+  if (task.tiles() == 0) return;
+  const std::size_t n = r.kernel->def->access.size();
+  auto* buffers = reinterpret_cast<std::byte**>(arena.take(n * sizeof(void*)));
+  auto* sizes = reinterpret_cast<std::size_t*>(arena.take(n * sizeof(std::size_t)));
+  for (std::size_t i = 0; i < n; ++i) {
+    buffers[i] = static_cast<std::byte*>(r.bindings[i].allocation->memory.host) + r.bindings[i].offset;
+    sizes[i] = r.bindings[i].bytes;
+  }
+  task.buffers = buffers;
+  task.sizes = sizes;
+  const auto index = static_cast<std::uint32_t>(to.tasks.size());
+  // Tiles are counted in 32 bits; an extra barrier does no harm.
+  if (open && to.phases.back().tiles > max_tiles) open = false;
+  if (!open) to.phases.push_back({index, index, 0});
+  open = true;
+  Schedule::Phase& phase = to.phases.back();
+  task.first_tile = phase.tiles;
+  phase.tiles += task.tiles();
+  phase.end_task = index + 1;
+  to.widest = std::max(to.widest, phase.tiles);
+  to.tasks.push_back(task);
+}
+
+/// Appends a plan's phases.
+void append(Schedule& to, const PlanCall& call) {
+  const auto& plan = static_cast<const CpuPlan&>(*call.plan->prepared);
+  const auto first = static_cast<std::uint32_t>(to.tasks.size());
+  to.tasks.insert(to.tasks.end(), plan.schedule.tasks.begin(), plan.schedule.tasks.end());
+  for (const Schedule::Phase& p : plan.schedule.phases)
+    to.phases.push_back({first + p.first_task, first + p.end_task, p.tiles});
+  for (const CpuPlan::Patch& p : plan.patches) to.tasks[first + p.task].constants = call.constants + p.at;
+  to.widest = std::max(to.widest, plan.schedule.widest);
+}
+
 std::unique_ptr<Job> prepare(std::shared_ptr<Submission> submission) {
   auto job = std::make_unique<Job>();
   Recording& recording = submission->recording;
   job->tasks.reserve(recording.records.size());
   bool open = false;
-  for (const Record& r : recording.records) {
-    if (r.barrier_before) open = false;
-    const Grid tile = r.kernel->def->tile;
-    Job::Task task{&r, 0, tiles_along(r.grid.x, tile.x), tiles_along(r.grid.y, tile.y), tiles_along(r.grid.z, tile.z), {}, {}};
-    if (task.tiles() == 0) continue;
-    const std::size_t n = r.kernel->def->access.size();
-    auto* buffers = reinterpret_cast<std::byte**>(recording.arena.take(n * sizeof(void*)));
-    auto* sizes = reinterpret_cast<std::size_t*>(recording.arena.take(n * sizeof(std::size_t)));
-    for (std::size_t i = 0; i < n; ++i) {
-      buffers[i] = static_cast<std::byte*>(r.bindings[i].allocation->memory.host) + r.bindings[i].offset;
-      sizes[i] = r.bindings[i].bytes;
+  auto call = recording.calls.begin();
+  for (std::size_t i = 0; i <= recording.records.size(); ++i) {
+    for (; call != recording.calls.end() && call->at == i; ++call) {
+      append(*job, *call);
+      open = false;
     }
-    task.buffers = buffers;
-    task.sizes = sizes;
-    const auto index = static_cast<std::uint32_t>(job->tasks.size());
-    // Tiles are counted in 32 bits; an extra barrier does no harm.
-    if (open && job->phases.back().tiles > max_tiles) open = false;
-    if (!open) job->phases.push_back({index, index, 0});
-    open = true;
-    Job::Phase& phase = job->phases.back();
-    task.first_tile = phase.tiles;
-    phase.tiles += task.tiles();
-    phase.end_task = index + 1;
-    job->widest = std::max(job->widest, phase.tiles);
-    job->tasks.push_back(task);
+    if (i < recording.records.size()) append(*job, recording.records[i], recording.arena, open);
   }
   job->submission = std::move(submission);
   return job;
@@ -101,7 +123,7 @@ void run_tile(const Job& job, const Job::Task& task, std::uint32_t index, std::b
   const std::uint32_t z = index / task.tiles_x / task.tiles_y * tile.z;
   std::pair<Submission*, const Record*> owner{job.submission.get(), &r};
   r.kernel->cpu({x, std::min(r.grid.x - x, tile.x) + x, y, std::min(r.grid.y - y, tile.y) + y, z,
-                 std::min(r.grid.z - z, tile.z) + z, r.grid, task.buffers, task.sizes, r.constants, scratch, &owner});
+                 std::min(r.grid.z - z, tile.z) + z, r.grid, task.buffers, task.sizes, task.constants, scratch, &owner});
 }
 
 // Tiles [begin, end) of a phase.
@@ -169,6 +191,21 @@ bool work(Job& job, int threads, std::byte* scratch) {
 }
 
 }  // namespace
+
+std::unique_ptr<const CpuPlan> prepare_plan(const PlanState& p) {
+  auto plan = std::make_unique<CpuPlan>();
+  constexpr auto none = UINT32_MAX;
+  std::vector<std::uint32_t> task_of;  // by record
+  bool open = false;
+  for (const Record& r : p.recording->records) {
+    const auto task = static_cast<std::uint32_t>(plan->schedule.tasks.size());
+    append(plan->schedule, r, plan->arena, open);
+    task_of.push_back(plan->schedule.tasks.size() > task ? task : none);
+  }
+  for (const PlanState::Patched& patched : p.patched)
+    if (task_of[patched.record] != none) plan->patches.push_back({task_of[patched.record], patched.at});
+  return plan;
+}
 
 struct Team::Shared {
   explicit Shared(int n) : threads(n) {}

@@ -22,14 +22,15 @@ namespace halyard::cpu {
 /// Scratch that a dispatch may ask for, for each thread.
 inline constexpr std::size_t max_shared_bytes = std::size_t{1} << 20;
 
-/// One submission, cut into phases and tiles.
-struct Job {
+/// Records cut into phases and tiles.
+struct Schedule {
   struct Task {
     const Record* record;
     std::uint32_t first_tile;         ///< of the phase's tiles
     std::uint32_t tiles_x, tiles_y, tiles_z;
     std::byte* const* buffers;        ///< the record's windows, as the kernel sees them
     const std::size_t* sizes;
+    const std::byte* constants;
     std::uint32_t tiles() const { return tiles_x * tiles_y * tiles_z; }
   };
   struct Phase {
@@ -37,10 +38,25 @@ struct Job {
     std::uint32_t tiles;
   };
 
-  std::shared_ptr<Submission> submission;
   std::vector<Task> tasks;
   std::vector<Phase> phases;  // none without tiles
   std::uint32_t widest = 0;   // tiles of the largest phase
+};
+
+/// A plan's schedule: a replay copies it, and points the patched tasks to its own constants.
+struct CpuPlan final : PreparedPlan {
+  struct Patch {
+    std::uint32_t task, at;  // its constants stand at `at` in the replay's block
+  };
+  Schedule schedule;
+  std::vector<Patch> patches;
+  Arena arena;
+};
+std::unique_ptr<const CpuPlan> prepare_plan(const PlanState&);
+
+/// One submission.
+struct Job : Schedule {
+  std::shared_ptr<Submission> submission;
   int members = 0;            // threads that have joined; guarded by the team's mutex
 
   // The current phase (high 32 bits) and its next unclaimed tile (low 32 bits); phase == phases.size(): finished.

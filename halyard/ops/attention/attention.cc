@@ -1,6 +1,7 @@
 #include "halyard/ops/attention/attention.h"
 
 #include <algorithm>
+#include <cstddef>
 
 #include "halyard/hal/device.h"
 #include "halyard/ops/attention/kernels.h"
@@ -40,10 +41,12 @@ Result<void> kv_append(CommandEncoder& e, const Buffer& x, const Buffer& cache, 
                                .head_dim = static_cast<std::uint32_t>(head_dim),
                                .cache = cache.dtype()};
   const Buffer buffers[] = {x, cache};
+  const ParameterPlace parameters[] = {{kOffsetParameter, offsetof(KvAppendConstants, offset), 8, capacity - positions}};
   return e.dispatch({.kernel = HALYARD_TRY(e.kernel(kv_append_def)),
                      .grid = {items(c.rows, c.item_rows)},
                      .buffers = buffers,
-                     .constants = c});
+                     .constants = c,
+                     .parameters = parameters});
 }
 
 Result<void> attention(CommandEncoder& e, const Buffer& q, const Buffer& k, const Buffer& v, const Buffer& out,
@@ -74,11 +77,10 @@ Result<void> attention(CommandEncoder& e, const Buffer& q, const Buffer& k, cons
   const std::size_t head_tiles = std::max((group + 15) / 16, wanted);
   const std::size_t tile_heads = (group + head_tiles - 1) / head_tiles;
   const std::size_t tile_queries = std::clamp<std::size_t>((head_dim <= 128 ? 96 : 48) / tile_heads, 1, queries);
-  const std::size_t seen = options.offset + queries;
   const AttentionConstants c = {.offset = options.offset,
                                 .capacity = capacity,
                                 .queries = queries,
-                                .window = options.window == 0 ? seen : std::min(options.window, seen),
+                                .window = options.window == 0 ? UINT64_MAX : options.window,
                                 .n_heads = static_cast<std::uint32_t>(heads),
                                 .n_kv_heads = static_cast<std::uint32_t>(kv_heads),
                                 .head_dim = static_cast<std::uint32_t>(head_dim),
@@ -88,12 +90,14 @@ Result<void> attention(CommandEncoder& e, const Buffer& q, const Buffer& k, cons
                                 .cache = k.dtype()};
   const AttentionScratch scratch = {(tile_queries * tile_heads + 15) / 16 * 16, (head_dim + 15) / 16 * 16};
   const Buffer buffers[] = {q, k, v, out};
+  const ParameterPlace parameters[] = {{kOffsetParameter, offsetof(AttentionConstants, offset), 8, capacity - queries}};
   return e.dispatch({.kernel = HALYARD_TRY(e.kernel(attention_def)),
                      .grid = {items(queries, tile_queries), static_cast<std::uint32_t>(kv_heads),
                               items(group, tile_heads)},
                      .buffers = buffers,
                      .constants = c,
-                     .shared_bytes = scratch.end * sizeof(float)});
+                     .shared_bytes = scratch.end * sizeof(float),
+                     .parameters = parameters});
 }
 
 }  // namespace halyard::ops

@@ -5,6 +5,9 @@
 
 namespace halyard::ops {
 
+/// The plan parameter that the offsets of kv_append and attention are: positions cached before the first of the chunk.
+inline constexpr std::string_view kOffsetParameter = "offset";
+
 /// cache[h, offset + t, :] = x[t, h, :], converted to the cache's dtype. x: f32 [T, n_kv_heads, D]; cache: f32, f16 or
 /// bf16 [n_kv_heads, capacity, D]; offset + T ≤ capacity.
 Result<void> kv_append(CommandEncoder&, const Buffer& x, const Buffer& cache, std::size_t offset);

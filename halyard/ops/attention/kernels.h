@@ -15,7 +15,7 @@ struct KvAppendConstants {
 /// `tile_heads` of the heads that share a KV head.
 struct AttentionConstants {
   std::uint64_t offset, capacity, queries;
-  std::uint64_t window;  ///< positions a query sees at most, its own included
+  std::uint64_t window;  ///< positions a query sees at most, its own included; may be more than there are
   std::uint32_t n_heads, n_kv_heads, head_dim, tile_queries, tile_heads;
   float scale;
   DType cache;

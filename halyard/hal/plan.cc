@@ -1,0 +1,143 @@
+#include "halyard/hal/plan.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include <fmt/format.h>
+
+#include "halyard/hal/encoder_state.h"
+
+namespace halyard {
+
+std::size_t Plan::size() const { return state_->recording->records.size(); }
+std::size_t Plan::barriers() const { return state_->barriers; }
+
+namespace {
+
+/// Where the constants of `record` stand in the plan's block of those that parameters change; copied there on first use.
+std::uint32_t patched_at(PlanState& plan, std::uint32_t record) {
+  const auto it = std::find_if(plan.patched.begin(), plan.patched.end(), [&](const auto& p) { return p.record == record; });
+  if (it != plan.patched.end()) return it->at;
+  const Record& r = plan.recording->records[record];
+  const auto at = static_cast<std::uint32_t>(plan.constants.size());
+  plan.constants.resize(at + (r.constants_bytes + 7U) / 8 * 8);
+  std::memcpy(plan.constants.data() + at, r.constants, r.constants_bytes);
+  plan.patched.push_back({record, at});
+  return at;
+}
+
+std::uint64_t load(const std::byte* from, std::uint32_t bytes) {
+  if (bytes == 8) {
+    std::uint64_t v;
+    std::memcpy(&v, from, 8);
+    return v;
+  }
+  std::uint32_t v;
+  std::memcpy(&v, from, 4);
+  return v;
+}
+
+void store(std::byte* to, std::uint32_t bytes, std::uint64_t value) {
+  const auto narrow = static_cast<std::uint32_t>(value);
+  if (bytes == 8) std::memcpy(to, &value, 8);
+  else std::memcpy(to, &narrow, 4);
+}
+
+Result<void> bind(PlanState& plan, std::string_view name) {
+  PlanState::Parameter parameter{std::string(name), UINT64_MAX, {}};
+  std::uint64_t recorded = 0;
+  for (const RecordedPlace& p : plan.recording->places) {
+    if (p.name != name) continue;
+    const Record& r = plan.recording->records[p.record];
+    if ((p.bytes != 4 && p.bytes != 8) || p.at > r.constants_bytes || p.bytes > r.constants_bytes - p.at)
+      return fail(Errc::invalid_argument,
+                  fmt::format("parameter {} of kernel {}: {} bytes at {}, expected 4 or 8 within its {} bytes of constants",
+                              name, r.kernel->def->name, p.bytes, p.at, r.constants_bytes));
+    const std::uint64_t value = load(r.constants + p.at, p.bytes);
+    if (!parameter.places.empty() && value != recorded)
+      return fail(Errc::invalid_argument, fmt::format("parameter {} was recorded with the values {} and {}: expected one",
+                                                      name, recorded, value));
+    recorded = value;
+    parameter.most = std::min({parameter.most, p.most, p.bytes == 4 ? std::uint64_t{UINT32_MAX} : UINT64_MAX});
+    parameter.places.push_back({patched_at(plan, p.record) + p.at, p.bytes});
+  }
+  if (parameter.places.empty()) return fail(Errc::not_found, fmt::format("no dispatch of the graph has a parameter {}", name));
+  plan.parameters.push_back(std::move(parameter));
+  return {};
+}
+
+const PlanParameter* find(std::span<const PlanParameter> values, std::string_view name) {
+  const auto it = std::find_if(values.begin(), values.end(), [&](const PlanParameter& v) { return v.name == name; });
+  return it == values.end() ? nullptr : &*it;
+}
+
+Result<void> check(const PlanState& plan, std::span<const PlanParameter> values) {
+  if (values.size() != plan.parameters.size())
+    return fail(Errc::invalid_argument,
+                fmt::format("replay of a plan of {} parameters with {} values", plan.parameters.size(), values.size()));
+  for (const PlanState::Parameter& p : plan.parameters) {
+    const PlanParameter* v = find(values, p.name);
+    if (!v) return fail(Errc::invalid_argument, fmt::format("replay without a value of parameter {}", p.name));
+    if (v->value > p.most)
+      return fail(Errc::invalid_argument,
+                  fmt::format("parameter {}: expected at most {}, got {}", p.name, p.most, v->value));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<Plan> ComputeGraph::compile(std::span<const std::string_view> parameters) const {
+  if (!device_) return fail(Errc::invalid_state, "a graph that no encoder captured has no device to compile it for");
+  auto plan = std::make_shared<PlanState>();
+  plan->recording = recording_;
+  plan->device = device_;
+  plan->barriers = barriers();
+  for (const std::string_view name : parameters) {
+    const auto same = [&](const PlanState::Parameter& p) { return p.name == name; };
+    if (std::any_of(plan->parameters.begin(), plan->parameters.end(), same))
+      return fail(Errc::invalid_argument, fmt::format("parameter {} is named twice", name));
+    HALYARD_TRY(bind(*plan, name));
+  }
+  plan->prepared = device_->driver->prepare(*plan);
+  for (const auto& a : recording_->retained) a->add_plan(plan);
+  return Plan(std::move(plan));
+}
+
+Result<void> CommandEncoder::replay(const Plan& plan, std::span<const PlanParameter> values) {
+  State& s = *state_;
+  const PlanState& p = plan.state();
+  if (p.device != s.device) return fail(Errc::invalid_argument, "replay of a plan that was compiled for another device");
+  if (s.capture) return fail(Errc::invalid_state, "replay while capturing: take_capture() first");
+  if (const auto now = s.submission->status.load(std::memory_order_relaxed); now != CommandBufferStatus::open)
+    return fail(Errc::invalid_state, fmt::format("replay in a command buffer that is already {}", to_string(now)));
+  HALYARD_TRY(check(p, values));
+  const auto& records = p.recording->records;
+  if (records.empty()) return {};
+
+  Recording& to = s.submission->recording;
+  std::byte* constants = to.arena.take(p.constants.size());
+  if (!p.constants.empty()) std::memcpy(constants, p.constants.data(), p.constants.size());
+  for (const PlanState::Parameter& parameter : p.parameters) {
+    const std::uint64_t value = find(values, parameter.name)->value;
+    for (const PlanState::Place& at : parameter.places) store(constants + at.at, at.bytes, value);
+  }
+  if (p.prepared) {
+    to.calls.push_back({plan.shared(), to.records.size(), constants});
+  } else {
+    const std::size_t first = to.records.size();
+    to.records.insert(to.records.end(), records.begin(), records.end());
+    to.records[first].barrier_before = true;
+    for (const auto& patched : p.patched) to.records[first + patched.record].constants = constants + patched.at;
+    to.retained.insert(to.retained.end(), p.recording->retained.begin(), p.recording->retained.end());
+  }
+  s.ranges.reset();
+  s.barrier_pending = true;
+  AtomicStats& stats = s.device->stats;
+  stats.dispatches.fetch_add(records.size(), std::memory_order_relaxed);
+  stats.auto_barriers.fetch_add(p.barriers, std::memory_order_relaxed);
+  stats.concurrent_dispatches.fetch_add(records.size() - p.barriers, std::memory_order_relaxed);
+  return {};
+}
+
+}  // namespace halyard
