@@ -40,7 +40,7 @@ std::size_t round_up(std::size_t n, std::size_t to) { return (n + to - 1) / to *
 class CpuDriver final : public Driver {
  public:
   CpuDriver(const DeviceOptions& o, int threads)
-      : isa_(std::min(o.isa.value_or(best_isa()), best_isa())), team_(threads) {
+      : isa_(std::min(o.isa.value_or(best_isa()), best_isa())), team_(threads, o.timeout.count() > 0) {
     capabilities_ = {.backend = "cpu",
                      .name = processor_name(),
                      .isa = std::string(to_string(isa_)),
@@ -71,6 +71,9 @@ class CpuDriver final : public Driver {
 
   void submit(std::shared_ptr<Submission> s, bool will_wait) override { team_.submit(std::move(s), will_wait); }
   void wait(std::uint64_t sequence) override { team_.wait(sequence); }
+  bool wait_for(std::uint64_t sequence, std::chrono::milliseconds timeout) override {
+    return team_.wait_for(sequence, timeout);
+  }
 
  private:
   static void* small(std::size_t bytes) {
