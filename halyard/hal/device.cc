@@ -1,6 +1,7 @@
 #include "halyard/hal/device.h"
 
 #include <algorithm>
+#include <cstring>
 #include <fstream>
 
 #include <fmt/format.h>
@@ -8,6 +9,7 @@
 #include "halyard/hal/cpu/available_memory.h"
 #include "halyard/hal/encoder_state.h"
 #include "halyard/hal/state.h"
+#include "halyard/hal/validate.h"
 
 namespace halyard {
 
@@ -37,7 +39,7 @@ std::size_t ResidencySet::count() const {
 Allocation::~Allocation() {
   device->residency.dropped(this);
   if (imported) return;
-  device->driver->free(memory);
+  device->driver->free(guard ? Memory{static_cast<std::byte*>(memory.host) - guard, memory.bytes + 2 * guard} : memory);
   device->stats.bytes_allocated.fetch_sub(memory.bytes);
 }
 
@@ -49,6 +51,7 @@ Result<Device> Device::open(std::string_view spec, DeviceOptions options) {
     return fail(Errc::invalid_argument, fmt::format("timeout: expected 0 ms or more, got {}", options.timeout.count()));
   state->memory_budget = options.memory_budget ? options.memory_budget : available_memory() / 10 * 9;
   state->timeout = options.timeout;
+  state->validate = options.validate;
   if (options.profile) state->profiler = std::make_unique<Profiler>();
   if (spec == "cpu") {
     state->driver = HALYARD_TRY(open_cpu_driver(options));
@@ -78,12 +81,19 @@ Result<Buffer> Device::alloc(DType dtype, Shape shape) {
     return fail(Errc::out_of_memory,
                 fmt::format("a buffer of {} {} asks for {} bytes: {} are in use, the memory budget is {}", to_string(dtype),
                             to_string(shape), bytes, stats.bytes_allocated.load(), state_->memory_budget));
-  const auto memory = state_->driver->allocate(bytes);
+  const std::size_t guard = state_->validate && capabilities().host_visible ? guard_bytes : 0;
+  auto memory = state_->driver->allocate(bytes + 2 * guard);
   if (!memory) {
     stats.bytes_allocated.fetch_sub(bytes);
     return fail(memory.error(), fmt::format("a buffer of {} {}", to_string(dtype), to_string(shape)));
   }
-  auto allocation = std::make_shared<Allocation>(state_, *memory);
+  if (guard) {
+    auto* begin = static_cast<std::byte*>(memory->host);
+    std::memset(begin, guard_pattern, guard);
+    std::memset(begin + guard + bytes, guard_pattern, guard);
+    memory = Memory{begin + guard, bytes};
+  }
+  auto allocation = std::make_shared<Allocation>(state_, *memory, guard);
   state_->residency.add(allocation.get());
   return Buffer(std::move(allocation), 0, dtype, shape);
 }

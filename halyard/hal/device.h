@@ -27,6 +27,10 @@ struct DeviceOptions {
   /// How long a command buffer may run before a call that waits for it, or for one after it, gives the device up; 0: for
   /// ever. The device is then lost: see Device. With a timeout, waiting threads do not lend themselves to the work.
   std::chrono::milliseconds timeout{0};
+  /// CPU: a slow mode for finding faults in kernels. A dispatch that writes bytes it does not declare to write (of a
+  /// binding that it only reads, outside its windows, or within 4 KiB around a buffer) makes its command buffer fail, with
+  /// the kernel's name. Work runs on one thread.
+  bool validate = false;
   bool profile = false;  ///< collect where the time goes, for Device::profile(): some 100 ns a dispatch and thread
 };
 

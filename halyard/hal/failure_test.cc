@@ -56,6 +56,55 @@ void release_and_expect_gone(const std::weak_ptr<DeviceState>& device) {
   EXPECT_TRUE(device.expired());
 }
 
+// Changes the byte that the constant numbers, wherever that is.
+void straying(const CpuTile& t) { t.as<std::uint8_t>(1)[t.constants_as<std::int32_t>()] ^= std::uint8_t{1}; }
+const KernelDef straying_kernel = {"test_straying", "rw", {1, 1, 1}, cpu_portable<straying>};
+void dishonest(const CpuTile& t) { t.as<std::uint8_t>(0)[3] ^= std::uint8_t{1}; }
+const KernelDef dishonest_kernel = {"test_dishonest", "rw", {1, 1, 1}, cpu_portable<dishonest>};
+
+class Validation : public ::testing::Test {
+ protected:
+  Device device = value(Device::open("cpu", {.threads = 2, .validate = true}));
+  Buffer in = value(device.alloc(DType::u8, {64})), out = value(device.alloc(DType::u8, {64}));
+  Buffer window = value(out.view(16, DType::u8, {32}));
+
+  void expect_failure(const KernelDef& k, std::int32_t at, const char* part) {
+    auto e = value(device.command_encoder());
+    ok(run(e, k, {in, window}, 1, at));
+    const auto r = e.commit_and_wait("layer 9");
+    ASSERT_FALSE(r) << at;
+    EXPECT_EQ(r.error().code, Errc::kernel_failed);
+    for (const char* p : {"layer 9", k.name.data(), part}) EXPECT_NE(r.error().str().find(p), std::string::npos) << r.error().str();
+  }
+};
+
+TEST_F(Validation, CatchesWritesOutsideTheWindow) {
+  expect_failure(straying_kernel, -17, "before");
+  expect_failure(straying_kernel, -4096, "before");
+  expect_failure(straying_kernel, -1, "[0, 16)");
+  expect_failure(straying_kernel, -16, "[0, 16)");
+  expect_failure(straying_kernel, 32, "[48, 64)");
+  expect_failure(straying_kernel, 47, "[48, 64)");
+  expect_failure(straying_kernel, 48, "past");
+  expect_failure(straying_kernel, 48 + 4095, "past");
+}
+
+TEST_F(Validation, CatchesWritesToWhatIsDeclaredReadOnly) {
+  expect_failure(dishonest_kernel, 0, "binding 0");
+}
+
+TEST_F(Validation, LetsHonestWorkPass) {
+  EXPECT_EQ(device.stats().bytes_allocated, 128U);  // guards are not the caller's
+  auto e = value(device.command_encoder());
+  for (const std::int32_t at : {0, 31}) ok(run(e, straying_kernel, {in, window}, 1, at));
+  const Buffer big = value(device.alloc(DType::u32, {std::size_t{1} << 20}));
+  for (int i = 0; i < 3; ++i) ok(run(e, scale_in_place_kernel, {big}, 1U << 20, 2U));
+  ok(run(e, add_constant_kernel, {value(big.view(0, DType::u32, {64})), value(big.view(256, DType::u32, {64}))}, 64, 1));
+  ok(e.commit_and_wait());
+  const auto v = value(big.read<std::uint32_t>());
+  EXPECT_EQ((std::vector{v[0], v[64], v.back()}), (std::vector<std::uint32_t>{26, 27, 26}));
+}
+
 class Watchdog : public ::testing::TestWithParam<int> {};
 
 TEST_P(Watchdog, GivesAStuckDeviceUp) {

@@ -82,6 +82,7 @@ struct DeviceState : std::enable_shared_from_this<DeviceState> {
   std::atomic<std::uint64_t> next_encoder_id{1};
 
   std::size_t memory_budget = std::numeric_limits<std::size_t>::max();
+  bool validate = false;                 // DeviceOptions::validate
   std::chrono::milliseconds timeout{0};  // how long a submission may run; 0: for ever
 
   /// Waits until the submission and all before it have completed. Errc::timeout or device_lost where they will not.
@@ -100,13 +101,14 @@ struct DeviceState : std::enable_shared_from_this<DeviceState> {
 /// The memory that buffers are windows of.
 class Allocation {
  public:
-  Allocation(std::shared_ptr<DeviceState> d, Memory m) : device(std::move(d)), memory(m) {}
+  Allocation(std::shared_ptr<DeviceState> d, Memory m, std::size_t g = 0) : device(std::move(d)), memory(m), guard(g) {}
   ~Allocation();
   Allocation(const Allocation&) = delete;
   Allocation& operator=(const Allocation&) = delete;
 
   const std::shared_ptr<DeviceState> device;
   const Memory memory;
+  const std::size_t guard;                      ///< bytes before and after `memory` that nobody may touch
   std::shared_ptr<const void> imported;         ///< keeps imported memory; null for our own
   std::atomic<std::uint64_t> retained_by{0};    ///< the last encoder that retained it: spares it doing so again
   std::atomic<std::uint64_t> last_sequence{0};  ///< the last submission that uses it

@@ -81,6 +81,7 @@ FaultyDevice open_faulty_cpu(const DeviceOptions& options, std::uint64_t seed, F
   FaultDriver* faults = driver.get();
   state->driver = std::move(driver);
   state->timeout = options.timeout;
+  state->validate = options.validate;
   if (options.profile) state->profiler = std::make_unique<Profiler>();
   return {Device(std::move(state)), faults};
 }

@@ -109,7 +109,8 @@ Result<std::unique_ptr<Driver>> open_cpu_driver(const DeviceOptions& o) {
     return fail(Errc::invalid_argument, fmt::format("threads: expected 1 to {}, or 0 for one a core; got {}", most, o.threads));
   const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
   try {
-    return std::make_unique<CpuDriver>(o, o.threads ? o.threads : std::min(cores, most));
+    const int threads = o.threads ? o.threads : std::min(cores, most);
+    return std::make_unique<CpuDriver>(o, o.validate ? 1 : threads);
   } catch (const std::system_error& e) {  // from std::thread
     return fail(Errc::io, fmt::format("cannot start worker threads: {}", e.what()));
   }

@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+#include "halyard/hal/validate.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -115,12 +117,21 @@ void run_tiles(const Job& job, const Job::Task& task, std::uint32_t begin, std::
   for (; begin < end; ++begin) run_tile(job, task, begin, hand.scratch);
 }
 
+// The same, making sure that they write nothing but what their kernel declares.
+void run_tiles_checked(const Job& job, const Job::Task& task, std::uint32_t begin, std::uint32_t end, const Hand& hand) {
+  const WriteCheck check(*task.record);
+  run_tiles(job, task, begin, end, hand);
+  if (const std::string wrong = check.violation(); !wrong.empty())
+    job.submission->fail_with({Errc::kernel_failed, fmt::format("kernel {} {}", task.record->kernel->def->name, wrong), {}});
+}
+
 // The same, noting what runs and how long.
 void run_tiles_watched(const Job& job, const Job::Task& task, std::uint32_t begin, std::uint32_t end, const Hand& hand) {
   const Submission& s = *job.submission;
   hand.notes->running.store(task.record->kernel->def, std::memory_order_relaxed);
   const auto started = Clock::now();
-  run_tiles(job, task, begin, end, hand);
+  if (s.device->validate) run_tiles_checked(job, task, begin, end, hand);
+  else run_tiles(job, task, begin, end, hand);
   if (s.device->profiler) {
     const auto record = static_cast<std::uint32_t>(task.record - s.recording.records.data());
     hand.notes->spans.push_back({record, hand.lane, started, Clock::now()});
@@ -359,7 +370,8 @@ int Team::threads() const { return shared_->threads; }
 
 void Team::submit(std::shared_ptr<Submission> submission, bool will_wait) {
   std::shared_ptr<Job> job = prepare(std::move(submission));
-  if (shared_->watched || job->submission->device->profiler)
+  const DeviceState& device = *job->submission->device;
+  if (shared_->watched || device.validate || device.profiler)
     job->notes = std::make_unique<Job::Member[]>(static_cast<std::size_t>(shared_->threads));
   std::unique_lock lock(shared_->mutex);
   if (shared_->lost) {
