@@ -20,6 +20,7 @@ struct BenchFlags {
   JsonFlag json;
   bool markdown = false;
   std::string plot;
+  std::string trace;
   std::string synthetic;
   std::vector<std::int64_t> n_prompt = {512}, n_gen = {128}, depth = {0};
   std::int64_t repetitions = 5;
@@ -83,10 +84,17 @@ Result<void> run_bench(const BenchFlags& f, Context& context) {
   engine::Sequence sequence =
       HALYARD_TRY(engine::Sequence::make(model, {.prefill_step = static_cast<std::size_t>(f.prefill_step)}));
   for (const engine::BenchTest& t : all) {
-    report.add(HALYARD_TRY(engine::run_bench(sequence, t, [] { return check_interrupted(); })));
+    std::size_t runs = 0;
+    Device device = model.device();
+    engine::BenchResult result = HALYARD_TRY(engine::run_bench(sequence, t, [&] {
+      if (runs++ == 1) device.reset_profile();  // the first run warms up
+      return check_interrupted();
+    }));
+    report.add(std::move(result), device.profile());
   }
   report.raise_limits(limits());  // a machine's limits drift with its neighbours: the greater ones hold
   if (!f.plot.empty()) HALYARD_TRY(report.write_svg(f.plot));
+  if (!f.trace.empty()) HALYARD_TRY(model.device().write_trace(f.trace));
   return context.out.write(f.json.json ? report.json() : report.markdown());
 }
 
@@ -123,6 +131,14 @@ void add_bench(CLI::App& root, Context& context) {
   flags->device.add(command);
   flags->json.add(command, "Print llama-bench's JSON objects, in an array");
   command.add_flag("--md", flags->markdown, "Print a Markdown table; the default")->excludes("--json")->group("Output");
+  CLI::Option* profile =
+      command.add_flag("--profile", flags->device.profile, "Add a table of where the time went, kernel by kernel")
+          ->group("Output");
+  command
+      .add_option("--trace", flags->trace, "With --profile: write what the last test ran when, as JSON for Perfetto")
+      ->type_name("FILE")
+      ->needs(profile)
+      ->group("Output");
   command.add_option("--plot", flags->plot, "Draw the results into an SVG file")->type_name("FILE")->group("Output");
   on_run(command, context, [flags, &context] { return run_bench(*flags, context); });
 }

@@ -53,6 +53,49 @@ std::string BenchReport::test_name(const engine::BenchTest& t) const {
   return (t.n_prompt ? fmt::format("pp{}", t.n_prompt) : fmt::format("tg{}", t.n_gen)) + depth;
 }
 
+namespace {
+
+double ms(std::chrono::nanoseconds t) { return std::chrono::duration<double, std::milli>(t).count(); }
+
+double total_ms(const Profile& p) {
+  double total = 0;
+  for (const ProfileRow& row : p.kernels) total += ms(row.thread_time);
+  return total;
+}
+
+/// 10^9 bytes of the windows it binds a second; windows that stay in caches make it more than the memory gives.
+double gb_s(const ProfileRow& row) {
+  return row.elapsed.count() ? static_cast<double>(row.bytes) / static_cast<double>(row.elapsed.count()) : 0;
+}
+
+/// Times are the threads' together.
+std::string profile_table(const std::string& test, const Profile& p) {
+  if (p.kernels.empty()) return {};
+  const double total = total_ms(p);
+  std::string out = fmt::format("\n| kernel in {} | calls | ms, all threads | share | GB/s bound |\n", test);
+  out += "| --- | ---: | ---: | ---: | ---: |\n";
+  for (const ProfileRow& row : p.kernels)
+    out += fmt::format("| {} | {} | {:.2f} | {:.1f} % | {:.1f} |\n", row.name, row.calls, ms(row.thread_time),
+                       100 * ms(row.thread_time) / total, gb_s(row));
+  return out;
+}
+
+OrderedJson profile_json(const Profile& p) {
+  const double total = total_ms(p);
+  OrderedJson rows = OrderedJson::array();
+  for (const ProfileRow& row : p.kernels)
+    rows.push_back({{"kernel", row.name},
+                    {"calls", row.calls},
+                    {"thread_ms", ms(row.thread_time)},
+                    {"elapsed_ms", ms(row.elapsed)},
+                    {"share", ms(row.thread_time) / total},
+                    {"bytes", row.bytes},
+                    {"gb_s", gb_s(row)}});
+  return rows;
+}
+
+}  // namespace
+
 std::string BenchReport::markdown() const {
   const Capabilities& c = model_.device().capabilities();
   std::string out = fmt::format(
@@ -68,10 +111,11 @@ std::string BenchReport::markdown() const {
         c.threads, test_name(r.test), r.mean_speed(), r.speed_deviation(), 100 * limit.share(), limit.name,
         100 * r.record_share, 100 * r.submit_share);
   }
+  for (std::size_t i = 0; i < results_.size(); ++i) out += profile_table(test_name(results_[i].test), profiles_[i]);
   return out;
 }
 
-OrderedJson BenchReport::object(const engine::BenchResult& r) const {
+OrderedJson BenchReport::object(const engine::BenchResult& r, const Profile& profile) const {
   const Capabilities& c = model_.device().capabilities();
   const Limit limit = limit_of(r);
   std::vector<double> samples_ns, samples_ts;
@@ -79,7 +123,7 @@ OrderedJson BenchReport::object(const engine::BenchResult& r) const {
     samples_ns.push_back(s * 1e9);
     samples_ts.push_back(static_cast<double>(r.test.n_prompt + r.test.n_gen) / s);
   }
-  return {{"cpu_info", c.name},
+  OrderedJson all = {{"cpu_info", c.name},
           {"isa", c.isa},
           {"backend", c.backend},
           {"backends", c.backend},
@@ -107,11 +151,13 @@ OrderedJson BenchReport::object(const engine::BenchResult& r) const {
             {"f32_gflop_s", limits_.f32_gflop_s}}},
           {"record_share", r.record_share},
           {"submit_share", r.submit_share}};
+  if (!profile.kernels.empty()) all["profile"] = profile_json(profile);
+  return all;
 }
 
 std::string BenchReport::json() const {
   OrderedJson all = OrderedJson::array();
-  for (const engine::BenchResult& r : results_) all.push_back(object(r));
+  for (std::size_t i = 0; i < results_.size(); ++i) all.push_back(object(results_[i], profiles_[i]));
   return all.dump(2) + "\n";
 }
 

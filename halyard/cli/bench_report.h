@@ -8,6 +8,7 @@
 #include "halyard/base/json.h"
 #include "halyard/engine/bench.h"
 #include "halyard/hal/cpu/limits.h"
+#include "halyard/hal/profile.h"
 #include "halyard/io/model_dir.h"
 
 namespace halyard::cli {
@@ -20,7 +21,11 @@ class BenchReport {
   BenchReport(models::Model model, std::string name, std::string format, std::size_t batch, const CpuLimits& limits)
       : model_(std::move(model)), name_(std::move(name)), format_(std::move(format)), batch_(batch), limits_(limits) {}
 
-  void add(engine::BenchResult result) { results_.push_back(std::move(result)); }
+  /// `profile`: what the timed repetitions took, kernel by kernel; empty: not asked for.
+  void add(engine::BenchResult result, Profile profile = {}) {
+    results_.push_back(std::move(result));
+    profiles_.push_back(std::move(profile));
+  }
   /// Takes the greater of each limit.
   void raise_limits(const CpuLimits& later) {
     limits_.read_gb_s = std::max(limits_.read_gb_s, later.read_gb_s);
@@ -41,7 +46,7 @@ class BenchReport {
     double share() const { return limit > 0 ? reached / limit : 0; }
   };
   Limit limit_of(const engine::BenchResult&) const;
-  OrderedJson object(const engine::BenchResult&) const;
+  OrderedJson object(const engine::BenchResult&, const Profile&) const;
   std::string test_name(const engine::BenchTest&) const;
 
   models::Model model_;
@@ -49,6 +54,7 @@ class BenchReport {
   std::size_t batch_;
   CpuLimits limits_;
   std::vector<engine::BenchResult> results_;
+  std::vector<Profile> profiles_;  // one a result
 };
 
 }  // namespace halyard::cli

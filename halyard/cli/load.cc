@@ -8,7 +8,9 @@
 
 namespace halyard::cli {
 
-Result<Device> open_device(const DeviceFlags& flags) { return Device::open(flags.device, {.threads = flags.threads}); }
+Result<Device> open_device(const DeviceFlags& flags) {
+  return Device::open(flags.device, {.threads = flags.threads, .profile = flags.profile});
+}
 
 Result<LoadedModel> load(const ModelOptions& options, const DeviceFlags& flags, bool chat) {
   const std::string path = HALYARD_TRY(options.path());

@@ -25,6 +25,7 @@ struct DeviceFlags {
   std::string device = "cpu";  ///< "cpu", "cuda:0", "vulkan:0"
   int threads = 0;             ///< CPU threads; 0: one for each core
   bool exact = false;          ///< f32 arithmetic and activations throughout
+  bool profile = false;        ///< collect where the time goes; set by commands, not by a flag of all
   void add(CLI::App& command);
 };
 

@@ -50,14 +50,14 @@ Result<void> Buffer::write_bytes(DType asked, const void* data, std::size_t coun
     return fail(Errc::invalid_argument,
                 fmt::format("write of {} elements to a buffer of {}", count, shape_.elements()));
   void* to = HALYARD_TRY(map_bytes());
-  allocation_->device->driver->wait(allocation_->last_use());
+  HALYARD_TRY(allocation_->device->wait(allocation_->last_use()));
   if (count) std::memcpy(to, data, count * size_of(dtype_));
   return {};
 }
 
 Result<void> Buffer::read_bytes(void* out) const {
   if (!allocation_->memory.host) return fail(Errc::unsupported, "this device's memory is not visible to the host");
-  allocation_->device->driver->wait(allocation_->last_use());
+  HALYARD_TRY(allocation_->device->wait(allocation_->last_use()));
   if (size_) std::memcpy(out, static_cast<const std::byte*>(allocation_->memory.host) + offset_, size_);
   return {};
 }

@@ -1,11 +1,15 @@
 #include "halyard/hal/device.h"
 
 #include <algorithm>
+#include <cstring>
+#include <fstream>
 
 #include <fmt/format.h>
 
+#include "halyard/hal/cpu/available_memory.h"
 #include "halyard/hal/encoder_state.h"
 #include "halyard/hal/state.h"
+#include "halyard/hal/validate.h"
 
 namespace halyard {
 
@@ -35,7 +39,7 @@ std::size_t ResidencySet::count() const {
 Allocation::~Allocation() {
   device->residency.dropped(this);
   if (imported) return;
-  device->driver->free(memory);
+  device->driver->free(guard ? Memory{static_cast<std::byte*>(memory.host) - guard, memory.bytes + 2 * guard} : memory);
   device->stats.bytes_allocated.fetch_sub(memory.bytes);
 }
 
@@ -58,6 +62,12 @@ std::uint64_t Allocation::last_use() const {
 
 Result<Device> Device::open(std::string_view spec, DeviceOptions options) {
   auto state = std::make_shared<DeviceState>();
+  if (options.timeout.count() < 0)
+    return fail(Errc::invalid_argument, fmt::format("timeout: expected 0 ms or more, got {}", options.timeout.count()));
+  state->memory_budget = options.memory_budget ? options.memory_budget : available_memory() / 10 * 9;
+  state->timeout = options.timeout;
+  state->validate = options.validate;
+  if (options.profile) state->profiler = std::make_unique<Profiler>();
   if (spec == "cpu") {
     state->driver = HALYARD_TRY(open_cpu_driver(options));
     return Device(std::move(state));
@@ -81,12 +91,24 @@ Result<std::size_t> bytes_of(DType dtype, const Shape& shape) {
 
 Result<Buffer> Device::alloc(DType dtype, Shape shape) {
   const std::size_t bytes = HALYARD_TRY(bytes_of(dtype, shape));
-  if (bytes > capabilities().memory_bytes)
-    return fail(Errc::out_of_memory, fmt::format("a buffer of {} {}: {} bytes, the device has {}", to_string(dtype),
-                                                 to_string(shape), bytes, capabilities().memory_bytes));
-  const Memory memory = HALYARD_TRY(state_->driver->allocate(bytes));
-  auto allocation = std::make_shared<Allocation>(state_, memory);
-  state_->stats.add_bytes(memory.bytes);
+  AtomicStats& stats = state_->stats;
+  if (!stats.add_bytes(bytes, state_->memory_budget))
+    return fail(Errc::out_of_memory,
+                fmt::format("a buffer of {} {} asks for {} bytes: {} are in use, the memory budget is {}", to_string(dtype),
+                            to_string(shape), bytes, stats.bytes_allocated.load(), state_->memory_budget));
+  const std::size_t guard = state_->validate && capabilities().host_visible ? guard_bytes : 0;
+  auto memory = state_->driver->allocate(bytes + 2 * guard);
+  if (!memory) {
+    stats.bytes_allocated.fetch_sub(bytes);
+    return fail(memory.error(), fmt::format("a buffer of {} {}", to_string(dtype), to_string(shape)));
+  }
+  if (guard) {
+    auto* begin = static_cast<std::byte*>(memory->host);
+    std::memset(begin, guard_pattern, guard);
+    std::memset(begin + guard + bytes, guard_pattern, guard);
+    memory = Memory{begin + guard, bytes};
+  }
+  auto allocation = std::make_shared<Allocation>(state_, *memory, guard);
   state_->residency.add(allocation.get());
   return Buffer(std::move(allocation), 0, dtype, shape);
 }
@@ -182,7 +204,23 @@ void Device::reset_stats() {
   s.peak_bytes.store(s.bytes_allocated.load());
 }
 
+Profile Device::profile() const { return state_->profiler ? state_->profiler->profile() : Profile(); }
+void Device::reset_profile() {
+  if (state_->profiler) state_->profiler->reset();
+}
+
+Result<void> Device::write_trace(const std::string& path) const {
+  if (!state_->profiler) return fail(Errc::invalid_state, "a trace of a device that was opened without profile");
+  const std::string trace = state_->profiler->trace();
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  if (!file.write(trace.data(), static_cast<std::streamsize>(trace.size())).flush())
+    return fail(Errc::io, fmt::format("{}: cannot write the trace", path));
+  return {};
+}
+
 const Capabilities& Device::capabilities() const { return state_->driver->capabilities(); }
+std::size_t Device::memory_budget() const { return state_->memory_budget; }
+bool Device::is_lost() const { return state_->lost.load(std::memory_order_acquire); }
 bool Device::residency_enabled() const { return true; }
 std::size_t Device::residency_count() const { return state_->residency.count(); }
 
@@ -192,7 +230,7 @@ Result<void> Device::wait_idle() {
     const std::lock_guard lock(state_->submit_mutex);
     last = state_->last_sequence;
   }
-  state_->driver->wait(last);
+  HALYARD_TRY(state_->wait(last));
   std::vector<std::shared_ptr<Failure>> failures;
   {
     const std::lock_guard lock(state_->failures_mutex);

@@ -1,6 +1,7 @@
 // Devices: one execution backend instance behind a cheap shared handle.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -12,6 +13,7 @@
 #include "halyard/hal/buffer.h"
 #include "halyard/hal/encoder.h"
 #include "halyard/hal/kernel.h"
+#include "halyard/hal/profile.h"
 #include "halyard/hal/session.h"
 
 namespace halyard {
@@ -19,6 +21,17 @@ namespace halyard {
 struct DeviceOptions {
   int threads = 0;              ///< CPU: threads that work on a command buffer, the waiting one included; 0: one a core
   std::optional<Isa> isa = {};  ///< CPU: at most this instruction set; none: the best the processor has
+  /// The most bytes that alloc() gives out at a time; 0: nine tenths of what the system has to give at open(). Imported
+  /// memory does not count.
+  std::size_t memory_budget = 0;
+  /// How long a command buffer may run before a call that waits for it, or for one after it, gives the device up; 0: for
+  /// ever. The device is then lost: see Device. With a timeout, waiting threads do not lend themselves to the work.
+  std::chrono::milliseconds timeout{0};
+  /// CPU: a slow mode for finding faults in kernels. A dispatch that writes bytes it does not declare to write (of a
+  /// binding that it only reads, outside its windows, or within 4 KiB around a buffer) makes its command buffer fail, with
+  /// the kernel's name. Work runs on one thread.
+  bool validate = false;
+  bool profile = false;  ///< collect where the time goes, for Device::profile(): some 100 ns a dispatch and thread
 };
 
 /// What can be opened.
@@ -52,13 +65,17 @@ struct Stats {
   std::uint64_t submit_ns = 0;             ///< time callers spent in commits, their waits left out
 };
 
+/// A device is lost once a command buffer has run for longer than its timeout. Waiting for that command buffer returns
+/// Errc::timeout; waiting for a later one, and every later submission, returns Errc::device_lost at once. The threads
+/// still at work are left behind, and with them the memory that the command buffer uses, until its kernels return.
 class Device {
  public:
   /// "cpu"; "cuda:0" and "vulkan:0" where such a driver is built in.
   static Result<Device> open(std::string_view spec, DeviceOptions = {});
   static std::vector<DeviceInfo> list();
 
-  /// Zero-filled memory of the shape's size, registered in the residency set.
+  /// Zero-filled memory of the shape's size, registered in the residency set. Errc::out_of_memory where the memory
+  /// budget does not allow it.
   Result<Buffer> alloc(DType, Shape);
   /// Memory that belongs to someone else, used in place: `owner` is held as long as the buffer lives. Read-only: binding
   /// it for writing is an error. CPU only; elsewhere Errc::unsupported.
@@ -77,7 +94,16 @@ class Device {
 
   Stats stats() const;
   void reset_stats();
+  /// Where the time of completed command buffers went; empty where the device was opened without DeviceOptions::profile.
+  Profile profile() const;
+  void reset_profile();
+  /// Writes what ran when, and on which thread, as JSON that Perfetto and chrome://tracing read; the first 2^20 spans.
+  Result<void> write_trace(const std::string& path) const;
   const Capabilities& capabilities() const;
+  /// Bytes that alloc() may give out at a time.
+  std::size_t memory_budget() const;
+  /// Whether a command buffer ran for longer than the timeout.
+  bool is_lost() const;
 
   bool residency_enabled() const;
   /// Allocations in the residency set. One whose last handle is dropped leaves it at the next commit after the work that

@@ -51,6 +51,12 @@ class Driver {
   virtual void submit(std::shared_ptr<Submission>, bool will_wait) = 0;
   /// Returns when the submission numbered `sequence` and all before it have completed.
   virtual void wait(std::uint64_t sequence) = 0;
+  /// As wait(), but gives up once a submission has been running for longer than `timeout`: the driver then calls lose()
+  /// on its device, fails those behind it, and returns false, then and ever after. Used where the device has a timeout.
+  virtual bool wait_for(std::uint64_t sequence, [[maybe_unused]] std::chrono::milliseconds timeout) {
+    wait(sequence);
+    return true;
+  }
 };
 
 /// Opens the CPU driver.

@@ -31,7 +31,7 @@ Result<void> CommandBuffer::wait_until_completed() {
       return fail(Errc::invalid_state, "waiting for a command buffer that was discarded");
     default: break;
   }
-  submission_->device->driver->wait(submission_->sequence);
+  HALYARD_TRY(submission_->device->wait(submission_->sequence));
   return submission_->outcome();
 }
 
@@ -44,6 +44,7 @@ std::string_view CommandBuffer::label() const { return submission_ ? submission_
 std::chrono::nanoseconds CommandBuffer::gpu_time() const {
   const auto s = status();
   if (s != CommandBufferStatus::completed && s != CommandBufferStatus::failed) return {};
+  if (submission_->abandoned.load()) return {};
   return submission_->ended - submission_->started;
 }
 
@@ -195,6 +196,7 @@ Result<void> CommandEncoder::State::submit(std::string_view label, bool will_wai
   if (submission->status.load(std::memory_order_relaxed) != CommandBufferStatus::open)
     return fail(Errc::invalid_state, fmt::format("commit of a command buffer that is already {}",
                                                  to_string(submission->status.load())));
+  HALYARD_TRY(device->check_lost());
   const auto begin = std::chrono::steady_clock::now();
   if (!label.empty()) submission->label = label;
   device->residency.commit();

@@ -52,7 +52,7 @@ class CommandBuffer {
   Result<void> wait_until_completed();
   CommandBufferStatus status() const;
   std::string_view label() const;
-  /// From the first dispatch's start to the last one's end; zero until completed.
+  /// From the first dispatch's start to the last one's end; zero until completed, and where the device was lost over it.
   std::chrono::nanoseconds gpu_time() const;
 
  private:

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -21,11 +22,16 @@ struct AtomicStats {
   std::atomic<std::uint64_t> command_buffers{0}, syncs{0}, dispatches{0}, auto_barriers{0}, concurrent_dispatches{0},
       explicit_barriers{0}, kernels_compiled{0}, bytes_allocated{0}, peak_bytes{0}, submit_ns{0};
 
-  void add_bytes(std::uint64_t n) {
-    const std::uint64_t now = bytes_allocated.fetch_add(n) + n;
+  /// Counts n more bytes as allocated, unless they would exceed the budget.
+  bool add_bytes(std::uint64_t n, std::uint64_t budget) {
+    std::uint64_t before = bytes_allocated.load();
+    do {
+      if (n > budget || before > budget - n) return false;
+    } while (!bytes_allocated.compare_exchange_weak(before, before + n));
     std::uint64_t peak = peak_bytes.load();
-    while (now > peak && !peak_bytes.compare_exchange_weak(peak, now)) {
+    while (before + n > peak && !peak_bytes.compare_exchange_weak(peak, before + n)) {
     }
+    return true;
   }
 };
 
@@ -54,6 +60,7 @@ struct DeviceState : std::enable_shared_from_this<DeviceState> {
   std::unique_ptr<Driver> driver;
   AtomicStats stats;
   ResidencySet residency;
+  std::unique_ptr<Profiler> profiler;  ///< null: off
 
   // kernels: compiled ones stay at their address as long as the device
   struct KernelEntry {
@@ -73,6 +80,22 @@ struct DeviceState : std::enable_shared_from_this<DeviceState> {
   std::vector<std::shared_ptr<Failure>> failures;  // of completed submissions, not yet asked for by wait_idle()
 
   std::atomic<std::uint64_t> next_encoder_id{1};
+
+  std::size_t memory_budget = std::numeric_limits<std::size_t>::max();
+  bool validate = false;                 // DeviceOptions::validate
+  std::chrono::milliseconds timeout{0};  // how long a submission may run; 0: for ever
+
+  /// Waits until the submission and all before it have completed. Errc::timeout or device_lost where they will not.
+  Result<void> wait(std::uint64_t sequence);
+  /// The device no longer answers: `stuck` did not finish in time. `running` names the kernels that ran, if known.
+  void lose(Submission& stuck, const std::string& running);
+  /// Errc::device_lost once it is lost.
+  Result<void> check_lost() const;
+
+  std::atomic<bool> lost{false};
+  mutable std::mutex loss_mutex;
+  std::uint64_t stuck_sequence = 0;  // what follows is set once, with `lost`
+  Error loss;
 };
 
 /// A graph made ready to be replayed.
@@ -102,13 +125,14 @@ struct PlanState {
 /// The memory that buffers are windows of.
 class Allocation {
  public:
-  Allocation(std::shared_ptr<DeviceState> d, Memory m) : device(std::move(d)), memory(m) {}
+  Allocation(std::shared_ptr<DeviceState> d, Memory m, std::size_t g = 0) : device(std::move(d)), memory(m), guard(g) {}
   ~Allocation();
   Allocation(const Allocation&) = delete;
   Allocation& operator=(const Allocation&) = delete;
 
   const std::shared_ptr<DeviceState> device;
   const Memory memory;
+  const std::size_t guard;                      ///< bytes before and after `memory` that nobody may touch
   std::shared_ptr<const void> imported;         ///< keeps imported memory; null for our own
   std::atomic<std::uint64_t> retained_by{0};    ///< the last encoder that retained it: spares it doing so again
   std::atomic<std::uint64_t> last_sequence{0};  ///< the last submission that uses it, replays left out
@@ -151,11 +175,16 @@ struct Submission {
   std::mutex failure_mutex;
   std::shared_ptr<Failure> failure;
   std::atomic<bool> failed{false};
+  std::atomic<bool> abandoned{false};  ///< the device was lost while it ran
 
   /// The failure of the fence it waits on, as its own. Asked when it is next to run.
   std::optional<Error> dependency_failure() const;
+  /// The error with the label in front.
+  Error named(Error) const;
   /// The first failure wins.
   void fail_with(Error);
+  /// Fails with the loss of its device and completes without having run.
+  void abandon();
   /// Signals the fence, lets go of everything it held, and sets the final status. Called by the driver, once.
   void complete();
   Result<void> outcome();

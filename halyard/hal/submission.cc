@@ -17,6 +17,40 @@ std::optional<Error> Timeline::failure(std::uint64_t value) const {
   return it->second;
 }
 
+Result<void> DeviceState::wait(std::uint64_t sequence) {
+  if (timeout.count() == 0) {
+    driver->wait(sequence);
+    return {};
+  }
+  if (driver->wait_for(sequence, timeout)) return {};
+  {
+    const std::lock_guard lock(loss_mutex);
+    if (sequence == stuck_sequence) return fail(loss);
+  }
+  return check_lost();
+}
+
+void DeviceState::lose(Submission& stuck, const std::string& running) {
+  stuck.abandoned.store(true);
+  const Error error{Errc::timeout, fmt::format("not finished after {} ms{}", timeout.count(),
+                                               running.empty() ? "" : fmt::format(", in kernel {}", running)), {}};
+  stuck.fail_with(error);
+  {
+    const std::lock_guard lock(loss_mutex);
+    if (lost) return;
+    stuck_sequence = stuck.sequence;
+    loss = stuck.named(error);
+    lost.store(true, std::memory_order_release);
+  }
+  stuck.status.store(CommandBufferStatus::failed, std::memory_order_release);
+}
+
+Result<void> DeviceState::check_lost() const {
+  if (!lost.load(std::memory_order_acquire)) return {};
+  const std::lock_guard lock(loss_mutex);
+  return fail(Errc::device_lost, fmt::format("the device is lost: {}", loss.str()));
+}
+
 std::optional<Error> Submission::dependency_failure() const {
   if (!wait_on) return {};
   const auto cause = wait_on->failure(wait_value);
@@ -24,12 +58,21 @@ std::optional<Error> Submission::dependency_failure() const {
   return Error{Errc::dependency_failed, fmt::format("the fence it waits on ({}) failed: {}", wait_value, cause->str()), {}};
 }
 
+Error Submission::named(Error e) const {
+  return std::move(e).in(label.empty() ? "command buffer" : fmt::format("command buffer \"{}\"", label));
+}
+
 void Submission::fail_with(Error e) {
   const std::lock_guard lock(failure_mutex);
   if (failure) return;
   failure = std::make_shared<Failure>();
-  failure->error = std::move(e).in(label.empty() ? "command buffer" : fmt::format("command buffer \"{}\"", label));
+  failure->error = named(std::move(e));
   failed.store(true, std::memory_order_release);
+}
+
+void Submission::abandon() {
+  fail_with(device->check_lost().error());
+  complete();
 }
 
 void Submission::complete() {

@@ -40,7 +40,7 @@ std::size_t round_up(std::size_t n, std::size_t to) { return (n + to - 1) / to *
 class CpuDriver final : public Driver {
  public:
   CpuDriver(const DeviceOptions& o, int threads)
-      : isa_(std::min(o.isa.value_or(best_isa()), best_isa())), team_(threads) {
+      : isa_(std::min(o.isa.value_or(best_isa()), best_isa())), team_(threads, o.timeout.count() > 0) {
     capabilities_ = {.backend = "cpu",
                      .name = processor_name(),
                      .isa = std::string(to_string(isa_)),
@@ -72,6 +72,9 @@ class CpuDriver final : public Driver {
   std::unique_ptr<const PreparedPlan> prepare(const PlanState& p) override { return cpu::prepare_plan(p); }
   void submit(std::shared_ptr<Submission> s, bool will_wait) override { team_.submit(std::move(s), will_wait); }
   void wait(std::uint64_t sequence) override { team_.wait(sequence); }
+  bool wait_for(std::uint64_t sequence, std::chrono::milliseconds timeout) override {
+    return team_.wait_for(sequence, timeout);
+  }
 
  private:
   static void* small(std::size_t bytes) {
@@ -107,7 +110,8 @@ Result<std::unique_ptr<Driver>> open_cpu_driver(const DeviceOptions& o) {
     return fail(Errc::invalid_argument, fmt::format("threads: expected 1 to {}, or 0 for one a core; got {}", most, o.threads));
   const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
   try {
-    return std::make_unique<CpuDriver>(o, o.threads ? o.threads : std::min(cores, most));
+    const int threads = o.threads ? o.threads : std::min(cores, most);
+    return std::make_unique<CpuDriver>(o, o.validate ? 1 : threads);
   } catch (const std::system_error& e) {  // from std::thread
     return fail(Errc::io, fmt::format("cannot start worker threads: {}", e.what()));
   }

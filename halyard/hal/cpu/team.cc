@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+#include "halyard/hal/validate.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -126,14 +128,49 @@ void run_tile(const Job& job, const Job::Task& task, std::uint32_t index, std::b
                  std::min(r.grid.z - z, tile.z) + z, r.grid, task.buffers, task.sizes, task.constants, scratch, &owner});
 }
 
+// One of the threads at work on a job.
+struct Hand {
+  std::byte* scratch;
+  Job::Member* notes;  // null: nobody watches
+  std::uint32_t lane;
+};
+
+void run_tiles(const Job& job, const Job::Task& task, std::uint32_t begin, std::uint32_t end, const Hand& hand) {
+  for (; begin < end; ++begin) run_tile(job, task, begin, hand.scratch);
+}
+
+// The same, making sure that they write nothing but what their kernel declares.
+void run_tiles_checked(const Job& job, const Job::Task& task, std::uint32_t begin, std::uint32_t end, const Hand& hand) {
+  const WriteCheck check(*task.record);
+  run_tiles(job, task, begin, end, hand);
+  if (const std::string wrong = check.violation(); !wrong.empty())
+    job.submission->fail_with({Errc::kernel_failed, fmt::format("kernel {} {}", task.record->kernel->def->name, wrong), {}});
+}
+
+// The same, noting what runs and how long.
+void run_tiles_watched(const Job& job, const Job::Task& task, std::uint32_t begin, std::uint32_t end, const Hand& hand) {
+  const Submission& s = *job.submission;
+  hand.notes->running.store(task.record->kernel->def, std::memory_order_relaxed);
+  const auto started = Clock::now();
+  if (s.device->validate) run_tiles_checked(job, task, begin, end, hand);
+  else run_tiles(job, task, begin, end, hand);
+  if (s.device->profiler) {
+    const auto dispatch = static_cast<std::uint32_t>(&task - job.tasks.data());
+    hand.notes->spans.push_back({task.record, dispatch, hand.lane, started, Clock::now()});
+  }
+  hand.notes->running.store(nullptr, std::memory_order_relaxed);
+}
+
 // Tiles [begin, end) of a phase.
-void run_tiles(const Job& job, const Job::Phase& phase, std::uint32_t begin, std::uint32_t end, std::byte* scratch) {
+void run_phase(const Job& job, const Job::Phase& phase, std::uint32_t begin, std::uint32_t end, const Hand& hand) {
   std::uint32_t t = phase.first_task;
   while (begin < end) {
     while (job.tasks[t].first_tile + job.tasks[t].tiles() <= begin) ++t;
     const Job::Task& task = job.tasks[t];
     const std::uint32_t stop = std::min(end, task.first_tile + task.tiles());
-    for (; begin < stop; ++begin) run_tile(job, task, begin - task.first_tile, scratch);
+    const auto run = hand.notes ? run_tiles_watched : run_tiles;
+    run(job, task, begin - task.first_tile, stop - task.first_tile, hand);
+    begin = stop;
   }
 }
 
@@ -144,12 +181,12 @@ std::uint32_t share(std::uint32_t left, int threads) {
 
 // Opens the next phase that needs more than one thread, having run those of a single tile; claims the first tiles of it
 // for the caller and returns how many (0: the job has finished).
-std::uint32_t advance(Job& job, std::uint32_t& phase, int threads, std::byte* scratch) {
+std::uint32_t advance(Job& job, std::uint32_t& phase, int threads, const Hand& hand) {
   const auto last = static_cast<std::uint32_t>(job.phases.size());
   for (++phase; phase < last && !job.submission->failed.load(std::memory_order_relaxed); ++phase) {
     const Job::Phase& p = job.phases[phase];
     if (p.tiles == 1 || threads == 1) {
-      run_tiles(job, p, 0, p.tiles, scratch);
+      run_phase(job, p, 0, p.tiles, hand);
       continue;
     }
     const std::uint32_t take = share(p.tiles, threads);
@@ -163,7 +200,7 @@ std::uint32_t advance(Job& job, std::uint32_t& phase, int threads, std::byte* sc
 }
 
 // Works on the job until it has finished. True for the one thread that finished it.
-bool work(Job& job, int threads, std::byte* scratch) {
+bool work(Job& job, int threads, const Hand& hand) {
   const auto last = static_cast<std::uint32_t>(job.phases.size());
   int pauses = 0;
   while (true) {
@@ -175,19 +212,35 @@ bool work(Job& job, int threads, std::byte* scratch) {
     if (begin >= tiles) {  // the rest is being run elsewhere
       if (++pauses < phase_pauses) relax();
       else std::this_thread::yield();
+      if (job.abandoned.load(std::memory_order_relaxed)) return false;
       continue;
     }
     std::uint32_t take = share(tiles - begin, threads);
     if (!job.cursor.compare_exchange_weak(seen, seen + take, std::memory_order_acq_rel)) continue;
     pauses = 0;
     while (true) {
-      run_tiles(job, job.phases[phase], begin, begin + take, scratch);
+      run_phase(job, job.phases[phase], begin, begin + take, hand);
       if (job.done.fetch_add(take, std::memory_order_acq_rel) + take != job.phases[phase].tiles) break;
-      take = advance(job, phase, threads, scratch);
+      take = advance(job, phase, threads, hand);
       if (take == 0) return true;
       begin = 0;
     }
   }
+}
+
+std::byte* aligned_scratch(std::unique_ptr<std::byte[]>& owner) {
+  // Untouched pages of it cost nothing, so each thread has the most that a dispatch may ask for.
+  owner.reset(new (std::nothrow) std::byte[max_shared_bytes + 63]);
+  if (!owner) return nullptr;
+  const auto at = reinterpret_cast<std::uintptr_t>(owner.get());
+  return reinterpret_cast<std::byte*>((at + 63) & ~std::uintptr_t{63});
+}
+
+// The calling thread's scratch, made on first use.
+std::byte* scratch() {
+  thread_local std::unique_ptr<std::byte[]> owner;
+  thread_local std::byte* const bytes = aligned_scratch(owner);
+  return bytes;
 }
 
 }  // namespace
@@ -208,9 +261,11 @@ std::unique_ptr<const CpuPlan> prepare_plan(const PlanState& p) {
 }
 
 struct Team::Shared {
-  explicit Shared(int n) : threads(n) {}
+  Shared(int n, bool w) : threads(n), watched(w) {}
 
   const int threads;
+  const bool watched;
+  bool lost = false;  // a job did not finish in time; it stays the current one for as long as it takes
   std::mutex mutex;
   std::condition_variable work_there, work_done;
   std::deque<std::shared_ptr<Job>> queue;
@@ -222,11 +277,11 @@ struct Team::Shared {
 
   // A place in the current job, if there is one to take. `seen` becomes the news this answer is about: asking again makes
   // sense only after it has changed.
-  std::shared_ptr<Job> join(std::uint64_t& seen) {
+  std::shared_ptr<Job> join(std::uint64_t& seen, std::uint32_t& lane) {
     const std::lock_guard lock(mutex);
     seen = news.load(std::memory_order_relaxed);
-    if (!current || current->members >= threads) return nullptr;
-    ++current->members;
+    if (!current || current->members >= threads || lost) return nullptr;
+    lane = static_cast<std::uint32_t>(current->members++);
     return current;
   }
 
@@ -261,6 +316,15 @@ struct Team::Shared {
   void complete(Job& job) {
     job.submission->ended = Clock::now();
     const std::uint64_t sequence = job.submission->sequence;
+    Profiler* profiler = job.submission->device->profiler.get();
+    if (profiler && job.submission->status.load() == CommandBufferStatus::running) {
+      std::vector<Profiler::Span> spans;
+      for (int i = 0; i < threads; ++i) {
+        const auto& more = job.notes[static_cast<std::size_t>(i)].spans;
+        spans.insert(spans.end(), more.begin(), more.end());
+      }
+      profiler->add(*job.submission, spans);
+    }
     job.submission->complete();
     completed.store(sequence, std::memory_order_release);
   }
@@ -274,37 +338,42 @@ struct Team::Shared {
     if (sleeping_waiters) work_done.notify_all();
   }
 
+  // Works on the current job, if it has a place.
+  void take_part(std::uint64_t& seen) {
+    std::uint32_t lane = 0;
+    const std::shared_ptr<Job> job = join(seen, lane);
+    if (!job) return;
+    if (work(*job, threads, {scratch(), job->notes ? &job->notes[lane] : nullptr, lane})) finish(job);
+  }
+
+  // Gives up the running job, and with it the device: what is queued fails, and nothing is started again.
+  void lose(std::unique_lock<std::mutex>& lock, Job& stuck) {
+    std::string running;
+    for (int i = 0; i < stuck.members; ++i) {
+      const KernelDef* def = stuck.notes[static_cast<std::size_t>(i)].running.load(std::memory_order_relaxed);
+      if (def && running.find(def->name) == std::string::npos)
+        running += fmt::format("{}{}", running.empty() ? "" : ", ", def->name);
+    }
+    lost = true;
+    stuck.submission->device->lose(*stuck.submission, running);
+    stuck.abandoned.store(true, std::memory_order_relaxed);
+    const std::deque<std::shared_ptr<Job>> queued = std::exchange(queue, {});
+    lock.unlock();
+    for (const auto& job : queued) job->submission->abandon();
+    lock.lock();
+    work_done.notify_all();
+  }
+
   bool starting = false;
 };
 
-namespace {
-
-std::byte* aligned_scratch(std::unique_ptr<std::byte[]>& owner) {
-  // Untouched pages of it cost nothing, so each thread has the most that a dispatch may ask for.
-  owner.reset(new (std::nothrow) std::byte[max_shared_bytes + 63]);
-  if (!owner) return nullptr;
-  const auto at = reinterpret_cast<std::uintptr_t>(owner.get());
-  return reinterpret_cast<std::byte*>((at + 63) & ~std::uintptr_t{63});
-}
-
-// The calling thread's scratch, made on first use.
-std::byte* scratch() {
-  thread_local std::unique_ptr<std::byte[]> owner;
-  thread_local std::byte* const bytes = aligned_scratch(owner);
-  return bytes;
-}
-
-}  // namespace
-
-Team::Team(int threads) : shared_(std::make_shared<Shared>(threads)) {
-  const int workers = std::max(1, threads - 1);  // the waiting thread is the last member
+Team::Team(int threads, bool watched) : shared_(std::make_shared<Shared>(threads, watched)) {
+  const int workers = watched ? threads : std::max(1, threads - 1);  // the waiting thread is the last member
   for (int i = 0; i < workers; ++i) {
     workers_.emplace_back([s = shared_] {
       std::uint64_t seen = 0;
       while (true) {
-        if (std::shared_ptr<Job> job = s->join(seen)) {
-          if (work(*job, s->threads, scratch())) s->finish(job);
-        }
+        s->take_part(seen);
         const auto changed = [&] {
           return s->news.load(std::memory_order_acquire) != seen || s->stop.load(std::memory_order_acquire);
         };
@@ -338,9 +407,17 @@ int Team::threads() const { return shared_->threads; }
 
 void Team::submit(std::shared_ptr<Submission> submission, bool will_wait) {
   std::shared_ptr<Job> job = prepare(std::move(submission));
+  const DeviceState& device = *job->submission->device;
+  if (shared_->watched || device.validate || device.profiler)
+    job->notes = std::make_unique<Job::Member[]>(static_cast<std::size_t>(shared_->threads));
   std::unique_lock lock(shared_->mutex);
+  if (shared_->lost) {
+    lock.unlock();
+    return job->submission->abandon();
+  }
   shared_->queue.push_back(std::move(job));
-  if (!shared_->current && !shared_->starting) shared_->start_next(lock, shared_->threads - (will_wait ? 1 : 0));
+  const int to_wake = shared_->threads - (will_wait && !shared_->watched ? 1 : 0);
+  if (!shared_->current && !shared_->starting) shared_->start_next(lock, to_wake);
 }
 
 void Team::wait(std::uint64_t sequence) {
@@ -349,15 +426,30 @@ void Team::wait(std::uint64_t sequence) {
   const auto done = [&] { return s.completed.load(std::memory_order_acquire) >= sequence; };
   const auto changed = [&] { return done() || s.news.load(std::memory_order_acquire) != seen; };
   while (!done()) {
-    if (std::shared_ptr<Job> job = s.join(seen)) {
-      if (work(*job, s.threads, scratch())) s.finish(job);
-    }
+    s.take_part(seen);
     if (spin_until(changed)) continue;
     std::unique_lock lock(s.mutex);
     ++s.sleeping_waiters;
     s.work_done.wait(lock, changed);
     --s.sleeping_waiters;
   }
+}
+
+bool Team::wait_for(std::uint64_t sequence, std::chrono::milliseconds timeout) {
+  Shared& s = *shared_;
+  const auto done = [&] { return s.completed.load(std::memory_order_acquire) >= sequence; };
+  std::unique_lock lock(s.mutex);
+  while (!done()) {
+    if (s.lost) return false;
+    const std::shared_ptr<Job> running = s.current;
+    const auto until = (running ? running->submission->started : Clock::now()) + timeout;
+    const auto changed = [&] { return done() || s.lost || s.current != running; };
+    ++s.sleeping_waiters;
+    const bool in_time = s.work_done.wait_until(lock, until, changed);
+    --s.sleeping_waiters;
+    if (!in_time && running) s.lose(lock, *running);
+  }
+  return true;
 }
 
 }  // namespace cpu

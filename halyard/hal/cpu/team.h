@@ -7,6 +7,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -56,8 +57,16 @@ std::unique_ptr<const CpuPlan> prepare_plan(const PlanState&);
 
 /// One submission.
 struct Job : Schedule {
+  /// What is known of one thread that has joined.
+  struct Member {
+    std::atomic<const KernelDef*> running{nullptr};
+    std::vector<Profiler::Span> spans;  // if the device has a profiler
+  };
+
   std::shared_ptr<Submission> submission;
   int members = 0;            // threads that have joined; guarded by the team's mutex
+  std::unique_ptr<Member[]> notes;      // one for each thread that may join; null: nobody watches
+  std::atomic<bool> abandoned{false};   // it did not finish in time: who has no tile of it leaves
 
   // The current phase (high 32 bits) and its next unclaimed tile (low 32 bits); phase == phases.size(): finished.
   alignas(64) std::atomic<std::uint64_t> cursor{0};
@@ -66,7 +75,8 @@ struct Job : Schedule {
 
 class Team {
  public:
-  explicit Team(int threads);
+  /// `watched`: wait_for() will be used instead of wait().
+  Team(int threads, bool watched);
   /// Stops the workers. The queue must be empty. May run on a worker itself.
   ~Team();
   Team(const Team&) = delete;
@@ -75,6 +85,8 @@ class Team {
   int threads() const;
   void submit(std::shared_ptr<Submission>, bool will_wait);
   void wait(std::uint64_t sequence);
+  /// See Driver::wait_for. The waiting thread does not join in: a kernel could keep it.
+  bool wait_for(std::uint64_t sequence, std::chrono::milliseconds timeout);
 
  private:
   struct Shared;

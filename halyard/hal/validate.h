@@ -1,0 +1,39 @@
+// Checking that a dispatch writes only the bytes its kernel declares to write.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "halyard/hal/record.h"
+
+namespace halyard {
+
+/// Memory of a validating device has this many bytes of its own before and after it.
+inline constexpr std::size_t guard_bytes = 4096;
+/// What they hold: a float of these bytes is a large negative number, so that reading them shows too.
+inline constexpr int guard_pattern = 0xfb;
+
+/// Remembers, by hash, all bytes of the memory that a dispatch binds but does not declare to write, guards included.
+/// Sees what changes while it lives, so nothing else may run on that memory. Needs host-visible memory.
+class WriteCheck {
+ public:
+  explicit WriteCheck(const Record&);
+  /// What was written against the declaration: "writes bytes [0, 64) of …"; empty where nothing was.
+  std::string violation() const;
+
+ private:
+  struct Region {
+    std::size_t binding;           // the first that binds the allocation
+    std::int64_t begin, end;       // bytes from the allocation's start; before it and past it: guards
+    const Allocation* allocation;
+    std::uint64_t hash;
+  };
+  void add(std::size_t binding, const Allocation*, std::int64_t begin, std::int64_t end);
+  static std::uint64_t hash_of(const Region&);
+
+  std::vector<Region> regions_;
+};
+
+}  // namespace halyard

@@ -1,0 +1,271 @@
+// Random programs of sessions on a device that fails: each failure is reported by the call or a later wait, with label,
+// kernel and cause; what does not depend on it goes right; nothing is left over.
+#include <cstdlib>
+#include <optional>
+#include <random>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "halyard/hal/state.h"
+#include "halyard/testing/fault_driver.h"
+#include "halyard/testing/kernels.h"
+
+namespace halyard {
+namespace {
+
+using namespace testing;
+
+constexpr std::uint32_t elements = 256;
+
+// A buffer and what all its elements should be.
+struct Cell {
+  Buffer buffer;
+  std::uint32_t value = 0;
+  bool known = true;  // no failed work wrote it
+};
+using CellRef = std::shared_ptr<Cell>;
+
+// What a command buffer should come to.
+struct Expected {
+  Errc code = {};
+  std::vector<std::string> parts;  // of the message; none: it succeeds
+  bool failed() const { return !parts.empty(); }
+};
+
+class Program {
+ public:
+  explicit Program(std::uint64_t seed)
+      : random_(seed),
+        faulty_(open_faulty_cpu(options(), seed, {.allocate = 100, .compile = 200, .kernel = 120, .submission = 60})) {}
+
+  // Returns how many failures were injected.
+  std::uint64_t run() {
+    for (int i = 0; i < 2; ++i) open_session();
+    for (int i = 0; i < 80 && !::testing::Test::HasFailure(); ++i) step();
+    const std::uint64_t injected = faulty_.driver->count();
+    faulty_.driver->set_odds({});
+    finish();
+    return injected;
+  }
+
+ private:
+  struct Step {
+    CellRef from, to;  // `from` is null: scaled in place
+    std::uint32_t constant;
+  };
+  struct Session {
+    EncoderSession session;
+    std::vector<Step> steps;              // of the current stage
+    std::optional<std::size_t> waits_on;  // the stage whose fence the current one waits for
+  };
+  struct Stage {
+    CommandBuffer buffer;
+    std::string label;
+    Expected expected;
+  };
+
+  std::size_t pick(std::size_t n) { return random_() % n; }
+  DeviceOptions options() {
+    DeviceOptions o{.threads = static_cast<int>(1 + random_() % 3)};
+    if (random_() % 2) o.timeout = std::chrono::minutes(5);
+    o.profile = random_() % 2;
+    return o;
+  }
+
+  void open_session() { sessions_.push_back({value(faulty_.device.encoder_session()), {}, {}}); }
+
+  void step() {
+    switch (pick(12)) {
+      case 0:
+      case 1: return allocate();
+      case 2: return read();
+      case 3: return write();
+      case 4: return check(pick(stages_.size() + 1));
+      case 5:
+      case 6: return commit();
+      case 7: return rarely();
+      default: return dispatch();
+    }
+  }
+
+  void rarely() {
+    switch (pick(4)) {
+      case 0: cells_.clear(); return;
+      case 1: sessions_.erase(sessions_.begin() + static_cast<std::ptrdiff_t>(pick(sessions_.size()))); return open_session();
+      case 2: (void)faulty_.device.wait_idle(); return;
+      default: return;
+    }
+  }
+
+  void allocate() {
+    auto b = faulty_.device.alloc(DType::u32, {elements});
+    if (b) {
+      cells_.push_back(std::make_shared<Cell>(Cell{*b}));
+      return;
+    }
+    EXPECT_EQ(b.error().code, Errc::out_of_memory);
+    EXPECT_NE(b.error().str().find("injected"), std::string::npos) << b.error().str();
+  }
+
+  void read() {
+    if (cells_.empty()) return;
+    compare(*cells_[pick(cells_.size())]);
+  }
+
+  static void compare(const Cell& c) {
+    const auto v = value(c.buffer.read<std::uint32_t>());
+    if (c.known) {
+      EXPECT_EQ(v, std::vector<std::uint32_t>(elements, c.value));
+    }
+  }
+
+  void write() {
+    if (cells_.empty()) return;
+    Cell& c = *cells_[pick(cells_.size())];
+    c.value = static_cast<std::uint32_t>(random_());
+    c.known = true;
+    ok(c.buffer.write(std::span<const std::uint32_t>(std::vector<std::uint32_t>(elements, c.value))));
+  }
+
+  void dispatch() {
+    if (cells_.empty()) return;
+    Session& s = sessions_[pick(sessions_.size())];
+    const CellRef to = cells_[pick(cells_.size())];
+    CellRef from = pick(2) ? cells_[pick(cells_.size())] : nullptr;
+    const auto c = static_cast<std::uint32_t>(pick(100));
+    const KernelDef& def = from ? add_constant_kernel : scale_in_place_kernel;
+    const auto r = from ? testing::run(s.session.encoder(), def, {from->buffer, to->buffer}, elements, c)
+                        : testing::run(s.session.encoder(), def, {to->buffer}, elements, c);
+    if (r) {
+      s.steps.push_back({std::move(from), to, c});
+      return;
+    }
+    EXPECT_NE(r.error().str().find(fmt::format("injected: kernel {}", def.name)), std::string::npos) << r.error().str();
+  }
+
+  void commit() { commit(sessions_[pick(sessions_.size())], pick(3)); }
+
+  // Commits a session's stage in one of three ways and opens the next.
+  void commit(Session& s, std::size_t way) {
+    Stage stage{.buffer = s.session.command_buffer(), .label = fmt::format("stage <{}>", stages_.size()), .expected = {}};
+    s.session.begin_stage(stage.label);
+    const auto r = way == 0 ? s.session.fence_stage() : way == 1 ? s.session.commit_stage() : s.session.commit_and_wait();
+    stage.expected = expect(s, stage.label);
+    for (const Step& step : s.steps) {
+      Cell& to = *step.to;
+      to.known = (step.from ? step.from->known : to.known);
+      to.value = step.from ? step.from->value + step.constant : to.value * 3 + step.constant;
+    }
+    if (stage.expected.failed())
+      for (const Step& step : s.steps) step.to->known = false;
+    s.steps.clear();
+    s.waits_on.reset();
+    if (way == 2) compare(r, stage.expected);
+    else ok(r);
+    if (way == 0) s.waits_on = stages_.size();
+    stages_.push_back(std::move(stage));
+    ok(s.session.reset_for_next_stage());
+  }
+
+  // The stage was the last one committed: its number is how many were.
+  Expected expect(const Session& s, const std::string& label) const {
+    const auto fault = faulty_.driver->fault(stages_.size() + 1);
+    if (fault && fault->kernel.empty()) return {Errc::io, {label, "injected failure of the submission"}};
+    if (s.waits_on) {
+      const Stage& before = stages_[*s.waits_on];
+      if (before.expected.failed()) return {Errc::dependency_failed, {label, before.label, before.expected.parts.back()}};
+    }
+    if (fault) return {Errc::kernel_failed, {label, fault->kernel, "injected failure of the"}};
+    return {};
+  }
+
+  static void compare(const Result<void>& r, const Expected& expected) {
+    if (!expected.failed()) return ok(r);
+    ASSERT_FALSE(r) << expected.parts.front();
+    EXPECT_EQ(r.error().code, expected.code) << r.error().str();
+    for (const std::string& part : expected.parts) EXPECT_NE(r.error().str().find(part), std::string::npos) << r.error().str();
+  }
+
+  void check(std::size_t i) {
+    if (i >= stages_.size()) return;
+    Stage& s = stages_[i];
+    compare(s.buffer.wait_until_completed(), s.expected);
+    EXPECT_EQ(s.buffer.status(), s.expected.failed() ? CommandBufferStatus::failed : CommandBufferStatus::completed);
+  }
+
+  // No more failures: all is reported, every session goes on, and in the end nothing is left.
+  void finish() {
+    for (std::size_t i = 0; i < stages_.size(); ++i) check(i);
+    ok(faulty_.device.wait_idle());  // each failure has been returned
+    while (!cells_.empty()) {
+      compare(*cells_.back());
+      cells_.pop_back();
+    }
+    for (Session& s : sessions_) {
+      commit(s, 2);  // what was recorded; it fails if the stage before it did
+      cells_ = {std::make_shared<Cell>(Cell{value(faulty_.device.alloc(DType::u32, {elements}))})};
+      for (int i = 0; i < 5; ++i) dispatch_to(s, cells_[0]);
+      commit(s, 0);
+      dispatch_to(s, cells_[0]);
+      commit(s, 2);
+      EXPECT_FALSE(stages_.back().expected.failed());
+      EXPECT_TRUE(cells_[0]->known);
+      EXPECT_EQ(value(cells_[0]->buffer.read<std::uint32_t>()), std::vector<std::uint32_t>(elements, cells_[0]->value));
+    }
+    cells_.clear();
+    sessions_.clear();
+    EXPECT_EQ(faulty_.device.stats().bytes_allocated, 0U);
+    stages_.clear();
+    const std::weak_ptr<DeviceState> watch = faulty_.device.state();
+    faulty_ = {Device(nullptr), nullptr};
+    // A worker may still be on its way out of the last command buffer.
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (!watch.expired() && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+    EXPECT_TRUE(watch.expired());
+  }
+
+  void dispatch_to(Session& s, const CellRef& to) {
+    ok(testing::run(s.session.encoder(), scale_in_place_kernel, {to->buffer}, elements, 7U));
+    s.steps.push_back({nullptr, to, 7U});
+  }
+
+  std::mt19937_64 random_;
+  FaultyDevice faulty_;
+  std::vector<CellRef> cells_;
+  std::vector<Session> sessions_;
+  std::vector<Stage> stages_;
+};
+
+// HALYARD_FAULT_SEEDS=N runs N seeds, from HALYARD_FAULT_FIRST on.
+std::uint64_t number_from(const char* variable, std::uint64_t otherwise) {
+  const char* text = std::getenv(variable);
+  return text ? std::strtoull(text, nullptr, 10) : otherwise;
+}
+
+TEST(Faults, AreReportedAndLeaveNothingBehind) {
+  const std::uint64_t seeds = number_from("HALYARD_FAULT_SEEDS", 300), first = number_from("HALYARD_FAULT_FIRST", 1);
+  std::uint64_t injected = 0;
+  for (std::uint64_t seed = first; seed < first + seeds; ++seed) {
+    SCOPED_TRACE(fmt::format("HALYARD_FAULT_FIRST={} HALYARD_FAULT_SEEDS=1", seed));
+    injected += Program(seed).run();
+    if (HasFailure()) return;
+  }
+  EXPECT_GT(injected, seeds);  // it does inject
+  RecordProperty("injected", std::to_string(injected));
+  fmt::print("{} seeds, {} failures injected\n", seeds, injected);
+}
+
+TEST(Faults, DependOnTheSeedAlone) {
+  const auto pattern = [](std::uint64_t seed) {
+    FaultyDevice f = open_faulty_cpu({.threads = 1}, seed, {.allocate = 500});
+    std::string out;
+    for (int i = 0; i < 64; ++i) out += f.device.alloc(DType::u8, {1}) ? '.' : 'x';
+    return out;
+  };
+  EXPECT_EQ(pattern(1), pattern(1));
+  EXPECT_NE(pattern(1), pattern(2));
+}
+
+}  // namespace
+}  // namespace halyard
