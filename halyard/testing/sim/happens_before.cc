@@ -46,17 +46,18 @@ std::size_t count_barriers(std::span<const Record> records) {
       std::count_if(records.begin() + 1, records.end(), [](const Record& r) { return r.barrier_before; }));
 }
 
-std::size_t fewest_barriers(std::span<const Record> records, std::uint32_t forced) {
+std::size_t fewest_barriers(std::span<const Record> records, const std::vector<bool>& forced) {
   const std::size_t n = records.size();
-  std::vector<std::uint32_t> needed;  // for each conflict, the places of which one must hold a barrier
+  std::vector<std::uint32_t> needed;  // sets of places of which one must hold a barrier
   for (std::size_t j = 1; j < n; ++j)
     for (std::size_t i = 0; i < j; ++i)
       if (conflict(records[i], records[j])) needed.push_back((2U << j) - (2U << i));
-  forced &= ~1U;
+  for (std::size_t j = 1; j < n; ++j)
+    if (forced[j]) needed.push_back(1U << j);
   std::size_t best = n;
   for (std::uint32_t places = 0; places < 1U << n; places += 2) {
     const auto count = static_cast<std::size_t>(std::popcount(places));
-    if ((places & forced) != forced || count >= best) continue;
+    if (count >= best) continue;
     if (std::all_of(needed.begin(), needed.end(), [&](std::uint32_t some) { return (places & some) != 0; })) best = count;
   }
   return n < 2 ? 0 : best;

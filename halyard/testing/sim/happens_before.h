@@ -22,8 +22,8 @@ std::vector<Conflict> unordered_conflicts(std::span<const Record>);
 /// Barriers between dispatches; one before the first separates nothing.
 std::size_t count_barriers(std::span<const Record>);
 
-/// The fewest barriers that order all conflicts, found by trying every set of places. Bit i of `forced`: one must stand
-/// before dispatch i. At most 16 dispatches.
-std::size_t fewest_barriers(std::span<const Record>, std::uint32_t forced);
+/// The fewest barriers that order all conflicts, found by trying every set of places. `forced`: whether one must stand
+/// before a dispatch, for each. At most 16 dispatches.
+std::size_t fewest_barriers(std::span<const Record>, const std::vector<bool>& forced);
 
 }  // namespace halyard::testing
