@@ -16,8 +16,7 @@ struct DeviceCase {
   friend void PrintTo(const DeviceCase& c, std::ostream* out) { *out << c.name; }
 };
 
-template <int threads>
-Device open_cpu() { return value(Device::open("cpu", {.threads = threads})); }
+template <int threads> Device open_cpu() { return value(Device::open("cpu", {.threads = threads})); }
 
 /// Each one opened has another schedule; the device's name says which.
 inline Device open_sim() {

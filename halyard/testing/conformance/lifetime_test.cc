@@ -57,8 +57,8 @@ TEST_P(Lifetime, HandlesMayBeDroppedInEveryOrderInEveryState) {
   for (const Work work : {Work::recorded, Work::committed, Work::running, Work::fenced, Work::failed}) {
     std::array order = {0, 1, 2, 3};
     do {
-      SCOPED_TRACE(::testing::Message() << "work " << static_cast<int>(work) << ", order " << order[0] << order[1] << order[2]
-                                        << order[3]);
+      SCOPED_TRACE(::testing::Message() << "work " << static_cast<int>(work) << ", order " << order[0] << order[1]
+                                        << order[2] << order[3]);
       Handles handles(open(), work);
       for (const int i : order) handles.drop(i);
       if (order[3] % 2) continue;  // in half of the cases nobody asks what became of the work

@@ -14,7 +14,8 @@ bool conflict(const Record& a, const Record& b) {
   const AccessList &of_a = a.kernel->def->access, &of_b = b.kernel->def->access;
   for (std::size_t i = 0; i < of_a.size(); ++i)
     for (std::size_t j = 0; j < of_b.size(); ++j)
-      if ((of_a[i] != Access::read || of_b[j] != Access::read) && share_bytes(a.bindings[i], b.bindings[j])) return true;
+      if ((of_a[i] != Access::read || of_b[j] != Access::read) && share_bytes(a.bindings[i], b.bindings[j]))
+        return true;
   return false;
 }
 
@@ -58,7 +59,8 @@ std::size_t fewest_barriers(std::span<const Record> records, const std::vector<b
   for (std::uint32_t places = 0; places < 1U << n; places += 2) {
     const auto count = static_cast<std::size_t>(std::popcount(places));
     if (count >= best) continue;
-    if (std::all_of(needed.begin(), needed.end(), [&](std::uint32_t some) { return (places & some) != 0; })) best = count;
+    if (std::all_of(needed.begin(), needed.end(), [&](std::uint32_t some) { return (places & some) != 0; }))
+      best = count;
   }
   return n < 2 ? 0 : best;
 }

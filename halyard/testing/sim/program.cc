@@ -109,7 +109,8 @@ Program random_program(std::uint64_t seed, std::uint32_t max_calls) {
   p.scratch[0] = false;
   for (std::uint32_t n = 1 + random.below(4); n > 0; --n) {
     Stage s{random.one_in(4), static_cast<Stage::End>(random.below(3)), {}};
-    for (std::uint32_t calls = random.below(max_calls + 1); calls > 0; --calls) s.calls.push_back(random_call(random, p));
+    for (std::uint32_t calls = random.below(max_calls + 1); calls > 0; --calls)
+      s.calls.push_back(random_call(random, p));
     p.stages.push_back(std::move(s));
   }
   return p;
@@ -175,7 +176,8 @@ Result<void> record(CommandEncoder& e, const Stage& stage, const std::vector<Buf
     std::array<Buffer, 3> bound;
     for (std::size_t i = 0; i < c.windows.size(); ++i) {
       bound[i] = buffers[c.windows[i].buffer];
-      for (const auto [offset, bytes] : c.windows[i].views) bound[i] = HALYARD_TRY(bound[i].view(offset, DType::u8, {bytes}));
+      for (const auto [offset, bytes] : c.windows[i].views)
+        bound[i] = HALYARD_TRY(bound[i].view(offset, DType::u8, {bytes}));
     }
     const KernelRef kernel = HALYARD_TRY(e.kernel(kernel_of(c.op)));
     const std::uint32_t items = c.op == Op::fold ? 1 : c.windows.front().bytes;

@@ -27,7 +27,7 @@ struct Window {
     std::uint32_t offset, bytes;
   };
   std::uint32_t buffer = 0;
-  std::vector<View> views;          ///< the outermost first
+  std::vector<View> views;             ///< the outermost first
   std::uint32_t begin = 0, bytes = 0;  ///< what they come to, in the buffer
 };
 

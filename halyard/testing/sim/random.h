@@ -1,10 +1,8 @@
 // A small generator of random numbers whose sequence is the same everywhere: SplitMix64 (Steele, Lea, Flood, 2014).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <limits>
-#include <utility>
-#include <vector>
 
 namespace halyard::testing {
 
@@ -20,11 +18,6 @@ class Random {
   /// 0 to n - 1.
   std::uint32_t below(std::size_t n) { return static_cast<std::uint32_t>((*this)() % n); }
   bool one_in(std::uint32_t n) { return below(n) == 0; }
-
-  template <class T>
-  void shuffle(std::vector<T>& v) {
-    for (std::size_t i = v.size(); i > 1; --i) std::swap(v[i - 1], v[below(i)]);
-  }
 
  private:
   std::uint64_t state_;

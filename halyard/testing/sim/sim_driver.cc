@@ -118,13 +118,11 @@ class SimDriver final : public Driver {
 
   // Some of the work that a real device would have done meanwhile.
   void progress() {
-    if (stepping_) return;
     for (std::uint32_t n = random_.below(4) * random_.below(16); n > 0 && !queue_.empty(); --n) step();
   }
 
   // Runs one tile, or completes a command buffer that has run.
   void step() {
-    stepping_ = true;
     if (queue_.front().finished()) {
       const Job done = std::move(queue_.front());
       queue_.pop_front();
@@ -133,7 +131,6 @@ class SimDriver final : public Driver {
     } else {
       run_tile(choose());
     }
-    stepping_ = false;
   }
 
   Job& choose() {
@@ -167,9 +164,9 @@ class SimDriver final : public Driver {
                         z = tile.index / across / down * each.z;
     std::memset(shared_, poison, r.shared_bytes);
     std::pair<Submission*, const Record*> owner{job.submission.get(), &r};  // what CpuTile::fail expects
-    r.kernel->cpu({x, std::min(x + each.x, r.grid.x), y, std::min(y + each.y, r.grid.y), z, std::min(z + each.z, r.grid.z),
-                   r.grid, job.windows[tile.record].data(), job.sizes[tile.record].data(), constants_of.constants, shared_,
-                   &owner});
+    r.kernel->cpu({x, std::min(x + each.x, r.grid.x), y, std::min(y + each.y, r.grid.y), z,
+                   std::min(z + each.z, r.grid.z), r.grid, job.windows[tile.record].data(),
+                   job.sizes[tile.record].data(), constants_of.constants, shared_, &owner});
   }
 
   Job lay_out(std::shared_ptr<Submission> s) {
@@ -195,7 +192,8 @@ class SimDriver final : public Driver {
   std::byte* window(const Binding& b) const {
     auto* base = static_cast<std::byte*>(b.allocation->memory.host);
     if (options_.mistake == SimMistake::view_offset_ignored) return base;
-    const bool shift = options_.mistake == SimMistake::window_off_by_one && b.offset + b.bytes < b.allocation->memory.bytes;
+    const bool shift =
+        options_.mistake == SimMistake::window_off_by_one && b.offset + b.bytes < b.allocation->memory.bytes;
     return base + b.offset + (shift ? 1 : 0);
   }
 
@@ -244,22 +242,23 @@ class SimDriver final : public Driver {
     const auto begin = tiles.begin() + static_cast<std::ptrdiff_t>(first), end = tiles.end();
     if (end - begin < 2) return;
     Schedule schedule = options_.schedule;
-    if (schedule == Schedule::any) schedule = static_cast<Schedule>(random_.below(static_cast<std::size_t>(Schedule::any)));
+    if (schedule == Schedule::any)
+      schedule = static_cast<Schedule>(random_.below(static_cast<std::size_t>(Schedule::any)));
     switch (schedule) {
       case Schedule::in_order:
       case Schedule::any: return;
       case Schedule::reversed: return std::reverse(begin, end);
       case Schedule::last_dispatch_first:
         return std::stable_sort(begin, end, [](Tile a, Tile b) { return a.record > b.record; });
-      case Schedule::round_robin:
-        return std::stable_sort(begin, end, [](Tile a, Tile b) { return a.index < b.index; });
+      case Schedule::round_robin: return std::stable_sort(begin, end, [](Tile a, Tile b) { return a.index < b.index; });
       case Schedule::one_starved: {
         const std::uint32_t victim = tiles[first + random_.below(static_cast<std::size_t>(end - begin))].record;
         std::stable_partition(begin, end, [&](Tile t) { return t.record != victim; });
         return;
       }
       case Schedule::shuffled:
-        for (std::size_t i = tiles.size(); i > first + 1; --i) std::swap(tiles[i - 1], tiles[first + random_.below(i - first)]);
+        for (std::size_t i = tiles.size(); i > first + 1; --i)
+          std::swap(tiles[i - 1], tiles[first + random_.below(i - first)]);
     }
   }
 
@@ -268,7 +267,6 @@ class SimDriver final : public Driver {
   Capabilities capabilities_;
   std::deque<Job> queue_;
   std::map<std::size_t, std::vector<void*>> free_;  // by size
-  bool stepping_ = false;                           // completing work may free memory or call a kernel's host code
   alignas(64) std::byte shared_[max_shared];
 };
 

@@ -21,27 +21,27 @@ enum class Schedule : std::uint8_t {
   round_robin,          ///< a tile of each dispatch in turn
   one_starved,          ///< one dispatch gets no turn before all others have finished
   shuffled,
-  any,                  ///< one of these, drawn anew between any two barriers
+  any,  ///< one of these, drawn anew between any two barriers
 };
 
 /// Mistakes that a driver could make, for tests of the tests.
 enum class SimMistake : std::uint8_t {
   none,
-  barrier_ignored,       ///< no barrier has an effect
-  barrier_late,          ///< each barrier stands after its dispatch instead of before it
-  barrier_early,         ///< each barrier stands one dispatch too early
-  one_barrier_lost,      ///< one barrier of each command buffer has no effect
-  missed_wait,           ///< a command buffer starts while the one before it still runs
-  queue_backwards,       ///< the latest command buffer runs first
-  wait_returns_early,    ///< a wait returns before the last tile has run
-  fence_signalled_early, ///< a fence's failure is asked for when the waiting work is submitted, not when it starts
-  view_offset_ignored,   ///< kernels see the allocation's start instead of the window's
-  window_off_by_one,     ///< kernels see windows that begin a byte late
-  constants_shared,      ///< all dispatches of a command buffer see the last one's constants
-  tile_twice,            ///< one tile of each command buffer runs twice
-  last_tile_lost,        ///< the last tile of one dispatch does not run
-  memory_not_zeroed,     ///< fresh memory has the content of its last use
-  memory_not_retained,   ///< a submission does not keep the memory that it uses
+  barrier_ignored,        ///< no barrier has an effect
+  barrier_late,           ///< each barrier stands after its dispatch instead of before it
+  barrier_early,          ///< each barrier stands one dispatch too early
+  one_barrier_lost,       ///< one barrier of each command buffer has no effect
+  missed_wait,            ///< a command buffer starts while the one before it still runs
+  queue_backwards,        ///< the latest command buffer runs first
+  wait_returns_early,     ///< a wait returns before the last tile has run
+  fence_signalled_early,  ///< a fence's failure is asked for when the waiting work is submitted, not when it starts
+  view_offset_ignored,    ///< kernels see the allocation's start instead of the window's
+  window_off_by_one,      ///< kernels see windows that begin a byte late
+  constants_shared,       ///< all dispatches of a command buffer see the last one's constants
+  tile_twice,             ///< one tile of each command buffer runs twice
+  last_tile_lost,         ///< the last tile of one dispatch does not run
+  memory_not_zeroed,      ///< fresh memory has the content of its last use
+  memory_not_retained,    ///< a submission does not keep the memory that it uses
 };
 
 struct SimOptions {

@@ -2,7 +2,6 @@
 // and mistakes, each of which these tests must notice.
 #include "halyard/testing/sim/sim_driver.h"
 
-#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <optional>
@@ -15,7 +14,6 @@
 #include "halyard/testing/kernels.h"
 #include "halyard/testing/sim/happens_before.h"
 #include "halyard/testing/sim/program.h"
-#include "halyard/testing/sim/random.h"
 
 namespace halyard::testing {
 namespace {
@@ -27,17 +25,17 @@ enum class TrackerMistake : std::uint8_t {
   raw_dropped,
   war_dropped,
   waw_dropped,
-  end_short,             // ranges end a byte early
-  begin_late,            // ranges begin a byte late
-  last_dispatch_only,    // only the dispatch just before counts
+  end_short,           // ranges end a byte early
+  begin_late,          // ranges begin a byte late
+  last_dispatch_only,  // only the dispatch just before counts
   first_binding_only,
-  views_by_offset,       // two windows of a buffer conflict only where they begin alike
-  forcing_one_forgotten, // the dispatch that a barrier stands before is not booked after it
-  explicit_not_placed,   // memory_barrier() forgets the ranges and places no barrier
+  views_by_offset,        // two windows of a buffer conflict only where they begin alike
+  forcing_one_forgotten,  // the dispatch that a barrier stands before is not booked after it
+  explicit_not_placed,    // memory_barrier() forgets the ranges and places no barrier
   read_read_orders,
-  end_long,              // ranges end a byte late
-  whole_allocation,      // any two windows of a buffer conflict
-  never_forgets,         // a barrier leaves the ranges booked
+  end_long,          // ranges end a byte late
+  whole_allocation,  // any two windows of a buffer conflict
+  never_forgets,     // a barrier leaves the ranges booked
 };
 
 struct Range {
@@ -69,9 +67,10 @@ void place_barriers(std::vector<Record>& records, const std::vector<bool>& force
     const AccessList& access = r.kernel->def->access;
     for (std::size_t b = 0; b < access.size(); ++b) {
       const Binding& w = r.bindings[b];
-      mine.push_back({w.allocation, w.offset + (mistake == TrackerMistake::begin_late),
-                      w.offset + w.bytes - (mistake == TrackerMistake::end_short) + (mistake == TrackerMistake::end_long),
-                      access[b] != Access::write, access[b] != Access::read, i});
+      mine.push_back(
+          {w.allocation, w.offset + (mistake == TrackerMistake::begin_late),
+           w.offset + w.bytes - (mistake == TrackerMistake::end_short) + (mistake == TrackerMistake::end_long),
+           access[b] != Access::write, access[b] != Access::read, i});
       if (mistake == TrackerMistake::first_binding_only) break;
     }
     const bool by_hand = forced[i];
@@ -117,7 +116,8 @@ Complaint judge(std::span<const Record> submitted, const Stage& stage, TrackerMi
 }
 
 // Runs the program once and says what is wrong. With a tally its recordings are judged as well.
-Complaint run_once(const Program& p, const Contents& expected, SimOptions options, TrackerMistake mistake, Tally* tally) {
+Complaint run_once(const Program& p, const Contents& expected, SimOptions options, TrackerMistake mistake,
+                   Tally* tally) {
   std::size_t stage = 0;
   Complaint complaint;
   if (tally)
@@ -187,7 +187,8 @@ TEST(RandomPrograms, GiveTheBytesOfSerialExecutionUnderEverySchedule) {
     const Program p = random_program(first + i);
     const Contents expected = interpret(p);
     for (std::uint64_t s = 0; s < schedules; ++s) {
-      const auto complaint = run_once(p, expected, {.seed = first + i + s * 0x10001}, TrackerMistake::none, s ? nullptr : &tally);
+      const auto complaint =
+          run_once(p, expected, {.seed = first + i + s * 0x10001}, TrackerMistake::none, s ? nullptr : &tally);
       ASSERT_FALSE(complaint) << *complaint << "; repeat with HALYARD_SEED=" << first + i << ", schedule " << s;
     }
   }
@@ -286,7 +287,8 @@ TEST(RandomPrograms, AreOrderedAsThePlainestTrackerWouldOrderThem) {
       std::vector<Record> records(submitted.begin(), submitted.end());
       place_barriers(records, forced_barriers(p.stages[stage++]), TrackerMistake::none);
       for (std::size_t i = 0; i < records.size(); ++i)
-        EXPECT_EQ(records[i].barrier_before, submitted[i].barrier_before) << "dispatch " << i << ", HALYARD_SEED=" << seed;
+        EXPECT_EQ(records[i].barrier_before, submitted[i].barrier_before)
+            << "dispatch " << i << ", HALYARD_SEED=" << seed;
       EXPECT_TRUE(unordered_conflicts(submitted).empty()) << "HALYARD_SEED=" << seed;
     };
     const auto found = value(execute(p, value(open_sim_device({.seed = seed, .on_submit = compare}))));
@@ -335,7 +337,8 @@ TEST(SimDevice, HasSchedulesThatEachShowAMissingBarrier) {
       const Program p = random_program(seed);
       const Contents expected = interpret(p);
       EXPECT_FALSE(run_once(p, expected, {.seed = seed, .schedule = schedule}, TrackerMistake::none, nullptr));
-      differ += run_once(p, expected, {seed, schedule, SimMistake::barrier_ignored, {}}, TrackerMistake::none, nullptr).has_value();
+      differ += run_once(p, expected, {seed, schedule, SimMistake::barrier_ignored, {}}, TrackerMistake::none, nullptr)
+                    .has_value();
     }
     EXPECT_EQ(differ > 5, schedule != Schedule::in_order) << s << ": " << differ << " differ";
   }
