@@ -1,23 +1,24 @@
+// The session, call by call, as every device must keep it.
 #include "halyard/hal/session.h"
 
 #include <gtest/gtest.h>
 
-#include "halyard/testing/kernels.h"
+#include "halyard/testing/conformance/devices.h"
 
 namespace halyard {
 namespace {
 
 using namespace testing;
 
-class Session : public ::testing::Test {
+class Session : public OnEveryDevice {
  protected:
-  Device device = value(Device::open("cpu", {.threads = 2}));
+  Device device = open();
   Buffer buffer = value(device.alloc(DType::u32, {256}));
 
   void scale(EncoderSession& s, std::uint32_t c = 1) { ok(run(s.encoder(), scale_in_place_kernel, {buffer}, 256, c)); }
 };
 
-TEST_F(Session, StartsLiveWithoutAnEvent) {
+TEST_P(Session, StartsLiveWithoutAnEvent) {
   auto s = value(device.encoder_session());
   EXPECT_FALSE(s.is_drained());
   EXPECT_FALSE(s.is_fence_pending());
@@ -27,7 +28,7 @@ TEST_F(Session, StartsLiveWithoutAnEvent) {
   EXPECT_EQ(s.command_buffer().status(), CommandBufferStatus::open);
 }
 
-TEST_F(Session, EveryCallOnADrainedSessionDoesNothingButReset) {
+TEST_P(Session, EveryCallOnADrainedSessionDoesNothingButReset) {
   auto s = value(device.encoder_session());
   ok(s.commit_stage());
   EXPECT_TRUE(s.is_drained());
@@ -48,7 +49,7 @@ TEST_F(Session, EveryCallOnADrainedSessionDoesNothingButReset) {
   EXPECT_EQ(device.stats().command_buffers, before.command_buffers + 1);
 }
 
-TEST_F(Session, CommitAndWaitCountsOneSync) {
+TEST_P(Session, CommitAndWaitCountsOneSync) {
   auto s = value(device.encoder_session());
   scale(s);
   ok(s.commit_and_wait());
@@ -57,8 +58,8 @@ TEST_F(Session, CommitAndWaitCountsOneSync) {
   EXPECT_EQ(s.command_buffer().status(), CommandBufferStatus::completed);
 }
 
-TEST_F(Session, FencesChainStagesAndCountWaits) {
-  for (const std::uint64_t n : {1U, 2U, 5U, 100U}) {
+TEST_P(Session, FencesChainStagesAndCountWaits) {
+  for (const std::uint64_t n : {1U, 2U, 5U, 100U, 1000U}) {
     auto s = value(device.encoder_session());
     device.reset_stats();
     for (std::uint64_t i = 1; i <= n; ++i) {
@@ -83,7 +84,7 @@ TEST_F(Session, FencesChainStagesAndCountWaits) {
   }
 }
 
-TEST_F(Session, TheLastLabelBeforeACommitWins) {
+TEST_P(Session, TheLastLabelBeforeACommitWins) {
   auto s = value(device.encoder_session());
   s.begin_stage("first");
   s.begin_stage("second");
@@ -98,32 +99,91 @@ TEST_F(Session, TheLastLabelBeforeACommitWins) {
   EXPECT_EQ(s.command_buffer().label(), "");
 }
 
-TEST_F(Session, FivePairsMakeTenEncodersOrFiveStages) {
-  device.reset_stats();
-  for (int i = 0; i < 10; ++i) {
-    auto e = value(device.command_encoder());
-    ok(run(e, scale_in_place_kernel, {buffer}, 256, 1U));
-    ok(e.commit_and_wait());
-  }
-  EXPECT_EQ(device.stats().command_buffers, 10U);
-  const auto plain = value(buffer.read<std::uint32_t>());
-  ok(buffer.write(std::span<const std::uint32_t>(std::vector<std::uint32_t>(256))));
+TEST_P(Session, PairsMakeTwoEncodersOrOneStageEach) {
+  for (const std::uint32_t pairs : {1U, 2U, 5U, 8U, 61U}) {
+    const std::vector<std::uint32_t> zero(256);
+    ok(buffer.write(std::span<const std::uint32_t>(zero)));
+    device.reset_stats();
+    for (std::uint32_t i = 0; i < 2 * pairs; ++i) {
+      auto e = value(device.command_encoder());
+      ok(run(e, scale_in_place_kernel, {buffer}, 256, 1U));
+      ok(e.commit_and_wait());
+    }
+    EXPECT_EQ(device.stats().command_buffers, 2 * pairs);
+    EXPECT_EQ(device.stats().syncs, 2 * pairs);
+    const auto plain = value(buffer.read<std::uint32_t>());
 
-  device.reset_stats();
-  auto s = value(device.encoder_session());
-  for (int i = 0; i < 5; ++i) {
-    scale(s);
-    s.encoder().memory_barrier();
-    scale(s);
-    ok(s.fence_stage());
-    if (i < 4) ok(s.reset_for_next_stage());
+    ok(buffer.write(std::span<const std::uint32_t>(zero)));
+    device.reset_stats();
+    auto s = value(device.encoder_session());
+    for (std::uint32_t i = 0; i < pairs; ++i) {
+      scale(s);
+      s.encoder().memory_barrier();
+      scale(s);
+      ok(s.fence_stage());
+      if (i + 1 < pairs) ok(s.reset_for_next_stage());
+    }
+    EXPECT_EQ(device.stats().command_buffers, pairs);
+    EXPECT_EQ(device.stats().explicit_barriers, pairs);
+    EXPECT_EQ(device.stats().syncs, 0U);
+    EXPECT_EQ(value(buffer.read<std::uint32_t>()), plain);
   }
-  EXPECT_EQ(device.stats().command_buffers, 5U);
-  EXPECT_EQ(device.stats().explicit_barriers, 5U);
-  EXPECT_EQ(value(buffer.read<std::uint32_t>()), plain);
 }
 
-TEST_F(Session, AFailedStageFailsTheStagesThatWaitForIt) {
+// The rows of the session's table, each for a live and for a drained session.
+struct Row {
+  const char* call;
+  Result<void> (*make)(EncoderSession&);
+  bool fences, waits;
+};
+const Row rows[] = {{"commit_stage", [](EncoderSession& s) { return s.commit_stage(); }, false, false},
+                    {"commit_and_wait", [](EncoderSession& s) { return s.commit_and_wait(); }, false, true},
+                    {"fence_stage", [](EncoderSession& s) { return s.fence_stage("fenced"); }, true, false}};
+
+TEST_P(Session, KeepsTheTableForALiveAndADrainedSession) {
+  for (const Row& first : rows) {
+    for (const Row& second : rows) {
+      SCOPED_TRACE(std::string(first.call) + ", then " + second.call);
+      auto s = value(device.encoder_session());
+      device.reset_stats();
+      s.begin_stage("begun");
+      scale(s);
+      ok(first.make(s));
+      const CommandBuffer submitted = s.command_buffer();
+      const auto expect_first = [&] {
+        EXPECT_TRUE(s.is_drained());
+        EXPECT_EQ(s.is_fence_pending(), first.fences);
+        EXPECT_EQ(s.has_event(), first.fences);
+        EXPECT_EQ(s.fence_value(), first.fences ? 1U : 0U);
+        EXPECT_EQ(s.wait_count() + s.wait_value(), 0U);
+        EXPECT_EQ(device.stats().syncs, first.waits ? 1U : 0U);
+        EXPECT_EQ(device.stats().command_buffers, 0U);
+        EXPECT_EQ(s.command_buffer().label(), first.fences ? "fenced" : "begun");
+      };
+      expect_first();
+      s.begin_stage("too late");
+      ok(second.make(s));  // drained: nothing
+      expect_first();
+      EXPECT_EQ(s.encoder().dispatch({}).error().code, Errc::invalid_argument);
+      EXPECT_EQ(run(s.encoder(), scale_in_place_kernel, {buffer}, 256, 1U).error().code, Errc::invalid_state);
+
+      ok(s.reset_for_next_stage());
+      EXPECT_FALSE(s.is_drained() || s.is_fence_pending());
+      EXPECT_EQ(device.stats().command_buffers, 1U);
+      EXPECT_EQ(s.wait_count(), first.fences ? 1U : 0U);
+      EXPECT_EQ(s.wait_value(), first.fences ? 1U : 0U);
+      ok(s.reset_for_next_stage());  // live: nothing
+      EXPECT_EQ(device.stats().command_buffers, 1U);
+      ok(second.make(s));
+      EXPECT_EQ(s.fence_value(), (first.fences ? 1U : 0U) + (second.fences ? 1U : 0U));
+      EXPECT_EQ(s.command_buffer().label(), second.fences ? "fenced" : "");
+      ok(device.wait_idle());
+      EXPECT_EQ(submitted.status(), CommandBufferStatus::completed);
+    }
+  }
+}
+
+TEST_P(Session, AFailedStageFailsTheStagesThatWaitForIt) {
   auto s = value(device.encoder_session());
   ok(run(s.encoder(), failing_kernel, {buffer}, 256, 100U));
   ok(s.fence_stage("cursed"));
@@ -143,7 +203,7 @@ TEST_F(Session, AFailedStageFailsTheStagesThatWaitForIt) {
   EXPECT_EQ(value(buffer.read<std::uint32_t>())[0], 1U);
 }
 
-TEST_F(Session, MayBeDroppedInEveryState) {
+TEST_P(Session, MayBeDroppedInEveryState) {
   for (int state = 0; state < 5; ++state) {
     auto s = value(device.encoder_session());
     scale(s);
@@ -156,7 +216,7 @@ TEST_F(Session, MayBeDroppedInEveryState) {
   EXPECT_EQ(value(buffer.read<std::uint32_t>())[0], 40U);  // four of the six scalings were committed
 }
 
-TEST_F(Session, RegistersAndRemovesResidency) {
+TEST_P(Session, RegistersAndRemovesResidency) {
   auto s = value(device.encoder_session());
   const auto n = device.residency_count();
   EXPECT_FALSE(s.add_to_residency_set(buffer));
@@ -167,7 +227,7 @@ TEST_F(Session, RegistersAndRemovesResidency) {
   EXPECT_EQ(device.residency_count(), n);
 }
 
-TEST_F(Session, EnvironmentTurnsSessionsOff) {
+TEST(SessionEnvironment, TurnsSessionsOff) {
   ::setenv("HALYARD_ENCODER_SESSION", "0", 1);
   EXPECT_FALSE(EncoderSession::env_enabled());
   ::setenv("HALYARD_ENCODER_SESSION", "1", 1);
@@ -175,6 +235,9 @@ TEST_F(Session, EnvironmentTurnsSessionsOff) {
   ::unsetenv("HALYARD_ENCODER_SESSION");
   EXPECT_TRUE(EncoderSession::env_enabled());
 }
+
+INSTANTIATE_TEST_SUITE_P(Cpu, Session, ::testing::ValuesIn(concurrent_devices), case_name);
+INSTANTIATE_TEST_SUITE_P(Sim, Session, ::testing::ValuesIn(single_devices), case_name);
 
 }  // namespace
 }  // namespace halyard

@@ -1,0 +1,286 @@
+#include "halyard/testing/sim/sim_driver.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <limits>
+#include <map>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "halyard/hal/state.h"
+#include "halyard/testing/sim/random.h"
+
+namespace halyard::testing {
+namespace {
+
+constexpr int poison = 0xA5;
+constexpr std::size_t max_shared = std::size_t{1} << 16;
+
+std::uint32_t pieces(std::uint32_t items, std::uint32_t each) { return (items + each - 1) / each; }
+
+struct Tile {
+  std::uint32_t record, index;
+};
+
+// A submission, the windows of its records, and its tiles in the order in which they will run.
+struct Job {
+  std::shared_ptr<Submission> submission;
+  std::vector<std::vector<std::byte*>> windows;
+  std::vector<std::vector<std::size_t>> sizes;
+  std::vector<Tile> tiles;
+  std::size_t next = 0;
+  bool begun = false;
+  bool finished() const { return begun && (next == tiles.size() || submission->failed.load()); }
+};
+
+class SimDriver;
+std::vector<SimDriver*>& live_drivers() {
+  static std::vector<SimDriver*> drivers;
+  return drivers;
+}
+
+class SimDriver final : public Driver {
+ public:
+  explicit SimDriver(SimOptions o) : options_(std::move(o)), random_(options_.seed) {
+    capabilities_ = {.backend = "sim",
+                     .name = fmt::format("seed {}", options_.seed),
+                     .isa = "plain",
+                     .threads = 1,
+                     .memory_bytes = std::size_t{1} << 32,
+                     .max_shared_bytes = max_shared,
+                     .host_visible = true};
+    live_drivers().push_back(this);
+  }
+  ~SimDriver() override {
+    for (auto& [bytes, blocks] : free_)
+      for (void* p : blocks) std::free(p);
+    std::erase(live_drivers(), this);
+  }
+
+  const Capabilities& capabilities() const override { return capabilities_; }
+
+  // What was freed last is handed out first: work that still used it would be seen.
+  Result<Memory> allocate(std::size_t bytes) override {
+    progress();
+    const std::size_t block = block_bytes(bytes);
+    auto& blocks = free_[block];
+    void* p = nullptr;
+    if (blocks.empty()) {
+      p = std::aligned_alloc(64, block);
+      if (!p) return fail(Errc::out_of_memory, fmt::format("no memory for {} bytes", bytes));
+    } else {
+      p = blocks.back();
+      blocks.pop_back();
+    }
+    std::memset(p, options_.mistake == SimMistake::memory_not_zeroed ? poison : 0, block);
+    return Memory{p, bytes};
+  }
+  void free(const Memory& m) override {
+    std::memset(m.host, poison, block_bytes(m.bytes));
+    free_[block_bytes(m.bytes)].push_back(m.host);
+  }
+
+  Result<void> compile(const KernelDef& def, const Constants& specialisation, CompiledKernel& out) override {
+    out.cpu = def.cpu ? def.cpu(Isa::plain, specialisation) : nullptr;
+    if (!out.cpu) return fail(Errc::unsupported, fmt::format("kernel {} has no CPU form", def.name));
+    return {};
+  }
+
+  void submit(std::shared_ptr<Submission> s, bool) override {
+    if (options_.on_submit) options_.on_submit(s->recording.records);
+    queue_.push_back(lay_out(std::move(s)));
+    progress();
+  }
+
+  void wait(std::uint64_t sequence) override {
+    while (!queue_.empty() && queue_.front().submission->sequence <= sequence) {
+      const Job& front = queue_.front();
+      if (options_.mistake == SimMistake::wait_returns_early && front.submission->sequence == sequence && front.begun &&
+          front.next + 1 >= front.tiles.size())
+        return;
+      step();
+    }
+  }
+
+  // Runs everything; the device may go away as its last work completes.
+  void finish() {
+    if (queue_.empty()) return;
+    const std::shared_ptr<DeviceState> keep = queue_.front().submission->device;
+    wait(std::numeric_limits<std::uint64_t>::max());
+  }
+
+ private:
+  static std::size_t block_bytes(std::size_t bytes) { return (std::max<std::size_t>(bytes, 1) + 63) / 64 * 64; }
+
+  // Some of the work that a real device would have done meanwhile.
+  void progress() {
+    for (std::uint32_t n = random_.below(4) * random_.below(16); n > 0 && !queue_.empty(); --n) step();
+  }
+
+  // Runs one tile, or completes a command buffer that has run.
+  void step() {
+    if (queue_.front().finished()) {
+      const Job done = std::move(queue_.front());
+      queue_.pop_front();
+      done.submission->ended = std::chrono::steady_clock::now();
+      done.submission->complete();
+    } else {
+      run_tile(choose());
+    }
+  }
+
+  Job& choose() {
+    if (options_.mistake == SimMistake::missed_wait && queue_.size() > 1 && !queue_[1].finished() && random_.one_in(2))
+      return queue_[1];
+    if (options_.mistake == SimMistake::queue_backwards)
+      for (std::size_t i = queue_.size(); i-- > 1;)
+        if (!queue_[i].finished()) return queue_[i];
+    return queue_.front();
+  }
+
+  void begin(Job& job) {
+    Submission& s = *job.submission;
+    job.begun = true;
+    s.status.store(CommandBufferStatus::running);
+    s.started = std::chrono::steady_clock::now();
+    if (options_.mistake == SimMistake::fence_signalled_early) return;
+    if (auto failure = s.dependency_failure()) s.fail_with(std::move(*failure));
+  }
+
+  void run_tile(Job& job) {
+    if (!job.begun) begin(job);
+    if (job.finished()) return;
+    const Tile tile = job.tiles[job.next++];
+    const auto& records = job.submission->recording.records;
+    const Record& r = records[tile.record];
+    const Record& constants_of = options_.mistake == SimMistake::constants_shared ? records.back() : r;
+    const Grid each = r.kernel->def->tile;
+    const std::uint32_t across = pieces(r.grid.x, each.x), down = pieces(r.grid.y, each.y);
+    const std::uint32_t x = tile.index % across * each.x, y = tile.index / across % down * each.y,
+                        z = tile.index / across / down * each.z;
+    std::memset(shared_, poison, r.shared_bytes);
+    std::pair<Submission*, const Record*> owner{job.submission.get(), &r};  // what CpuTile::fail expects
+    r.kernel->cpu({x, std::min(x + each.x, r.grid.x), y, std::min(y + each.y, r.grid.y), z,
+                   std::min(z + each.z, r.grid.z), r.grid, job.windows[tile.record].data(),
+                   job.sizes[tile.record].data(), constants_of.constants, shared_, &owner});
+  }
+
+  Job lay_out(std::shared_ptr<Submission> s) {
+    Job job;
+    for (const Record& r : s->recording.records) {
+      std::vector<std::byte*> windows;
+      std::vector<std::size_t> sizes;
+      for (std::size_t i = 0; i < r.kernel->def->access.size(); ++i) {
+        windows.push_back(window(r.bindings[i]));
+        sizes.push_back(r.bindings[i].bytes);
+      }
+      job.windows.push_back(std::move(windows));
+      job.sizes.push_back(std::move(sizes));
+    }
+    arrange(s->recording.records, job.tiles);
+    if (options_.mistake == SimMistake::fence_signalled_early)
+      if (auto failure = s->dependency_failure()) s->fail_with(std::move(*failure));
+    if (options_.mistake == SimMistake::memory_not_retained) s->recording.retained.clear();
+    job.submission = std::move(s);
+    return job;
+  }
+
+  std::byte* window(const Binding& b) const {
+    auto* base = static_cast<std::byte*>(b.allocation->memory.host);
+    if (options_.mistake == SimMistake::view_offset_ignored) return base;
+    const bool shift =
+        options_.mistake == SimMistake::window_off_by_one && b.offset + b.bytes < b.allocation->memory.bytes;
+    return base + b.offset + (shift ? 1 : 0);
+  }
+
+  // The tiles of all records, in an order that the barriers allow.
+  void arrange(const std::vector<Record>& records, std::vector<Tile>& to) {
+    const std::uint32_t lost = records.empty() ? 0 : pick_barrier(records);
+    std::size_t phase = 0;
+    for (std::uint32_t i = 0; i < records.size(); ++i) {
+      if (separates(records, i, lost)) {
+        order(to, phase);
+        phase = to.size();
+      }
+      const Record& r = records[i];
+      const Grid each = r.kernel->def->tile;
+      std::uint32_t tiles = pieces(r.grid.x, each.x) * pieces(r.grid.y, each.y) * pieces(r.grid.z, each.z);
+      if (options_.mistake == SimMistake::last_tile_lost && i + 1 == records.size() && tiles) --tiles;
+      for (std::uint32_t t = 0; t < tiles; ++t) to.push_back({i, t});
+    }
+    order(to, phase);
+    if (options_.mistake == SimMistake::tile_twice && !to.empty()) {
+      const std::size_t at = random_.below(to.size());
+      to.insert(to.begin() + static_cast<std::ptrdiff_t>(at), to[at]);
+    }
+  }
+
+  bool separates(const std::vector<Record>& records, std::uint32_t i, std::uint32_t lost) const {
+    switch (options_.mistake) {
+      case SimMistake::barrier_ignored: return false;
+      case SimMistake::barrier_late: return i > 0 && records[i - 1].barrier_before;
+      case SimMistake::barrier_early: return i + 1 < records.size() && records[i + 1].barrier_before;
+      case SimMistake::one_barrier_lost: return records[i].barrier_before && i != lost;
+      default: return records[i].barrier_before;
+    }
+  }
+
+  // One of the records with a barrier before them.
+  std::uint32_t pick_barrier(const std::vector<Record>& records) {
+    std::vector<std::uint32_t> with;
+    for (std::uint32_t i = 0; i < records.size(); ++i)
+      if (records[i].barrier_before) with.push_back(i);
+    return with.empty() ? 0 : with[random_.below(with.size())];
+  }
+
+  // Orders the tiles from `first` on, all of one phase.
+  void order(std::vector<Tile>& tiles, std::size_t first) {
+    const auto begin = tiles.begin() + static_cast<std::ptrdiff_t>(first), end = tiles.end();
+    if (end - begin < 2) return;
+    Schedule schedule = options_.schedule;
+    if (schedule == Schedule::any)
+      schedule = static_cast<Schedule>(random_.below(static_cast<std::size_t>(Schedule::any)));
+    switch (schedule) {
+      case Schedule::in_order:
+      case Schedule::any: return;
+      case Schedule::reversed: return std::reverse(begin, end);
+      case Schedule::last_dispatch_first:
+        return std::stable_sort(begin, end, [](Tile a, Tile b) { return a.record > b.record; });
+      case Schedule::round_robin: return std::stable_sort(begin, end, [](Tile a, Tile b) { return a.index < b.index; });
+      case Schedule::one_starved: {
+        const std::uint32_t victim = tiles[first + random_.below(static_cast<std::size_t>(end - begin))].record;
+        std::stable_partition(begin, end, [&](Tile t) { return t.record != victim; });
+        return;
+      }
+      case Schedule::shuffled:
+        for (std::size_t i = tiles.size(); i > first + 1; --i)
+          std::swap(tiles[i - 1], tiles[first + random_.below(i - first)]);
+    }
+  }
+
+  SimOptions options_;
+  Random random_;
+  Capabilities capabilities_;
+  std::deque<Job> queue_;
+  std::map<std::size_t, std::vector<void*>> free_;  // by size
+  alignas(64) std::byte shared_[max_shared];
+};
+
+}  // namespace
+
+Result<Device> open_sim_device(SimOptions options) {
+  auto state = std::make_shared<DeviceState>();
+  state->driver = std::make_unique<SimDriver>(std::move(options));
+  return Device(std::move(state));
+}
+
+void finish_sim_devices() {
+  const auto drivers = live_drivers();
+  for (SimDriver* d : drivers) d->finish();
+}
+
+}  // namespace halyard::testing
