@@ -18,6 +18,7 @@
 #include "halyard/base/file.h"
 #include "halyard/base/json.h"
 #include "halyard/testing/paths.h"
+#include "halyard/testing/patience.h"
 
 extern char** environ;
 
@@ -26,12 +27,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A sanitised build is that much slower; so is a machine that does other things as well, a little.
-#ifdef HALYARD_SANITIZED
-constexpr double kPatience = 20;
-#else
-constexpr double kPatience = 1;
-#endif
 
 struct Finished {
   int code = -1;  // exit code, or 128 + signal
@@ -125,7 +120,7 @@ class Program : public ::testing::Test {
   }
   /// The case in time: measured again where something else may have kept the machine busy.
   static void expect_in_time(const Json& c, double ms) {
-    const double limit = kPatience * c.value("max_ms", 50.0);
+    const double limit = testing::patience * c.value("max_ms", 50.0);
     for (int again = 0; again < 5 && ms > limit; ++again) ms = generate(c).ms;
     EXPECT_LE(ms, limit);
   }

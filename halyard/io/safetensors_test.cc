@@ -11,6 +11,7 @@
 
 #include "halyard/io/model_dir.h"
 #include "halyard/testing/paths.h"
+#include "halyard/testing/patience.h"
 
 namespace halyard {
 namespace {
@@ -94,7 +95,7 @@ TEST_F(SafeTensorsTest, ThousandsOfTensorsLoadInMilliseconds) {
   ASSERT_TRUE(read);
   EXPECT_EQ(read->tensors().size(), 4000U);
   RecordProperty("ms", std::to_string(ms));
-  EXPECT_LT(ms, 400);  // ten times what is expected: other work shares the machine
+  EXPECT_LT(ms, 400 * testing::patience);  // ten times what is expected: other work shares the machine
 }
 
 TEST(ModelDir, TheDefaultModelOpens) {
