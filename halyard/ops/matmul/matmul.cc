@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 
+#include "halyard/ops/check.h"
 #include "halyard/ops/matmul/kernels.h"
 
 namespace halyard::ops {
@@ -60,11 +61,6 @@ void in_parallel(std::size_t count, int threads, const F& f) {
 
 Result<Buffer> import_span(Device& device, const quant::MatrixView& m, std::span<const std::byte> bytes) {
   return device.import_host(m.owner, bytes.data(), DType::u8, {bytes.size()});
-}
-
-bool overlap(const Buffer& a, const Buffer& b) {
-  return a.allocation() == b.allocation() && a.offset_bytes() < b.offset_bytes() + b.size_bytes() &&
-         b.offset_bytes() < a.offset_bytes() + a.size_bytes();
 }
 
 Result<void> check(const char* op, const char* what, const Buffer& b, DType dtype, const Shape& shape) {
