@@ -141,16 +141,21 @@ Captured random_plan(Random& random, const Program& p) {
   return plan;
 }
 
+Step random_replay(Random& random, const Program& p) {
+  Step s{.what = Step::What::replay, .barrier_before = random.one_in(12), .call = {},
+         .plan = random.below(p.plans.size()), .values = {}};
+  for (const auto& parameter : p.plans[s.plan].parameters) s.values.push_back(random_value(random, parameter));
+  return s;
+}
+
 Step random_step(Random& random, Program& p) {
   Step s{.barrier_before = random.one_in(12), .call = {}, .values = {}};
-  if (p.plans.size() < 3 && random.one_in(8)) {
+  if (p.plans.size() < 4 && random.one_in(5)) {
     s.what = Step::What::capture;
     s.plan = p.plans.size();
     p.plans.push_back(random_plan(random, p));
   } else if (!p.plans.empty() && random.one_in(3)) {
-    s.what = Step::What::replay;
-    s.plan = random.below(p.plans.size());
-    for (const auto& parameter : p.plans[s.plan].parameters) s.values.push_back(random_value(random, parameter));
+    s = random_replay(random, p);
   } else {
     s.call = random_call(random, p);
   }
@@ -168,12 +173,18 @@ Program random_program(std::uint64_t seed, std::uint32_t max_steps) {
   p.seed = seed;
   for (std::uint32_t n = 2 + random.below(4); n > 0; --n) {
     p.sizes.push_back(8 + random.below(72));
-    p.scratch.push_back(random.one_in(3));
+    p.scratch.push_back(random.one_in(2));
   }
   p.scratch[0] = false;
   for (std::uint32_t n = 1 + random.below(4); n > 0; --n) {
     Stage s{random.one_in(4), static_cast<Stage::End>(random.below(3)), {}};
     for (std::uint32_t steps = random.below(max_steps + 1); steps > 0; --steps) s.steps.push_back(random_step(random, p));
+    p.stages.push_back(std::move(s));
+  }
+  // In the end nothing but replays: what they use has no handle but the plan's.
+  if (!p.plans.empty() && random.one_in(2)) {
+    Stage s{random.one_in(4), Stage::End::commit, {}};
+    for (std::uint32_t steps = 1 + random.below(4); steps > 0; --steps) s.steps.push_back(random_replay(random, p));
     p.stages.push_back(std::move(s));
   }
   return p;
