@@ -12,6 +12,14 @@ namespace halyard {
 std::size_t Plan::size() const { return state_->recording->records.size(); }
 std::size_t Plan::barriers() const { return state_->barriers; }
 
+PlanState::~PlanState() {
+  for (const auto& a : recording->retained) {
+    std::uint64_t last = a->last_sequence.load();
+    while (last < last_sequence && !a->last_sequence.compare_exchange_weak(last, last_sequence)) {
+    }
+  }
+}
+
 namespace {
 
 /// Where the constants of `record` stand in the plan's block of those that parameters change; copied there on first use.

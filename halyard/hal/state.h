@@ -120,6 +120,10 @@ struct PlanState {
   std::vector<std::byte> constants;  // theirs, as recorded
   std::unique_ptr<const PreparedPlan> prepared;
   mutable std::atomic<std::uint64_t> last_sequence{0};  // the last submission that replays it
+
+  PlanState() = default;
+  /// Leaves last_sequence to the memory it used: the device may be lost, and that submission never have finished.
+  ~PlanState();
 };
 
 /// The memory that buffers are windows of.

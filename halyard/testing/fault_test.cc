@@ -346,6 +346,107 @@ TEST(Faults, AreReportedAndLeaveNothingBehind) {
   fmt::print("{} seeds, {} failures injected, {} of them in the driver's form of a plan\n", seeds, injected, in_plans);
 }
 
+// Stages that each write memory of their own, one of which never finishes.
+class Loss {
+ public:
+  explicit Loss(std::uint64_t seed)
+      : random_(seed),
+        faulty_(open(seed, {.threads = static_cast<int>(1 + random_() % 3), .timeout = std::chrono::minutes(5)},
+                     {.hold = 700, .loss = 500})),
+        session_(value(faulty_.device.encoder_session())) {}
+
+  // False where no wait came in its way.
+  bool run() {
+    for (std::uint32_t i = 0; i < 10 && !stuck(); ++i) {
+      commit(i);
+      if (random_() % 3 == 0) (void)stages_[random_() % stages_.size()].buffer.wait_until_completed();
+    }
+    if (stuck()) check();
+    return stuck() != 0;
+  }
+
+ private:
+  struct Stage {
+    CommandBuffer buffer;
+    std::string label;
+    Buffer written;
+  };
+  std::uint64_t stuck() const { return faulty_.driver->stuck(); }
+
+  void record(const Buffer& b, std::uint32_t i) {
+    CommandEncoder& e = session_.encoder();
+    if (i % 2) return ok(testing::run(e, scale_in_place_kernel, {b}, elements, i));
+    e.start_capture();
+    ok(testing::run(e, scale_in_place_kernel, {b}, elements, i));
+    ok(e.replay(value(value(e.take_capture()).compile())));
+  }
+
+  void commit(std::uint32_t i) {
+    Stage s{session_.command_buffer(), fmt::format("stage <{}>", i), value(faulty_.device.alloc(DType::u32, {elements}))};
+    record(s.written, i);
+    session_.begin_stage(s.label);
+    ok(i % 3 ? session_.fence_stage() : session_.commit_stage());
+    ok(session_.reset_for_next_stage());
+    stages_.push_back(std::move(s));
+  }
+
+  void check() {
+    Device& d = faulty_.device;
+    EXPECT_TRUE(d.is_lost());
+    const std::size_t at = stuck() - 1;
+    for (std::size_t i = 0; i < stages_.size(); ++i) {
+      Stage& s = stages_[i];
+      const auto waited = s.buffer.wait_until_completed();
+      const auto read = s.written.read<std::uint32_t>();
+      if (i < at) {
+        ok(waited);
+        EXPECT_EQ(value(read), std::vector<std::uint32_t>(elements, static_cast<std::uint32_t>(i)));
+        continue;
+      }
+      ASSERT_FALSE(waited || read) << i << ", stuck at " << at;
+      EXPECT_EQ(waited.error().code, i == at ? Errc::timeout : Errc::device_lost);
+      EXPECT_EQ(read.error().code, waited.error().code);
+      EXPECT_NE(waited.error().str().find(stages_[at].label), std::string::npos) << waited.error().str();
+      EXPECT_EQ(s.buffer.status(), CommandBufferStatus::failed);
+      EXPECT_EQ(s.buffer.gpu_time().count(), 0);
+    }
+    EXPECT_FALSE(d.wait_idle());
+
+    // Host memory may be had and used, submitting is refused, and a session may be dropped all the same.
+    Buffer fresh = value(d.alloc(DType::u32, {elements}));
+    ok(fresh.write(std::span<const std::uint32_t>(std::vector<std::uint32_t>(elements, 7))));
+    EXPECT_EQ(value(fresh.read<std::uint32_t>()).back(), 7U);
+    record(fresh, 2);
+    for (const auto& r : {session_.commit_stage(), session_.fence_stage(), session_.commit_and_wait()})
+      EXPECT_EQ(r.error().code, Errc::device_lost);
+    EXPECT_FALSE(session_.is_drained());
+
+    fresh = Buffer();
+    stages_.clear();
+    { const EncoderSession dropped = std::move(session_); }
+    EXPECT_EQ(d.stats().bytes_allocated, elements * 4);  // what the stuck one uses
+    faulty_.driver->release();
+    EXPECT_EQ(d.stats().bytes_allocated, 0U);
+  }
+
+  std::mt19937_64 random_;
+  FaultyDevice faulty_;
+  EncoderSession session_;
+  std::vector<Stage> stages_;
+};
+
+TEST(Faults, ALostDeviceSaysSoAndLetsGoOfEverything) {
+  const std::uint64_t seeds = number_from("HALYARD_FAULT_SEEDS", 300), first = number_from("HALYARD_FAULT_FIRST", 1);
+  std::uint64_t lost = 0;
+  for (std::uint64_t seed = first; seed < first + seeds; ++seed) {
+    SCOPED_TRACE(fmt::format("HALYARD_FAULT_FIRST={} HALYARD_FAULT_SEEDS=1", seed));
+    lost += Loss(seed).run();
+    if (HasFailure()) return;
+  }
+  if (seeds >= 100) { EXPECT_GT(lost, seeds / 3); }
+  fmt::print("{} seeds, {} devices lost\n", seeds, lost);
+}
+
 TEST(Faults, DependOnTheSeedAlone) {
   const auto pattern = [](std::uint64_t seed) {
     FaultyDevice f = open_faulty(make_sim_driver({}), {}, seed, {.allocate = 500});
