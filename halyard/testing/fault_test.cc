@@ -37,7 +37,7 @@ struct Expected {
 
 // Most devices are simulated ones: they start no threads.
 FaultyDevice open(std::uint64_t seed, const DeviceOptions& options, FaultOdds odds) {
-  auto inner = seed % 16 == 0 ? value(open_cpu_driver(options)) : make_sim_driver({.seed = seed, .own_plans = true});
+  auto inner = seed % 4 == 0 ? value(open_cpu_driver(options)) : make_sim_driver({.seed = seed, .own_plans = true});
   return open_faulty(std::move(inner), options, seed, odds);
 }
 
