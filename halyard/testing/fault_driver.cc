@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "halyard/hal/state.h"
+#include "halyard/testing/open_device.h"
 
 namespace halyard::testing {
 namespace {
@@ -187,14 +187,9 @@ void FaultDriver::release() {
 }
 
 FaultyDevice open_faulty(std::unique_ptr<Driver> inner, const DeviceOptions& options, std::uint64_t seed, FaultOdds odds) {
-  auto state = std::make_shared<DeviceState>();
   auto driver = std::make_unique<FaultDriver>(std::move(inner), seed, odds);
   FaultDriver* faults = driver.get();
-  state->driver = std::move(driver);
-  state->timeout = options.timeout;
-  state->validate = options.validate;
-  if (options.profile) state->profiler = std::make_unique<Profiler>();
-  return {Device(std::move(state)), faults};
+  return {open_device(std::move(driver), options), faults};
 }
 
 }  // namespace halyard::testing

@@ -11,7 +11,7 @@
 
 #include <fmt/format.h>
 
-#include "halyard/hal/state.h"
+#include "halyard/testing/open_device.h"
 #include "halyard/testing/sim/random.h"
 
 namespace halyard::testing {
@@ -39,6 +39,7 @@ struct Job {
   std::shared_ptr<Submission> submission;
   std::vector<Record> records;
   std::deque<std::vector<std::byte>> constants;  // those that mistakes need
+  std::vector<Profiler::Span> spans;             // if the device has a profiler
   std::vector<std::vector<std::byte*>> windows;
   std::vector<std::vector<std::size_t>> sizes;
   std::vector<Tile> tiles;
@@ -148,7 +149,9 @@ class SimDriver final : public Driver {
     if (queue_.front().finished()) {
       const Job done = std::move(queue_.front());
       queue_.pop_front();
-      done.submission->ended = std::chrono::steady_clock::now();
+      done.submission->ended = Profiler::Clock::now();
+      Profiler* const profiler = done.submission->device->profiler.get();
+      if (profiler && done.next > 0) profiler->add(*done.submission, done.spans);
       done.submission->complete();
     } else {
       run_tile(choose());
@@ -185,9 +188,11 @@ class SimDriver final : public Driver {
                         z = tile.index / across / down * each.z;
     std::memset(shared_, poison, r.shared_bytes);
     std::pair<Submission*, const Record*> owner{job.submission.get(), &r};  // what CpuTile::fail expects
+    const auto begin = Profiler::Clock::now();
     r.kernel->cpu({x, std::min(x + each.x, r.grid.x), y, std::min(y + each.y, r.grid.y), z,
                    std::min(z + each.z, r.grid.z), r.grid, job.windows[tile.record].data(),
                    job.sizes[tile.record].data(), constants_of.constants, shared_, &owner});
+    if (job.submission->device->profiler) job.spans.push_back({&r, tile.record, 0, begin, Profiler::Clock::now()});
   }
 
   Job lay_out(std::shared_ptr<Submission> s) {
@@ -361,10 +366,8 @@ class SimDriver final : public Driver {
 
 std::unique_ptr<Driver> make_sim_driver(SimOptions options) { return std::make_unique<SimDriver>(std::move(options)); }
 
-Result<Device> open_sim_device(SimOptions options) {
-  auto state = std::make_shared<DeviceState>();
-  state->driver = make_sim_driver(std::move(options));
-  return Device(std::move(state));
+Result<Device> open_sim_device(SimOptions options, const DeviceOptions& device) {
+  return open_device(make_sim_driver(std::move(options)), device);
 }
 
 void finish_sim_devices() {

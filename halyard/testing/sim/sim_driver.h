@@ -72,7 +72,7 @@ struct SimOptions {
 
 /// A device that works only while it is called: commits and allocations run a random share of what is queued, waits the
 /// rest. For one thread at a time.
-Result<Device> open_sim_device(SimOptions);
+Result<Device> open_sim_device(SimOptions, const DeviceOptions& = {});
 /// Its driver alone.
 std::unique_ptr<Driver> make_sim_driver(SimOptions);
 
