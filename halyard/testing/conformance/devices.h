@@ -26,16 +26,17 @@ template <int threads> Device open_cpu(DeviceOptions options) {
 }
 
 /// Each one opened has another schedule; the device's name says which.
-inline Device open_sim(DeviceOptions options) {
+template <bool own_plans> Device open_sim(DeviceOptions options) {
   static std::uint64_t seed = 0;
-  return value(open_sim_device({.seed = ++seed}, options));
+  return value(open_sim_device({.seed = ++seed, .own_plans = own_plans}, options));
 }
 
 inline constexpr DeviceCase devices[] = {
     {"cpu_1_thread", open_cpu<1>, true},
     {"cpu_2_threads", open_cpu<2>, true},
     {"cpu_5_threads", open_cpu<5>, true},
-    {"sim", open_sim, false},
+    {"sim", open_sim<false>, false},
+    {"sim_own_plans", open_sim<true>, false},
 };
 
 inline std::vector<DeviceCase> concurrent_devices() {
