@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "halyard/hal/cpu/placement.h"
 #include "halyard/hal/validate.h"
 
 #if defined(__x86_64__)
@@ -222,10 +223,26 @@ void open_phase(Job& job, std::uint32_t phase) {
   job.opened.notify_all();
 }
 
+// Parts threads that have come to share a core: one of them would wait for the other. The scheduler moves a thread to an idle
+// core by itself; but where other programs keep all cores busy, it sees no reason to.
+void spread(Job& job, std::uint32_t lane, std::uint32_t lanes) {
+  const int here = current_core();
+  std::vector<int> taken;
+  bool shared = false;
+  for (std::uint32_t i = 0; i < lanes; ++i)
+    shared |= i != lane && job.lanes[i].core.load(std::memory_order_relaxed) == here;
+  if (shared && here >= 0) {
+    for (std::uint32_t i = 0; i < lanes; ++i)
+      if (i != lane) taken.push_back(job.lanes[i].core.load(std::memory_order_relaxed));
+    leave_cores(taken);
+  }
+  job.lanes[lane].core.store(current_core(), std::memory_order_relaxed);
+}
+
 // Waits until a phase after `seen` is open: for a moment on the core, where others are at work on tiles of some
 // microseconds, then asleep. A thread that has lost its core comes back after milliseconds; whoever has slept meanwhile is
 // owed that time by the scheduler and gets its core at once when woken, so that the threads run at the same time again.
-void await_phase(Job& job, std::uint32_t seen) {
+void await_phase(Job& job, std::uint32_t seen, std::uint32_t lane, std::uint32_t lanes) {
   const auto opened = [&] {
     return job.phase.load(std::memory_order_acquire) != seen || job.abandoned.load(std::memory_order_relaxed);
   };
@@ -234,6 +251,8 @@ void await_phase(Job& job, std::uint32_t seen) {
   job.sleeping.fetch_add(1);
   job.opened.wait(lock, opened);
   job.sleeping.fetch_sub(1);
+  lock.unlock();
+  spread(job, lane, lanes);
 }
 
 // Opens the next phase that needs more than one thread, having run those of a single tile. False where the job has
@@ -255,6 +274,7 @@ bool advance(Job& job, std::uint32_t phase, int threads, const Hand& hand) {
 // Works on the job until it has finished. True for the one thread that finished it.
 bool work(Job& job, int threads, const Hand& hand) {
   const auto lanes = static_cast<std::uint32_t>(threads);
+  spread(job, hand.lane, lanes);
   for (std::uint32_t phase; (phase = job.phase.load(std::memory_order_acquire)) < job.phases.size();) {
     const Phase& p = job.phases[phase];
     std::uint32_t ran = 0;
@@ -266,7 +286,7 @@ bool work(Job& job, int threads, const Hand& hand) {
     if (ran && job.done.fetch_add(ran, std::memory_order_acq_rel) + ran == p.tiles) {
       if (!advance(job, phase, threads, hand)) return true;
     } else {
-      await_phase(job, phase);
+      await_phase(job, phase, hand.lane, lanes);
       if (job.abandoned.load(std::memory_order_relaxed)) return false;
     }
   }

@@ -63,6 +63,7 @@ std::unique_ptr<const CpuPlan> prepare_plan(const PlanState&, int threads);
 struct alignas(64) Lane {
   /// The phase (high 32 bits) and the next unclaimed tile (low 32 bits). An older phase, or -1: nothing is claimed yet.
   std::atomic<std::uint64_t> next{~std::uint64_t{0}};
+  std::atomic<int> core{-1};  ///< where its thread was seen last
 };
 
 /// One submission.
