@@ -65,6 +65,15 @@ struct Stats {
   std::uint64_t submit_ns = 0;             ///< time callers spent in commits, their waits left out
 };
 
+/// The residency set: what of the device's memory the system keeps in place. On the CPU pinned memory is neither swapped
+/// out nor, where it is a file's, dropped to be read again.
+struct Residency {
+  std::size_t count = 0, bytes = 0;  ///< members of the set
+  std::size_t pinned_bytes = 0;      ///< of them, pinned since a commit; what nobody has touched yet takes no memory
+  std::size_t pin_limit = 0;         ///< the most that would be pinned
+  std::string refusal;               ///< why the driver did not pin some of it, the latest reason; empty: it has
+};
+
 /// A device is lost once a command buffer has run for longer than its timeout. Waiting for that command buffer returns
 /// Errc::timeout; waiting for a later one, and every later submission, returns Errc::device_lost at once. The threads
 /// still at work are left behind, and with them the memory that the command buffer uses, until its kernels return.
@@ -109,6 +118,7 @@ class Device {
   /// Allocations in the residency set. One whose last handle is dropped leaves it at the next commit after the work that
   /// used it has completed.
   std::size_t residency_count() const;
+  Residency residency() const;
 
   /// Waits for all committed work. Returns the first failure that no other call has returned.
   Result<void> wait_idle();
