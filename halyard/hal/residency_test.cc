@@ -17,7 +17,7 @@ using namespace testing;
 /// unpinned while work uses it, or freed while pinned.
 class PinLog final : public Driver {
  public:
-  PinLog() : inner_(std::move(*open_cpu_driver({.threads = 2}))) {}
+  PinLog() : inner_(std::move(*open_cpu_driver({.threads = 2, .pin = false}))) {}
   const Capabilities& capabilities() const override { return inner_->capabilities(); }
   Result<Memory> allocate(std::size_t bytes) override { return inner_->allocate(bytes); }
   void free(const Memory& m) override {
