@@ -12,14 +12,6 @@ namespace halyard {
 std::size_t Plan::size() const { return state_->recording->records.size(); }
 std::size_t Plan::barriers() const { return state_->barriers; }
 
-PlanState::~PlanState() {
-  for (const auto& a : recording->retained) {
-    std::uint64_t last = a->last_sequence.load();
-    while (last < last_sequence && !a->last_sequence.compare_exchange_weak(last, last_sequence)) {
-    }
-  }
-}
-
 namespace {
 
 /// Where the constants of `record` stand in the plan's block of those that parameters change; copied there on first use.
@@ -118,7 +110,7 @@ Result<Plan> ComputeGraph::compile(std::span<const std::string_view> parameters)
     HALYARD_TRY(bind(*plan, name));
   }
   plan->prepared = device_->driver->prepare(*plan);
-  for (const auto& a : recording_->retained) a->add_plan(plan);
+  for (const auto& a : recording_->retained) a->add_plan(*plan);
   return Plan(std::move(plan));
 }
 
