@@ -150,7 +150,10 @@ Step random_replay(Random& random, const Program& p) {
 
 Step random_step(Random& random, Program& p) {
   Step s{.barrier_before = random.one_in(12), .call = {}, .values = {}};
-  if (p.plans.size() < 4 && random.one_in(5)) {
+  if (random.one_in(10)) {
+    s.what = random.one_in(3) ? Step::What::keep : Step::What::release;
+    s.buffer = random.below(p.sizes.size());
+  } else if (p.plans.size() < 4 && random.one_in(5)) {
     s.what = Step::What::capture;
     s.plan = p.plans.size();
     p.plans.push_back(random_plan(random, p));
@@ -249,6 +252,8 @@ std::vector<Meant> flatten(const Program& p, const Stage& stage) {
       case Step::What::capture: next.across_capture = next.any(); break;
       case Step::What::call: flat.push_back({s.call, {}, false}); break;
       case Step::What::replay: flatten(p.plans[s.plan], s.values, flat); break;
+      case Step::What::keep:
+      case Step::What::release: break;
     }
     if (flat.size() == first) continue;
     Forced& forced = flat[first].forced;
@@ -329,7 +334,8 @@ struct Lives {
     for (std::size_t s = 0; s < p.stages.size(); ++s)
       for (const Step& step : p.stages[s].steps) {
         if (step.what == Step::What::call) use(step.call, s);
-        else plans[step.plan].use(s);
+        if (step.what == Step::What::keep || step.what == Step::What::release) buffers[step.buffer].use(s);
+        if (step.what == Step::What::capture || step.what == Step::What::replay) plans[step.plan].use(s);
         if (step.what == Step::What::capture)
           for (const Step& captured : p.plans[step.plan].steps) use(captured.call, s);
       }
@@ -384,21 +390,23 @@ Result<void> replay(CommandEncoder& e, const Captured& captured, const Step& s, 
   return e.replay(*h.plans[s.plan], values);
 }
 
-Result<void> record(CommandEncoder& e, const Program& p, const Stage& stage, Handles& h) {
+Result<void> record(EncoderSession& session, CommandEncoder& e, const Program& p, const Stage& stage, Handles& h) {
   for (const Step& s : stage.steps) {
     if (s.barrier_before) e.memory_barrier();
     switch (s.what) {
       case Step::What::call: HALYARD_TRY(dispatch(e, s.call, nullptr, h)); break;
       case Step::What::capture: h.plans[s.plan] = HALYARD_TRY(capture(e, p.plans[s.plan], h)); break;
       case Step::What::replay: HALYARD_TRY(replay(e, p.plans[s.plan], s, h)); break;
+      case Step::What::keep: session.add_to_residency_set(h.buffers[s.buffer]); break;
+      case Step::What::release: session.remove_from_residency_set(h.buffers[s.buffer]); break;
     }
   }
   return {};
 }
 
-Result<void> run_plain(Device& d, const Program& p, const Stage& stage, Handles& h) {
+Result<void> run_plain(EncoderSession& s, Device& d, const Program& p, const Stage& stage, Handles& h) {
   CommandEncoder e = HALYARD_TRY(d.command_encoder({.hazards = p.hazards}));
-  HALYARD_TRY(record(e, p, stage, h));
+  HALYARD_TRY(record(s, e, p, stage, h));
   if (stage.end == Stage::End::wait) return e.commit_and_wait();
   HALYARD_TRY(e.commit());
   return {};
@@ -406,7 +414,7 @@ Result<void> run_plain(Device& d, const Program& p, const Stage& stage, Handles&
 
 Result<void> run_in_session(EncoderSession& s, const Program& p, const Stage& stage, Handles& h) {
   HALYARD_TRY(s.reset_for_next_stage());
-  HALYARD_TRY(record(s.encoder(), p, stage, h));
+  HALYARD_TRY(record(s, s.encoder(), p, stage, h));
   switch (stage.end) {
     case Stage::End::commit: return s.commit_stage();
     case Stage::End::fence: return s.fence_stage();
@@ -426,7 +434,7 @@ Result<Contents> execute(const Program& p, Device d) {
       if (p.scratch[b] ? lives.buffers[b].first == s : s == 0)
         h.buffers[b] = HALYARD_TRY(d.alloc(DType::u8, {p.sizes[b]}));
     const Stage& stage = p.stages[s];
-    HALYARD_TRY(stage.plain ? run_plain(d, p, stage, h) : run_in_session(session, p, stage, h));
+    HALYARD_TRY(stage.plain ? run_plain(session, d, p, stage, h) : run_in_session(session, p, stage, h));
     for (std::size_t b = 0; b < h.buffers.size(); ++b)
       if (p.scratch[b] && lives.buffers[b].last == s) h.buffers[b] = Buffer();
     for (std::size_t i = 0; i < h.plans.size(); ++i)

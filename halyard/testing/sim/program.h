@@ -49,11 +49,12 @@ struct Call {
 
 /// What an encoder is asked to do.
 struct Step {
-  enum class What : std::uint8_t { call, capture, replay };
+  enum class What : std::uint8_t { call, capture, replay, keep, release };
   What what = What::call;
   bool barrier_before = false;         ///< memory_barrier() is called first
   Call call = {};
   std::size_t plan = 0;                ///< which one is captured and compiled, or replayed
+  std::size_t buffer = 0;              ///< keep, release: put into the residency set, or taken out of it
   std::vector<std::uint64_t> values;   ///< replay: of all parameters
 };
 

@@ -6,6 +6,7 @@
 #include <deque>
 #include <limits>
 #include <map>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -38,6 +39,7 @@ struct SimPlan final : PreparedPlan {
 struct Job {
   std::shared_ptr<Submission> submission;
   std::vector<Record> records;
+  std::set<const void*> memory;                  // that its records bind
   std::deque<std::vector<std::byte>> constants;  // those that mistakes need
   std::vector<Profiler::Span> spans;             // if the device has a profiler
   std::vector<std::vector<std::byte*>> windows;
@@ -87,12 +89,29 @@ class SimDriver final : public Driver {
       p = blocks.back();
       blocks.pop_back();
     }
+    refused_.erase(p);
     std::memset(p, options_.mistake == SimMistake::memory_not_zeroed ? poison : 0, block);
     return Memory{p, bytes};
   }
   void free(const Memory& m) override {
+    if (pinned_.contains(m.host)) complain("memory is freed while it is pinned");
+    if (in_use(m)) complain("memory is freed while work needs it");
     std::memset(m.host, poison, block_bytes(m.bytes));
     free_[block_bytes(m.bytes)].push_back(m.host);
+  }
+
+  // Some of it is refused, as a system short of memory would.
+  Result<void> pin(const Memory& m) override {
+    if (random_.one_in(8)) {
+      refused_.insert(m.host);
+      return fail(Errc::out_of_memory, fmt::format("{} bytes are not pinned", m.bytes));
+    }
+    if (!pinned_.insert(m.host).second) complain("memory is pinned twice");
+    return {};
+  }
+  void unpin(const Memory& m) override {
+    if (pinned_.erase(m.host) == 0) complain("memory is unpinned that was not pinned");
+    if (in_use(m)) complain("memory is unpinned while work needs it");
   }
 
   Result<void> compile(const KernelDef& def, const Constants& specialisation, CompiledKernel& out) override {
@@ -115,7 +134,9 @@ class SimDriver final : public Driver {
       flatten(honest, s->recording, SimMistake::none);
       options_.on_submit(honest.records);
     }
+    if (options_.mistake == SimMistake::flushed_early) s->device->completed = std::numeric_limits<std::uint64_t>::max();
     queue_.push_back(lay_out(std::move(s)));
+    expect_pinned(queue_.back());
     progress();
   }
 
@@ -138,6 +159,24 @@ class SimDriver final : public Driver {
 
  private:
   static std::size_t block_bytes(std::size_t bytes) { return (std::max<std::size_t>(bytes, 1) + 63) / 64 * 64; }
+
+  void complain(const char* what) const {
+    if (options_.on_wrong_memory) options_.on_wrong_memory(what);
+  }
+
+  // Whether work that has not finished runs on the memory.
+  bool in_use(const Memory& m) const {
+    return std::any_of(queue_.begin(), queue_.end(), [&](const Job& j) { return !j.finished() && j.memory.contains(m.host); });
+  }
+
+  void expect_pinned(const Job& job) const {
+    for (const Record& r : job.records)
+      for (std::size_t i = 0; i < r.kernel->def->access.size(); ++i) {
+        const Allocation& a = *r.bindings[i].allocation;
+        if (a.residency.member && !pinned_.contains(a.memory.host) && !refused_.contains(a.memory.host))
+          complain("work is submitted whose memory is not pinned");
+      }
+  }
 
   // Some of the work that a real device would have done meanwhile.
   void progress() {
@@ -202,6 +241,7 @@ class SimDriver final : public Driver {
       std::vector<std::byte*> windows;
       std::vector<std::size_t> sizes;
       for (std::size_t i = 0; i < r.kernel->def->access.size(); ++i) {
+        job.memory.insert(r.bindings[i].allocation->memory.host);
         windows.push_back(window(r.bindings[i]));
         sizes.push_back(r.bindings[i].bytes);
       }
@@ -359,6 +399,7 @@ class SimDriver final : public Driver {
   Capabilities capabilities_;
   std::deque<Job> queue_;
   std::map<std::size_t, std::vector<void*>> free_;  // by size
+  std::set<const void*> pinned_, refused_;
   alignas(64) std::byte shared_[max_shared];
 };
 

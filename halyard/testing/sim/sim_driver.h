@@ -59,6 +59,8 @@ enum class SimMistake : std::uint8_t {
   values_of_wrong_record,       ///< a record of a plan sees another's constants
   upper_half_lost,              ///< 8-byte parameters get the lower half of their value
   plan_not_retained,            ///< a submission does not keep the plans that it replays
+  // of the residency set
+  flushed_early,  ///< all that was submitted counts as completed when memory is unpinned
 };
 
 struct SimOptions {
@@ -68,6 +70,8 @@ struct SimOptions {
   std::optional<bool> own_plans = {};  ///< whether it makes a form of its own of plans; none: of about half of them
   /// Sees each command buffer, with the records of replayed plans in their places.
   std::function<void(std::span<const Record>)> on_submit = {};
+  /// Told when memory is unpinned or freed while work needs it, or used though it should be pinned and is not.
+  std::function<void(const char*)> on_wrong_memory = {};
 };
 
 /// A device that works only while it is called: commits and allocations run a random share of what is queued, waits the

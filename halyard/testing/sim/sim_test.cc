@@ -152,6 +152,9 @@ Complaint run_once(const Program& p, const Contents& expected, SimOptions option
                    Tally* tally) {
   std::size_t stage = 0;
   Complaint complaint;
+  options.on_wrong_memory = [&](const char* what) {
+    if (!complaint) complaint = what;
+  };
   if (tally)
     options.on_submit = [&](std::span<const Record> records) {
       const Stage& s = p.stages[stage++];
@@ -298,6 +301,7 @@ constexpr Mutant mutants[] = {
     driver("a record sees another's constants", SimMistake::values_of_wrong_record),
     driver("a parameter loses its upper half", SimMistake::upper_half_lost),
     driver("a plan is let go while work needs it", SimMistake::plan_not_retained),
+    driver("residency is flushed early", SimMistake::flushed_early),
     tracker("read after write is dropped", TrackerMistake::raw_dropped),
     tracker("write after read is dropped", TrackerMistake::war_dropped),
     tracker("write after write is dropped", TrackerMistake::waw_dropped),
