@@ -48,6 +48,9 @@ class FaultDriver final : public Driver {
   const Capabilities& capabilities() const override { return inner_->capabilities(); }
   Result<Memory> allocate(std::size_t bytes) override;
   void free(const Memory& m) override { inner_->free(m); }
+  Result<void> pin(const Memory& m) override { return inner_->pin(m); }
+  void unpin(const Memory& m) override { inner_->unpin(m); }
+  PinnedMemory pinned_memory() const override { return inner_->pinned_memory(); }
   Result<void> compile(const KernelDef&, const Constants& specialisation, CompiledKernel& out) override;
   std::unique_ptr<const PreparedPlan> prepare(const PlanState&) override;
   void submit(std::shared_ptr<Submission>, bool will_wait) override;

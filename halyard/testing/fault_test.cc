@@ -35,9 +35,11 @@ struct Expected {
   bool failed() const { return !parts.empty(); }
 };
 
+void complain(const char* what) { ADD_FAILURE() << what; }
+
 // Most devices are simulated ones: they start no threads.
 FaultyDevice open(std::uint64_t seed, const DeviceOptions& options, FaultOdds odds) {
-  auto inner = seed % 4 == 0 ? value(open_cpu_driver(options)) : make_sim_driver({.seed = seed, .own_plans = true});
+  auto inner = seed % 4 == 0 ? value(open_cpu_driver(options)) : make_sim_driver({.seed = seed, .own_plans = true, .on_wrong_memory = complain});
   return open_faulty(std::move(inner), options, seed, odds);
 }
 
