@@ -39,7 +39,8 @@ void complain(const char* what) { ADD_FAILURE() << what; }
 
 // Most devices are simulated ones: they start no threads.
 FaultyDevice open(std::uint64_t seed, const DeviceOptions& options, FaultOdds odds) {
-  auto inner = seed % 4 == 0 ? value(open_cpu_driver(options)) : make_sim_driver({.seed = seed, .own_plans = true, .on_wrong_memory = complain});
+  auto inner = seed % 4 == 0 ? value(open_cpu_driver(options))
+                             : make_sim_driver({.seed = seed, .own_plans = true, .on_wrong_memory = complain});
   return open_faulty(std::move(inner), options, seed, odds);
 }
 
@@ -47,7 +48,8 @@ class Program {
  public:
   explicit Program(std::uint64_t seed)
       : random_(seed),
-        faulty_(open(seed, options(), {.allocate = 100, .compile = 200, .kernel = 120, .submission = 60, .plan = 300, .hold = 300})) {}
+        faulty_(open(seed, options(),
+                     {.allocate = 100, .compile = 200, .kernel = 120, .submission = 60, .plan = 300, .hold = 300})) {}
 
   // Returns how many failures were injected.
   std::uint64_t run() {
@@ -117,7 +119,9 @@ class Program {
     switch (pick(5)) {
       case 0: cells_.clear(); return;
       case 3: plans_.clear(); return;
-      case 1: sessions_.erase(sessions_.begin() + static_cast<std::ptrdiff_t>(pick(sessions_.size()))); return open_session();
+      case 1:
+        sessions_.erase(sessions_.begin() + static_cast<std::ptrdiff_t>(pick(sessions_.size())));
+        return open_session();
       case 2: (void)faulty_.device.wait_idle(); return;
       default: return;
     }
@@ -140,9 +144,7 @@ class Program {
 
   static void compare(const Cell& c) {
     const auto v = value(c.buffer.read<std::uint32_t>());
-    if (c.known) {
-      EXPECT_EQ(v, std::vector<std::uint32_t>(elements, c.value));
-    }
+    if (c.known) { EXPECT_EQ(v, std::vector<std::uint32_t>(elements, c.value)); }
   }
 
   void write() {
@@ -163,14 +165,17 @@ class Program {
 
   // Records a dispatch, or learns that its kernel does not compile.
   void record(CommandEncoder& e, std::vector<Step>& steps, bool parameter) {
-    Step step{.from = pick(2) ? cells_[pick(cells_.size())] : nullptr, .to = cells_[pick(cells_.size())],
-              .constant = static_cast<std::uint32_t>(pick(100)), .parameter = parameter};
+    Step step{.from = pick(2) ? cells_[pick(cells_.size())] : nullptr,
+              .to = cells_[pick(cells_.size())],
+              .constant = static_cast<std::uint32_t>(pick(100)),
+              .parameter = parameter};
     if (parameter) step.constant = 7;  // all places of a parameter are recorded with one value
     if (const auto r = dispatch(e, step)) {
       steps.push_back(std::move(step));
     } else {
       const KernelDef& def = step.from ? add_constant_kernel : scale_in_place_kernel;
-      EXPECT_NE(r.error().str().find(fmt::format("injected: kernel {}", def.name)), std::string::npos) << r.error().str();
+      EXPECT_NE(r.error().str().find(fmt::format("injected: kernel {}", def.name)), std::string::npos)
+          << r.error().str();
     }
   }
 
@@ -216,9 +221,12 @@ class Program {
 
   // Commits a session's stage in one of three ways and opens the next.
   void commit(Session& s, std::size_t way) {
-    Stage stage{.buffer = s.session.command_buffer(), .label = fmt::format("stage <{}>", stages_.size()), .expected = {}};
+    Stage stage{
+        .buffer = s.session.command_buffer(), .label = fmt::format("stage <{}>", stages_.size()), .expected = {}};
     s.session.begin_stage(stage.label);
-    const auto r = way == 0 ? s.session.fence_stage() : way == 1 ? s.session.commit_stage() : s.session.commit_and_wait();
+    const auto r = way == 0   ? s.session.fence_stage()
+                   : way == 1 ? s.session.commit_stage()
+                              : s.session.commit_and_wait();
     stage.expected = expect(s, stage.label);
     for (const Step& step : s.steps) {
       Cell& to = *step.to;
@@ -242,7 +250,8 @@ class Program {
     if (fault && fault->kernel.empty()) return {Errc::io, {label, "injected failure of the submission"}};
     if (s.waits_on) {
       const Stage& before = stages_[*s.waits_on];
-      if (before.expected.failed()) return {Errc::dependency_failed, {label, before.label, before.expected.parts.back()}};
+      if (before.expected.failed())
+        return {Errc::dependency_failed, {label, before.label, before.expected.parts.back()}};
     }
     if (fault) return {Errc::kernel_failed, {label, fault->kernel, "injected failure of the"}};
     return {};
@@ -252,7 +261,8 @@ class Program {
     if (!expected.failed()) return ok(r);
     ASSERT_FALSE(r) << expected.parts.front();
     EXPECT_EQ(r.error().code, expected.code) << r.error().str();
-    for (const std::string& part : expected.parts) EXPECT_NE(r.error().str().find(part), std::string::npos) << r.error().str();
+    for (const std::string& part : expected.parts)
+      EXPECT_NE(r.error().str().find(part), std::string::npos) << r.error().str();
   }
 
   void check(std::size_t i) {
@@ -384,7 +394,8 @@ class Loss {
   }
 
   void commit(std::uint32_t i) {
-    Stage s{session_.command_buffer(), fmt::format("stage <{}>", i), value(faulty_.device.alloc(DType::u32, {elements}))};
+    Stage s{session_.command_buffer(), fmt::format("stage <{}>", i),
+            value(faulty_.device.alloc(DType::u32, {elements}))};
     record(s.written, i);
     session_.begin_stage(s.label);
     ok(i % 3 ? session_.fence_stage() : session_.commit_stage());

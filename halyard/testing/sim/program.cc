@@ -92,7 +92,8 @@ bool races_with_itself(const Call& c) {
 
 Call random_call(Random& random, const Program& p) {
   for (;;) {
-    Call c{static_cast<Op>(random.below(kernels.size())), {}, {static_cast<std::uint32_t>(random()), 0, random()}, {}, {}};
+    Call c{
+        static_cast<Op>(random.below(kernels.size())), {}, {static_cast<std::uint32_t>(random()), 0, random()}, {}, {}};
     const std::size_t bindings = kernel_of(c.op).access.size();
     std::vector<std::uint32_t> buffers(bindings);
     std::uint32_t most = ~0U;
@@ -109,9 +110,7 @@ Call random_call(Random& random, const Program& p) {
   }
 }
 
-std::uint64_t random_value(Random& random, const Captured::Parameter& p) {
-  return p.wide ? random() : random() >> 32;
-}
+std::uint64_t random_value(Random& random, const Captured::Parameter& p) { return p.wide ? random() : random() >> 32; }
 
 // Makes some of a captured call's constants parameters.
 void tag(Random& random, Captured& plan, Call& c) {
@@ -142,8 +141,11 @@ Captured random_plan(Random& random, const Program& p) {
 }
 
 Step random_replay(Random& random, const Program& p) {
-  Step s{.what = Step::What::replay, .barrier_before = random.one_in(12), .call = {},
-         .plan = random.below(p.plans.size()), .values = {}};
+  Step s{.what = Step::What::replay,
+         .barrier_before = random.one_in(12),
+         .call = {},
+         .plan = random.below(p.plans.size()),
+         .values = {}};
   for (const auto& parameter : p.plans[s.plan].parameters) s.values.push_back(random_value(random, parameter));
   return s;
 }
@@ -181,7 +183,8 @@ Program random_program(std::uint64_t seed, std::uint32_t max_steps) {
   p.scratch[0] = false;
   for (std::uint32_t n = 1 + random.below(4); n > 0; --n) {
     Stage s{random.one_in(4), static_cast<Stage::End>(random.below(3)), {}};
-    for (std::uint32_t steps = random.below(max_steps + 1); steps > 0; --steps) s.steps.push_back(random_step(random, p));
+    for (std::uint32_t steps = random.below(max_steps + 1); steps > 0; --steps)
+      s.steps.push_back(random_step(random, p));
     p.stages.push_back(std::move(s));
   }
   // In the end nothing but replays: what they use has no handle but the plan's.
