@@ -100,7 +100,7 @@ Result<Plan> ComputeGraph::compile(std::span<const std::string_view> parameters)
     HALYARD_TRY(bind(*plan, name));
   }
   plan->prepared = device_->driver->prepare(*plan);
-  for (const auto& a : recording_->retained) a->add_plan(plan);
+  for (const auto& a : recording_->retained) a->add_plan(*plan);
   return Plan(std::move(plan));
 }
 
