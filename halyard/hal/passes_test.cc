@@ -781,6 +781,39 @@ TEST_F(Fuse, NotWhereARuleReadsWhatItsOwnPartsHaveYetToWrite) {
   EXPECT_EQ(names(value(fuse(g.graph, wrong, g.scratch))), "copy copy");
 }
 
+TEST_F(Fuse, NotWhereARuleLeavesWhatALaterPartOverwrites) {
+  call(bump_kernel, {all(b)});
+  call(copy_kernel, {all(b), all(b)});
+  const std::vector<FusionRule> wrong = {{{"t_bump"}, "t_copy", [](Parts p) { return pair(bump_kernel, p, {{0, 0}}); }}};
+  const Captured g = captured();
+  EXPECT_EQ(names(value(fuse(g.graph, wrong, g.scratch))), "bump copy");
+}
+TEST_F(Fuse, NotWhereMoreScratchIsAskedForThanThreadsHave) {
+  call(copy_kernel, {all(a), all(b)});
+  call(copy_kernel, {all(b), all(d)});
+  const std::vector<FusionRule> greedy = {{{"t_copy"}, "t_copy", [](Parts p) {
+                                             Fused f = fuse_copy_copy(p);
+                                             f->shared_bytes = SIZE_MAX;
+                                             return f;
+                                           }}};
+  const Captured g = captured();
+  EXPECT_EQ(names(value(fuse(g.graph, greedy, g.scratch))), "copy copy");
+}
+TEST_F(Fuse, ARuleThatBindsWhatIsNotThereIsAnError) {
+  call(copy_kernel, {all(a), all(b)});
+  call(copy_kernel, {all(b), all(d)});
+  const Captured g = captured();
+  const auto message = [&](Fused (*rule)(Parts)) {
+    const FusionRule rules[] = {{{"t_copy"}, "t_copy", rule}};
+    const auto fused = fuse(g.graph, rules, g.scratch);
+    return fused ? std::string("fused") : fused.error().str();
+  };
+  EXPECT_NE(message([](Parts p) { return pair(copy_copy_kernel, p, {{0, 0}}); }).find("t_copy_copy: it has 2 bindings, got 1"),
+            std::string::npos);
+  EXPECT_NE(message([](Parts p) { return pair(copy_copy_kernel, p, {{0, 0}, {2, 0}}); }).find("no binding 0 of part 2"),
+            std::string::npos);
+}
+
 TEST(Optimize, AGraphWithoutADeviceIsAnError) {
   const ComputeGraph g(std::make_shared<Recording>());
   EXPECT_EQ(optimize(g, {}).error().code, Errc::invalid_state);
