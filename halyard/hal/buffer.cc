@@ -40,7 +40,7 @@ Result<void> Buffer::check_element(DType asked) const {
 
 Result<void*> Buffer::map_bytes() {
   if (!allocation_->memory.host) return fail(Errc::unsupported, "this device's memory is not visible to the host");
-  if (allocation_->imported) return fail(Errc::unsupported, "imported memory is read-only");
+  if (allocation_->read_only) return fail(Errc::unsupported, "imported memory is read-only");
   return static_cast<std::byte*>(allocation_->memory.host) + offset_;
 }
 

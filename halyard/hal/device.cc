@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <fstream>
+#include <new>
 
 #include <fmt/format.h>
 
@@ -34,6 +35,29 @@ void ResidencySet::commit() {
 std::size_t ResidencySet::count() const {
   const std::lock_guard lock(mutex_);
   return members_.size() + leaving_;
+}
+
+namespace {
+/// Allocates from whole cache lines.
+template <class T>
+struct CacheLines {
+  using value_type = T;
+  CacheLines() = default;
+  template <class U>
+  CacheLines(const CacheLines<U>&) {}
+  static constexpr std::align_val_t line{64};
+  T* allocate(std::size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), line)); }
+  void deallocate(T* p, std::size_t) { ::operator delete(p, line); }
+  friend bool operator==(const CacheLines&, const CacheLines&) { return true; }
+};
+}  // namespace
+
+std::shared_ptr<Allocation> Allocation::make(std::shared_ptr<DeviceState> device, Memory memory, std::size_t guard) {
+  return std::allocate_shared<Allocation>(CacheLines<Allocation>(), std::move(device), memory, guard, nullptr);
+}
+std::shared_ptr<Allocation> Allocation::import(std::shared_ptr<DeviceState> device, Memory memory,
+                                               std::shared_ptr<const void> owner) {
+  return std::allocate_shared<Allocation>(CacheLines<Allocation>(), std::move(device), memory, 0, std::move(owner));
 }
 
 Allocation::~Allocation() {
@@ -108,7 +132,7 @@ Result<Buffer> Device::alloc(DType dtype, Shape shape) {
     std::memset(begin + guard + bytes, guard_pattern, guard);
     memory = Memory{begin + guard, bytes};
   }
-  auto allocation = std::make_shared<Allocation>(state_, *memory, guard);
+  auto allocation = Allocation::make(state_, *memory, guard);
   state_->residency.add(allocation.get());
   return Buffer(std::move(allocation), 0, dtype, shape);
 }
@@ -119,8 +143,7 @@ Result<Buffer> Device::import_host(std::shared_ptr<const void> owner, const void
   if (!owner || !data) return fail(Errc::invalid_argument, "import_host without memory or its owner");
   const std::size_t bytes = HALYARD_TRY(bytes_of(dtype, shape));
   // Kernels get it for reading only; encoders refuse to bind it for writing.
-  auto allocation = std::make_shared<Allocation>(state_, Memory{const_cast<void*>(data), bytes});
-  allocation->imported = std::move(owner);
+  auto allocation = Allocation::import(state_, Memory{const_cast<void*>(data), bytes}, std::move(owner));
   state_->residency.add(allocation.get());
   return Buffer(std::move(allocation), 0, dtype, shape);
 }
@@ -190,17 +213,65 @@ Result<void> Device::register_kernels(std::span<const KernelDef* const> defs) {
 
 // ---------------------------------------------------------------------------------------------- counters, waiting
 
+namespace {
+void add(RecordCounts& to, const RecordCounter& c) {
+  to.dispatches += c.dispatches.load(std::memory_order_relaxed);
+  to.auto_barriers += c.auto_barriers.load(std::memory_order_relaxed);
+  to.concurrent_dispatches += c.concurrent_dispatches.load(std::memory_order_relaxed);
+  to.explicit_barriers += c.explicit_barriers.load(std::memory_order_relaxed);
+}
+}  // namespace
+
+void RecordCounters::join(RecordCounter& c) {
+  const std::lock_guard lock(mutex_);
+  c.after_ = std::exchange(first_, &c);
+  if (c.after_) c.after_->before_ = &c;
+}
+
+void RecordCounters::leave(RecordCounter& c) {
+  const std::lock_guard lock(mutex_);
+  add(gone_, c);
+  (c.before_ ? c.before_->after_ : first_) = c.after_;
+  if (c.after_) c.after_->before_ = c.before_;
+}
+
+RecordCounts RecordCounters::total() const {
+  RecordCounts all = gone_;
+  for (const RecordCounter* c = first_; c; c = c->after_) add(all, *c);
+  return all;
+}
+
+RecordCounts RecordCounters::sum() const {
+  const std::lock_guard lock(mutex_);
+  const RecordCounts all = total();
+  return {all.dispatches - base_.dispatches, all.auto_barriers - base_.auto_barriers,
+          all.concurrent_dispatches - base_.concurrent_dispatches, all.explicit_barriers - base_.explicit_barriers};
+}
+
+void RecordCounters::reset() {
+  const std::lock_guard lock(mutex_);
+  base_ = total();
+}
+
 Stats Device::stats() const {
   const AtomicStats& s = state_->stats;
-  return {s.command_buffers, s.syncs,           s.dispatches, s.auto_barriers, s.concurrent_dispatches, s.explicit_barriers,
-          s.kernels_compiled, s.bytes_allocated, s.peak_bytes, s.submit_ns};
+  const RecordCounts r = s.recorded.sum();
+  return {.command_buffers = s.command_buffers,
+          .syncs = s.syncs,
+          .dispatches = r.dispatches,
+          .auto_barriers = r.auto_barriers,
+          .concurrent_dispatches = r.concurrent_dispatches,
+          .explicit_barriers = r.explicit_barriers,
+          .kernels_compiled = s.kernels_compiled,
+          .bytes_allocated = s.bytes_allocated,
+          .peak_bytes = s.peak_bytes,
+          .submit_ns = s.submit_ns};
 }
 
 void Device::reset_stats() {
   AtomicStats& s = state_->stats;
-  for (auto* counter : {&s.command_buffers, &s.syncs, &s.dispatches, &s.auto_barriers, &s.concurrent_dispatches,
-                        &s.explicit_barriers, &s.kernels_compiled, &s.submit_ns})
-    counter->store(0);
+  for (auto* counter : {&s.command_buffers, &s.syncs, &s.kernels_compiled, &s.submit_ns}) counter->store(0);
+  s.recorded.reset();
   s.peak_bytes.store(s.bytes_allocated.load());
 }
 

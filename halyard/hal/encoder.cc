@@ -1,7 +1,5 @@
 #include "halyard/hal/encoder.h"
 
-#include <array>
-
 #include <fmt/format.h>
 
 #include "halyard/hal/encoder_state.h"
@@ -61,22 +59,36 @@ CommandEncoder::~CommandEncoder() {
 }
 
 CommandEncoder::State::State(std::shared_ptr<DeviceState> d, EncoderOptions o) : device(std::move(d)), options(o) {
+  device->stats.recorded.join(counts);
   open();
 }
 
+CommandEncoder::State::~State() { device->stats.recorded.leave(counts); }
+
 void CommandEncoder::State::open() {
   submission = std::make_shared<Submission>(device);
+  submission->recording = device->spare.take();
   id = device->next_encoder_id.fetch_add(1, std::memory_order_relaxed);
   device->stats.command_buffers.fetch_add(1, std::memory_order_relaxed);
-  ranges.reset();
   barrier_pending = false;
 }
 
 void CommandEncoder::State::discard() {
   if (submission->status.load(std::memory_order_relaxed) != CommandBufferStatus::open) return;
-  submission->recording = {};
+  device->spare.give(std::move(submission->recording));
   submission->status.store(CommandBufferStatus::discarded, std::memory_order_release);
 }
+
+namespace {
+
+bool too_many_tiles(const Grid& grid, const Grid& tile) {
+  // Without the divisions where there are few work-items already.
+  if (std::uint64_t{grid.x} * grid.y <= max_tiles / std::max(1U, grid.z)) [[likely]] return false;
+  const auto tiles = [](std::uint64_t items, std::uint64_t each) { return (items + each - 1) / each; };
+  return tiles(grid.x, tile.x) * tiles(grid.y, tile.y) > max_tiles / std::max<std::uint64_t>(1, tiles(grid.z, tile.z));
+}
+
+}  // namespace
 
 Result<void> CommandEncoder::State::check(const Dispatch& d) const {
   const CompiledKernel* k = d.kernel.get();
@@ -91,21 +103,19 @@ Result<void> CommandEncoder::State::check(const Dispatch& d) const {
     return fail(Errc::invalid_argument,
                 fmt::format("kernel {} has {} bindings, got {}", k->def->name, access.size(), d.buffers.size()));
   for (std::size_t i = 0; i < access.size(); ++i) {
-    const Buffer& b = d.buffers[i];
-    if (!b) return fail(Errc::invalid_argument, fmt::format("kernel {}: binding {} is a null buffer", k->def->name, i));
-    if (b.allocation()->device != device)
+    const Allocation* a = d.buffers[i].allocation().get();
+    if (!a) return fail(Errc::invalid_argument, fmt::format("kernel {}: binding {} is a null buffer", k->def->name, i));
+    if (a->device != device)
       return fail(Errc::invalid_argument,
                   fmt::format("kernel {}: binding {} is memory of another device", k->def->name, i));
-    if (access[i] != Access::read && b.allocation()->imported)
+    if (access[i] != Access::read && a->read_only)
       return fail(Errc::invalid_argument,
                   fmt::format("kernel {} writes binding {}, which is imported, read-only memory", k->def->name, i));
   }
-  const Grid tile = k->def->tile;
-  const auto tiles = [](std::uint64_t items, std::uint64_t each) { return (items + each - 1) / each; };
-  if (tiles(d.grid.x, tile.x) * tiles(d.grid.y, tile.y) > max_tiles / std::max<std::uint64_t>(1, tiles(d.grid.z, tile.z)))
+  if (too_many_tiles(d.grid, k->def->tile))
     return fail(Errc::invalid_argument, fmt::format("kernel {}: a grid of {} × {} × {} is more than {} tiles", k->def->name,
                                                     d.grid.x, d.grid.y, d.grid.z, max_tiles));
-  if (d.shared_bytes > device->driver->capabilities().max_shared_bytes)
+  if (d.shared_bytes && d.shared_bytes > device->driver->capabilities().max_shared_bytes)
     return fail(Errc::invalid_argument, fmt::format("kernel {} asks for {} bytes of shared memory, at most {} are there",
                                                     k->def->name, d.shared_bytes,
                                                     device->driver->capabilities().max_shared_bytes));
@@ -113,20 +123,17 @@ Result<void> CommandEncoder::State::check(const Dispatch& d) const {
 }
 
 // Whether a barrier must stand before a dispatch with these bindings, and books them as running.
-bool CommandEncoder::State::order(MemRanges& tracked, const Dispatch& d) {
-  std::array<BufferRange, AccessList::max_bindings> reads, writes;
-  std::size_t n_reads = 0, n_writes = 0;
+bool CommandEncoder::State::order(Recording& to, const Dispatch& d) {
   const AccessList& access = d.kernel.get()->def->access;
-  for (std::size_t i = 0; i < access.size(); ++i) {
-    if (access[i] == Access::read) reads[n_reads++] = BufferRange::from_buffer(d.buffers[i], MemRangeRole::src);
-    else writes[n_writes++] = BufferRange::from_buffer(d.buffers[i], MemRangeRole::dst);
-  }
-  return !tracked.place_dispatch({reads.data(), n_reads}, {writes.data(), n_writes});
+  return !to.ranges.place_dispatch(access.size(), [&](std::size_t i) {
+    return BufferRange::from_buffer(d.buffers[i], access[i] == Access::read ? MemRangeRole::src : MemRangeRole::dst);
+  });
 }
 
 void CommandEncoder::State::record(Recording& to, const Dispatch& d, bool barrier) {
   const std::size_t n = d.buffers.size();
-  auto* bindings = reinterpret_cast<Binding*>(to.arena.take(n * sizeof(Binding)));
+  std::byte* block = to.arena.take(n * sizeof(Binding) + d.constants.size());
+  auto* bindings = reinterpret_cast<Binding*>(block);
   for (std::size_t i = 0; i < n; ++i) {
     const Buffer& b = d.buffers[i];
     Allocation* a = b.allocation().get();
@@ -137,7 +144,7 @@ void CommandEncoder::State::record(Recording& to, const Dispatch& d, bool barrie
       a->retained_by.store(id, std::memory_order_relaxed);
     }
   }
-  std::byte* constants = to.arena.take(d.constants.size());
+  std::byte* constants = block + n * sizeof(Binding);
   std::memcpy(constants, d.constants.data(), d.constants.size());
   to.records.push_back({d.kernel.get(), bindings, constants, d.grid, static_cast<std::uint32_t>(d.constants.size()),
                         static_cast<std::uint32_t>(d.shared_bytes), barrier});
@@ -148,36 +155,34 @@ Result<void> CommandEncoder::dispatch(const Dispatch& d) {
   HALYARD_TRY(s.check(d));
   bool barrier = std::exchange(s.barrier_pending, false);
   if (s.capture) {
-    if (s.options.hazards == Hazards::automatic) barrier |= s.order(s.capture_ranges, d);
+    if (s.options.hazards == Hazards::automatic) barrier |= s.order(*s.capture, d);
     for (const ParameterPlace& p : d.parameters)
       s.capture->places.push_back({std::string(p.name), static_cast<std::uint32_t>(s.capture->records.size()), p.at, p.bytes,
                                    p.most});
     s.record(*s.capture, d, barrier);
     return {};
   }
-  AtomicStats& stats = s.device->stats;
   if (s.options.hazards == Hazards::automatic) {
-    const bool conflict = s.order(s.ranges, d);
-    (conflict ? stats.auto_barriers : stats.concurrent_dispatches).fetch_add(1, std::memory_order_relaxed);
+    const bool conflict = s.order(s.submission->recording, d);
+    RecordCounter::add(conflict ? s.counts.auto_barriers : s.counts.concurrent_dispatches, 1);
     barrier |= conflict;
   }
   s.record(s.submission->recording, d, barrier);
-  stats.dispatches.fetch_add(1, std::memory_order_relaxed);
+  RecordCounter::add(s.counts.dispatches, 1);
   return {};
 }
 
 void CommandEncoder::memory_barrier() {
   State& s = *state_;
   s.barrier_pending = true;
-  (s.capture ? s.capture_ranges : s.ranges).reset();
-  if (!s.capture) s.device->stats.explicit_barriers.fetch_add(1, std::memory_order_relaxed);
+  (s.capture ? *s.capture : s.submission->recording).ranges.reset();
+  if (!s.capture) RecordCounter::add(s.counts.explicit_barriers, 1);
 }
 
 void CommandEncoder::start_capture() {
   State& s = *state_;
   s.capture = std::make_shared<Recording>();
   s.id = s.device->next_encoder_id.fetch_add(1, std::memory_order_relaxed);  // the graph retains for itself
-  s.capture_ranges.reset();
   s.barrier_before_capture = std::exchange(s.barrier_pending, false);
 }
 
@@ -186,6 +191,7 @@ Result<ComputeGraph> CommandEncoder::take_capture() {
   if (!s.capture) return fail(Errc::invalid_state, "take_capture without start_capture");
   s.id = s.device->next_encoder_id.fetch_add(1, std::memory_order_relaxed);
   s.barrier_pending = s.barrier_before_capture;
+  s.capture->ranges = {};
   return ComputeGraph(std::exchange(s.capture, nullptr), s.device);
 }
 

@@ -8,18 +8,20 @@
 
 namespace halyard {
 
-struct CommandEncoder::State {
+struct [[gnu::visibility("hidden")]] CommandEncoder::State {
   State(std::shared_ptr<DeviceState>, EncoderOptions);
+  ~State();
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
 
   std::shared_ptr<DeviceState> device;
   EncoderOptions options;
   std::shared_ptr<Submission> submission;  ///< being recorded, or the one committed
-  MemRanges ranges;                        ///< what runs since the last barrier
   bool barrier_pending = false;            ///< memory_barrier() was called since the last dispatch
   std::uint64_t id = 0;                    ///< marks the allocations this recording retains
+  RecordCounter counts;
 
   std::shared_ptr<Recording> capture;      ///< null unless capturing
-  MemRanges capture_ranges;
   bool barrier_before_capture = false;
 
   /// Starts a new command buffer.
@@ -27,7 +29,7 @@ struct CommandEncoder::State {
   /// Drops what was recorded and not committed.
   void discard();
   Result<void> check(const Dispatch&) const;
-  static bool order(MemRanges&, const Dispatch&);
+  static bool order(Recording&, const Dispatch&);
   void record(Recording&, const Dispatch&, bool barrier);
   Result<void> submit(std::string_view label, bool will_wait);
 };

@@ -1,7 +1,6 @@
 #include "halyard/hal/hazard.h"
 
 #include <algorithm>
-#include <bit>
 
 namespace halyard {
 
@@ -64,53 +63,37 @@ void IntervalSet::insert(std::uint64_t begin, std::uint64_t end) {
   }
 }
 
-namespace {
-std::size_t hash_of(const void* p) {
-  return static_cast<std::size_t>((std::bit_cast<std::uintptr_t>(p) >> 4) * 0x9E3779B97F4A7C15ULL >> 20);
-}
-}  // namespace
-
 const MemRanges::Slot* MemRanges::find(const void* allocation) const {
-  if (slots_.empty()) return nullptr;
-  const std::size_t mask = slots_.size() - 1;
-  for (std::size_t i = hash_of(allocation) & mask;; i = (i + 1) & mask) {
-    const Slot& s = slots_[i];
+  if (index_.empty()) return nullptr;
+  const std::size_t mask = index_.size() - 1;
+  for (std::size_t i = hash_of(allocation) & mask; index_[i]; i = (i + 1) & mask) {
+    const Slot& s = slots_[index_[i] - 1];
     if (s.allocation == allocation) return s.epoch == epoch_ ? &s : nullptr;
-    if (!s.allocation) return nullptr;
+  }
+  return nullptr;
+}
+
+MemRanges::Slot& MemRanges::add_slot(const void* allocation, std::size_t at) {
+  slots_.push_back({allocation, epoch_, {}, {}});
+  index_[at] = static_cast<std::uint32_t>(slots_.size());
+  return slots_.back();
+}
+
+// Makes room for `more` slots, none of which then moves.
+void MemRanges::grow(std::size_t more) {
+  // Slots of an older epoch are empty: only the live ones count for the size.
+  std::erase_if(slots_, [&](const Slot& s) { return s.epoch != epoch_; });
+  index_.assign(std::bit_ceil(std::max<std::size_t>(256, (slots_.size() + more) * 4)), 0);
+  slots_.reserve(index_.size() / 2);
+  const std::size_t mask = index_.size() - 1;
+  for (std::uint32_t k = 0; k < slots_.size(); ++k) {
+    std::size_t i = hash_of(slots_[k].allocation) & mask;
+    while (index_[i]) i = (i + 1) & mask;
+    index_[i] = k + 1;
   }
 }
 
-// The allocation's slot, emptied if it is of an older epoch. There must be room for one more.
-MemRanges::Slot& MemRanges::slot(const void* allocation) {
-  const std::size_t mask = slots_.size() - 1;
-  for (std::size_t i = hash_of(allocation) & mask;; i = (i + 1) & mask) {
-    Slot& s = slots_[i];
-    if (s.allocation && s.allocation != allocation) continue;
-    used_ += s.allocation == nullptr;
-    if (s.epoch != epoch_) {
-      s.allocation = allocation;
-      s.epoch = epoch_;
-      s.reads.clear();
-      s.writes.clear();
-    }
-    return s;
-  }
-}
-
-// Makes room for `more` slots: the table stays at most half full.
-void MemRanges::reserve(std::size_t more) {
-  if ((used_ + more) * 2 <= slots_.size()) return;
-  // Slots of an older epoch are empty: only the live ones move, and only they count for the size.
-  const auto is_live = [&](const Slot& s) { return s.allocation && s.epoch == epoch_; };
-  const auto live = static_cast<std::size_t>(std::count_if(slots_.begin(), slots_.end(), is_live));
-  std::vector<Slot> old(std::bit_ceil(std::max<std::size_t>(256, (live + more) * 4)));
-  old.swap(slots_);
-  used_ = 0;
-  for (Slot& s : old)
-    if (is_live(s)) slot(s.allocation) = std::move(s);
-}
-
-void MemRanges::Ranges::insert(std::uint64_t b, std::uint64_t e) {
+void MemRanges::Ranges::insert_more(std::uint64_t b, std::uint64_t e) {
   if (b >= e) return;
   if (set && !set->empty()) return set->insert(b, e);
   if (begin == end) {
@@ -129,7 +112,7 @@ void MemRanges::Ranges::insert(std::uint64_t b, std::uint64_t e) {
 bool MemRanges::check_dispatch(std::span<const BufferRange> reads, std::span<const BufferRange> writes) {
   const auto conflicts = [&](const BufferRange& r, bool writing) {
     const Slot* s = find(r.allocation);
-    return s && (s->writes.overlaps(r.begin, r.end) || (writing && s->reads.overlaps(r.begin, r.end)));
+    return s && s->conflicts(r, writing);
   };
   for (const auto& r : reads)
     if (conflicts(r, false)) return ++barriers_forced_, false;
@@ -143,32 +126,6 @@ void MemRanges::add_dispatch(std::span<const BufferRange> reads, std::span<const
   for (const auto& r : reads) slot(r.allocation).reads.insert(r.begin, r.end);
   for (const auto& w : writes) slot(w.allocation).writes.insert(w.begin, w.end);
   size_ += reads.size() + writes.size();
-}
-
-bool MemRanges::place_dispatch(std::span<const BufferRange> reads, std::span<const BufferRange> writes) {
-  Slot* slots[32];
-  const std::size_t n = reads.size() + writes.size();
-  reserve(n);
-  const auto range = [&](std::size_t i) -> const BufferRange& {
-    return i < reads.size() ? reads[i] : writes[i - reads.size()];
-  };
-  bool free = true;
-  for (std::size_t i = 0; i < n; ++i) {
-    const BufferRange& r = range(i);
-    const Slot& s = *(slots[i] = &slot(r.allocation));
-    free = free && !s.writes.overlaps(r.begin, r.end) && (i < reads.size() || !s.reads.overlaps(r.begin, r.end));
-  }
-  if (!free) {
-    ++barriers_forced_;
-    reset();
-    for (std::size_t i = 0; i < n; ++i) slot(range(i).allocation);  // the same slots, emptied
-  }
-  for (std::size_t i = 0; i < n; ++i) {
-    const BufferRange& r = range(i);
-    (i < reads.size() ? slots[i]->reads : slots[i]->writes).insert(r.begin, r.end);
-  }
-  size_ += n;
-  return free;
 }
 
 void MemRanges::reset() {

@@ -1,6 +1,8 @@
 // Hazards: which dispatches must not overlap, from the byte ranges they bind.
 #pragma once
 
+#include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -59,9 +61,14 @@ class MemRanges {
   /// A false answer counts in barriers_forced(): put a barrier, reset(), then add the dispatch.
   bool check_dispatch(std::span<const BufferRange> reads, std::span<const BufferRange> writes);
   void add_dispatch(std::span<const BufferRange> reads, std::span<const BufferRange> writes);
-  /// Check, reset() where there is a conflict, and add, in one pass: what an encoder does for each dispatch. The answer is
-  /// check_dispatch's. At most 32 ranges.
-  bool place_dispatch(std::span<const BufferRange> reads, std::span<const BufferRange> writes);
+  /// Check, reset() where there is a conflict, and add, in one pass: what an encoder does for each dispatch. The roles say
+  /// which are read and which are written; the answer is check_dispatch's. At most 32 ranges.
+  bool place_dispatch(std::span<const BufferRange> ranges) {
+    return place_dispatch(ranges.size(), [&](std::size_t i) -> const BufferRange& { return ranges[i]; });
+  }
+  /// The same with range(0) to range(n - 1).
+  template <class Range>
+  bool place_dispatch(std::size_t n, const Range& range);
   /// Forgets all ranges, as a barrier allows. O(1).
   void reset();
 
@@ -79,7 +86,11 @@ class MemRanges {
       if (set && !set->empty()) [[unlikely]] return set->overlaps(b, e);
       return b < end && begin < e && b < e;
     }
-    void insert(std::uint64_t b, std::uint64_t e);
+    void insert(std::uint64_t b, std::uint64_t e) {
+      if (begin == end && !set) [[likely]] begin = b, end = e;
+      else insert_more(b, e);
+    }
+    void insert_more(std::uint64_t b, std::uint64_t e);
     void clear() {
       begin = end = 0;
       if (set) [[unlikely]] set->clear();
@@ -90,16 +101,69 @@ class MemRanges {
     const void* allocation = nullptr;
     std::uint64_t epoch = 0;
     Ranges reads, writes;
+    void renew(std::uint64_t now) {
+      epoch = now;
+      reads.clear();
+      writes.clear();
+    }
+    bool conflicts(const BufferRange& r, bool writing) const {
+      return writes.overlaps(r.begin, r.end) || (writing && reads.overlaps(r.begin, r.end));
+    }
   };
+  static std::size_t hash_of(const void* p) {
+    return static_cast<std::size_t>((std::bit_cast<std::uintptr_t>(p) >> 4) * 0x9E3779B97F4A7C15ULL >> 20);
+  }
   const Slot* find(const void* allocation) const;
   Slot& slot(const void* allocation);
-  void reserve(std::size_t more);
+  Slot& add_slot(const void* allocation, std::size_t at);
+  void reserve(std::size_t more) {
+    if ((slots_.size() + more) * 2 > index_.size()) [[unlikely]] grow(more);
+  }
+  void grow(std::size_t more);
 
-  std::vector<Slot> slots_;  // open addressing, a power of two
-  std::size_t used_ = 0;     // slots with an allocation, of any epoch
+  std::vector<Slot> slots_;           // in order of first use, of any epoch
+  std::vector<std::uint32_t> index_;  // where an allocation's slot is, plus 1: open addressing, a power of two, half full
   std::uint64_t epoch_ = 1;
   std::size_t size_ = 0;
   std::uint64_t barriers_forced_ = 0;
 };
+
+// The allocation's slot, emptied if it is of an older epoch. There must be room for one more.
+inline MemRanges::Slot& MemRanges::slot(const void* allocation) {
+  const std::size_t mask = index_.size() - 1;
+  std::size_t i = hash_of(allocation) & mask;
+  while (true) {
+    if (!index_[i]) [[unlikely]] return add_slot(allocation, i);
+    Slot& s = slots_[index_[i] - 1];
+    if (s.allocation == allocation) [[likely]] {
+      if (s.epoch != epoch_) s.renew(epoch_);
+      return s;
+    }
+    i = (i + 1) & mask;
+  }
+}
+
+template <class Range>
+bool MemRanges::place_dispatch(std::size_t n, const Range& range) {
+  std::array<Slot*, 32> slots;
+  reserve(n);
+  bool free = true;
+  for (std::size_t i = 0; i < n; ++i) {
+    const BufferRange& r = range(i);
+    slots[i] = &slot(r.allocation);
+    free = free && !slots[i]->conflicts(r, r.role == MemRangeRole::dst);
+  }
+  if (!free) {
+    ++barriers_forced_;
+    reset();
+    for (std::size_t i = 0; i < n; ++i) slot(range(i).allocation);  // the same slots, emptied
+  }
+  for (std::size_t i = 0; i < n; ++i) {
+    const BufferRange& r = range(i);
+    (r.role == MemRangeRole::dst ? slots[i]->writes : slots[i]->reads).insert(r.begin, r.end);
+  }
+  size_ += n;
+  return free;
+}
 
 }  // namespace halyard

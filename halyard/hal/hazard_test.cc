@@ -85,7 +85,10 @@ TEST(MemRanges, AgreesWithAPairwiseCheckOverManyAllocations) {
     for (const auto& r : reads) free &= !hits(r, false);
     for (const auto& w : writes) free &= !hits(w, true);
     ASSERT_EQ(m.check_dispatch(reads, writes), free);
-    ASSERT_EQ(placed.place_dispatch(reads, writes), free);
+    for (auto& w : writes) w.role = MemRangeRole::dst;
+    std::vector<BufferRange> all = reads;
+    all.insert(all.end(), writes.begin(), writes.end());
+    ASSERT_EQ(placed.place_dispatch(all), free);
     if (!free) m.reset(), live.clear();
     m.add_dispatch(reads, writes);
     for (const auto& r : reads) live.emplace_back(r, false);

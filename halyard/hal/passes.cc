@@ -42,15 +42,12 @@ ComputeGraph Draft::finish() const {
 }
 
 bool needs_barrier(MemRanges& running, const Record& r) {
-  std::array<BufferRange, AccessList::max_bindings> reads, writes;
-  std::size_t n_reads = 0, n_writes = 0;
   const AccessList& access = r.kernel->def->access;
-  for (std::size_t i = 0; i < access.size(); ++i) {
+  return !running.place_dispatch(access.size(), [&](std::size_t i) {
     const Binding& b = r.bindings[i];
-    if (access[i] == Access::read) reads[n_reads++] = {b.allocation, b.offset, b.offset + b.bytes, MemRangeRole::src};
-    else writes[n_writes++] = {b.allocation, b.offset, b.offset + b.bytes, MemRangeRole::dst};
-  }
-  return !running.place_dispatch({reads.data(), n_reads}, {writes.data(), n_writes});
+    return BufferRange{b.allocation, b.offset, b.offset + b.bytes,
+                       access[i] == Access::read ? MemRangeRole::src : MemRangeRole::dst};
+  });
 }
 
 Binding binding_of(const Buffer& b) { return {b.allocation().get(), b.offset_bytes(), b.size_bytes()}; }

@@ -137,12 +137,11 @@ Result<void> CommandEncoder::replay(const Plan& plan, std::span<const PlanParame
     for (const auto& patched : p.patched) to.records[first + patched.record].constants = constants + patched.at;
     to.retained.insert(to.retained.end(), p.recording->retained.begin(), p.recording->retained.end());
   }
-  s.ranges.reset();
+  to.ranges.reset();
   s.barrier_pending = true;
-  AtomicStats& stats = s.device->stats;
-  stats.dispatches.fetch_add(records.size(), std::memory_order_relaxed);
-  stats.auto_barriers.fetch_add(p.barriers, std::memory_order_relaxed);
-  stats.concurrent_dispatches.fetch_add(records.size() - p.barriers, std::memory_order_relaxed);
+  RecordCounter::add(s.counts.dispatches, records.size());
+  RecordCounter::add(s.counts.auto_barriers, p.barriers);
+  RecordCounter::add(s.counts.concurrent_dispatches, records.size() - p.barriers);
   return {};
 }
 

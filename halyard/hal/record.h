@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "halyard/hal/hazard.h"
 #include "halyard/hal/kernel.h"
 
 namespace halyard {
@@ -40,27 +41,42 @@ struct Record {
   bool barrier_before;         ///< all records before this one finish first
 };
 
-/// Memory handed out front to back and freed together.
+/// Memory handed out front to back and taken back together.
 class Arena {
  public:
   /// Uninitialised bytes, aligned to 8.
   std::byte* take(std::size_t bytes) {
     bytes = (bytes + 7) & ~std::size_t{7};
-    if (bytes > left_) grow(bytes);
+    if (bytes > left_) [[unlikely]] next_block(bytes);
     std::byte* p = next_;
     next_ += bytes;
     left_ -= bytes;
     return p;
   }
+  /// Takes all back, keeping some memory for the next round.
+  void clear() {
+    std::erase_if(blocks_, [](const Block& b) { return b.bytes > block_bytes; });
+    blocks_.resize(std::min(blocks_.size(), kept_blocks));
+    used_ = left_ = 0;
+  }
 
  private:
-  void grow(std::size_t bytes) {
-    const std::size_t block = std::max<std::size_t>(bytes, std::size_t{16} << 10);
-    blocks_.push_back(std::make_unique_for_overwrite<std::byte[]>(block));
-    next_ = blocks_.back().get();
-    left_ = block;
+  struct Block {
+    std::unique_ptr<std::byte[]> memory;
+    std::size_t bytes;
+  };
+  void next_block(std::size_t bytes) {
+    if (used_ == blocks_.size() || bytes > blocks_[used_].bytes) {
+      const std::size_t size = std::max(bytes, block_bytes);
+      blocks_.insert(blocks_.begin() + static_cast<std::ptrdiff_t>(used_),
+                     Block{std::make_unique_for_overwrite<std::byte[]>(size), size});
+    }
+    next_ = blocks_[used_].memory.get();
+    left_ = blocks_[used_++].bytes;
   }
-  std::vector<std::unique_ptr<std::byte[]>> blocks_;
+  static constexpr std::size_t block_bytes = std::size_t{16} << 10, kept_blocks = 64;
+  std::vector<Block> blocks_;
+  std::size_t used_ = 0;  // blocks
   std::byte* next_ = nullptr;
   std::size_t left_ = 0;
 };
@@ -87,6 +103,20 @@ struct Recording {
   std::vector<PlanCall> calls;        ///< in order; none in a graph's
   std::vector<RecordedPlace> places;  ///< parameters; a graph's only
   std::vector<RecordedPlace> unused;  ///< parameters of dispatches that a pass removed: their names and bounds still hold
+  MemRanges ranges;                   ///< while recording: what was bound since the last barrier
+
+  /// Empties it, keeping memory for as many records as most command buffers have.
+  void clear() {
+    constexpr std::size_t kept = 16384;
+    if (records.capacity() > kept) records = {};
+    if (retained.capacity() > kept) retained = {};
+    records.clear();
+    retained.clear();
+    calls.clear();
+    places.clear();
+    arena.clear();
+    ranges.reset();
+  }
 };
 
 }  // namespace halyard

@@ -18,9 +18,46 @@
 
 namespace halyard {
 
+/// What was recorded.
+struct RecordCounts {
+  std::uint64_t dispatches = 0, auto_barriers = 0, concurrent_dispatches = 0, explicit_barriers = 0;
+};
+
+/// One encoder's counts, which only its thread changes: without the locked instructions that would cost a dispatch more than
+/// the rest of its bookkeeping.
+class RecordCounter {
+ public:
+  using Count = std::atomic<std::uint64_t>;
+  Count dispatches{0}, auto_barriers{0}, concurrent_dispatches{0}, explicit_barriers{0};
+  static void add(Count& c, std::uint64_t n) {
+    c.store(c.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+  }
+
+ private:
+  friend class RecordCounters;
+  RecordCounter *before_ = nullptr, *after_ = nullptr;
+};
+
+/// The counters of a device's encoders, and the sum over those that are gone.
+class RecordCounters {
+ public:
+  void join(RecordCounter&);
+  void leave(RecordCounter&);
+  /// The sum since it was last reset.
+  RecordCounts sum() const;
+  void reset();
+
+ private:
+  RecordCounts total() const;
+  mutable std::mutex mutex_;
+  RecordCounter* first_ = nullptr;
+  RecordCounts gone_, base_;  // base_: the total when reset
+};
+
 struct AtomicStats {
-  std::atomic<std::uint64_t> command_buffers{0}, syncs{0}, dispatches{0}, auto_barriers{0}, concurrent_dispatches{0},
-      explicit_barriers{0}, kernels_compiled{0}, bytes_allocated{0}, peak_bytes{0}, submit_ns{0};
+  std::atomic<std::uint64_t> command_buffers{0}, syncs{0}, kernels_compiled{0}, bytes_allocated{0}, peak_bytes{0},
+      submit_ns{0};
+  RecordCounters recorded;
 
   /// Counts n more bytes as allocated, unless they would exceed the budget.
   bool add_bytes(std::uint64_t n, std::uint64_t budget) {
@@ -50,6 +87,19 @@ class ResidencySet {
   std::size_t leaving_ = 0;  // dropped, and still counted until the next commit
 };
 
+/// The memory of completed recordings, for those to come: a command buffer is recorded without asking the system for any.
+class SpareRecordings {
+ public:
+  Recording take();
+  /// Empties the recording, which lets go of what it retained, and keeps its memory.
+  void give(Recording&&);
+
+ private:
+  static constexpr std::size_t most = 8;
+  std::mutex mutex_;
+  std::vector<Recording> spare_;
+};
+
 /// Why a submission failed, and whether anybody has been told.
 struct Failure {
   Error error;
@@ -60,6 +110,7 @@ struct DeviceState : std::enable_shared_from_this<DeviceState> {
   std::unique_ptr<Driver> driver;
   AtomicStats stats;
   ResidencySet residency;
+  SpareRecordings spare;
   std::unique_ptr<Profiler> profiler;  ///< null: off
 
   // kernels: compiled ones stay at their address as long as the device
@@ -122,19 +173,26 @@ struct PlanState {
   mutable std::atomic<std::uint64_t> last_sequence{0};  // the last submission that replays it
 };
 
-/// The memory that buffers are windows of.
+/// The memory that buffers are windows of. What recording a dispatch touches comes first: with the reference counts before
+/// it, one cache line.
 class Allocation {
  public:
-  Allocation(std::shared_ptr<DeviceState> d, Memory m, std::size_t g = 0) : device(std::move(d)), memory(m), guard(g) {}
+  /// Memory of the driver's, of which `guard` bytes before and after are nobody's.
+  static std::shared_ptr<Allocation> make(std::shared_ptr<DeviceState>, Memory, std::size_t guard = 0);
+  /// Memory of `owner`, for reading.
+  static std::shared_ptr<Allocation> import(std::shared_ptr<DeviceState>, Memory, std::shared_ptr<const void> owner);
+  Allocation(std::shared_ptr<DeviceState> d, Memory m, std::size_t g, std::shared_ptr<const void> owner)
+      : device(std::move(d)), memory(m), read_only(owner != nullptr), guard(g), imported(std::move(owner)) {}
   ~Allocation();
   Allocation(const Allocation&) = delete;
   Allocation& operator=(const Allocation&) = delete;
 
   const std::shared_ptr<DeviceState> device;
   const Memory memory;
-  const std::size_t guard;                      ///< bytes before and after `memory` that nobody may touch
-  std::shared_ptr<const void> imported;         ///< keeps imported memory; null for our own
   std::atomic<std::uint64_t> retained_by{0};    ///< the last encoder that retained it: spares it doing so again
+  const bool read_only;
+  const std::size_t guard;                      ///< bytes before and after `memory` that nobody may touch
+  const std::shared_ptr<const void> imported;   ///< keeps imported memory; null for our own
   std::atomic<std::uint64_t> last_sequence{0};  ///< the last submission that uses it, replays left out
 
   /// Remembers a plan that uses it: so a replay has nothing to do for each allocation.

@@ -51,6 +51,21 @@ Result<void> DeviceState::check_lost() const {
   return fail(Errc::device_lost, fmt::format("the device is lost: {}", loss.str()));
 }
 
+Recording SpareRecordings::take() {
+  const std::lock_guard lock(mutex_);
+  if (spare_.empty()) return {};
+  Recording r = std::move(spare_.back());
+  spare_.pop_back();
+  return r;
+}
+
+void SpareRecordings::give(Recording&& used) {
+  Recording r = std::exchange(used, {});
+  r.clear();
+  const std::lock_guard lock(mutex_);
+  if (spare_.size() < most) spare_.push_back(std::move(r));
+}
+
 std::optional<Error> Submission::dependency_failure() const {
   if (!wait_on) return {};
   const auto cause = wait_on->failure(wait_value);
@@ -85,7 +100,7 @@ void Submission::complete() {
   }
   wait_on.reset();
   signal.reset();
-  recording = {};
+  device->spare.give(std::move(recording));
   status.store(failed ? CommandBufferStatus::failed : CommandBufferStatus::completed, std::memory_order_release);
 }
 

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "halyard/hal/cpu/placement.h"
 #include "halyard/hal/validate.h"
 
 #if defined(__x86_64__)
@@ -53,52 +54,55 @@ bool spin_until(const Condition& holds) {
   return false;
 }
 
-// Pauses while the last tiles of a phase run elsewhere, before the core is offered to somebody else.
-constexpr int phase_pauses = 2000;
-
 std::uint32_t tiles_along(std::uint32_t items, std::uint32_t tile) { return items / tile + (items % tile != 0); }
 
-/// Appends a record's tiles: to the last phase where that is `open`.
-void append(Schedule& to, const Record& r, Arena& arena, bool& open) {
+std::uint32_t dispatches_of(const Phase& p) { return static_cast<std::uint32_t>(p.end - p.first); }
+
+/// Appends a record's tiles: to the last phase where that is `open`. There must be room for the task. The record's constants
+/// are the replay's, at `replay_constants`, unless that is none.
+constexpr std::uint32_t none = UINT32_MAX;
+void append(Schedule& to, const Record& r, Arena& arena, int threads, bool& open, std::uint32_t replay_constants = none) {
   if (r.barrier_before) open = false;
   const Grid tile = r.kernel->def->tile;
-  Schedule::Task task{&r, 0, tiles_along(r.grid.x, tile.x), tiles_along(r.grid.y, tile.y), tiles_along(r.grid.z, tile.z),
-                      {}, {}, r.constants};
-  if (task.tiles() == 0) return;
+  const std::uint32_t tiles_x = tiles_along(r.grid.x, tile.x), tiles_y = tiles_along(r.grid.y, tile.y);
+  const std::uint32_t tiles = tiles_x * tiles_y * tiles_along(r.grid.z, tile.z);
+  if (tiles == 0) return;
+  // Tiles are counted in 32 bits; an extra barrier does no harm.
+  if (open && to.phases.back().tiles > max_tiles) open = false;
+  if (!open) {
+    const Task* begin = to.tasks.data() + to.tasks.size();
+    to.phases.push_back({begin, begin, 0, 0, to.phases.empty() ? 0 : to.phases.back().number + dispatches_of(to.phases.back()), nullptr});
+  }
+  open = true;
   const std::size_t n = r.kernel->def->access.size();
-  auto* buffers = reinterpret_cast<std::byte**>(arena.take(n * sizeof(void*)));
-  auto* sizes = reinterpret_cast<std::size_t*>(arena.take(n * sizeof(std::size_t)));
+  auto* buffers = reinterpret_cast<std::byte**>(arena.take(n * (sizeof(void*) + sizeof(std::size_t))));
+  auto* sizes = reinterpret_cast<std::size_t*>(buffers + n);
   for (std::size_t i = 0; i < n; ++i) {
     buffers[i] = static_cast<std::byte*>(r.bindings[i].allocation->memory.host) + r.bindings[i].offset;
     sizes[i] = r.bindings[i].bytes;
   }
-  task.buffers = buffers;
-  task.sizes = sizes;
-  const auto index = static_cast<std::uint32_t>(to.tasks.size());
-  // Tiles are counted in 32 bits; an extra barrier does no harm.
-  if (open && to.phases.back().tiles > max_tiles) open = false;
-  if (!open) to.phases.push_back({index, index, 0});
-  open = true;
-  Schedule::Phase& phase = to.phases.back();
-  task.first_tile = phase.tiles;
-  phase.tiles += task.tiles();
-  phase.end_task = index + 1;
+  Phase& phase = to.phases.back();
+  to.tasks.push_back({r.kernel->cpu, buffers, sizes, replay_constants == none ? r.constants : nullptr, replay_constants,
+                      phase.tiles, phase.tiles + tiles, tiles_x, tiles_y, tile, r.grid, &r});
+  ++phase.end;
+  phase.tiles += tiles;
+  phase.share = tiles_along(phase.tiles, static_cast<std::uint32_t>(threads));
   to.widest = std::max(to.widest, phase.tiles);
-  to.tasks.push_back(task);
 }
 
 /// Appends a plan's phases.
 void append(Schedule& to, const PlanCall& call) {
-  const auto& plan = static_cast<const CpuPlan&>(*call.plan->prepared);
-  const auto first = static_cast<std::uint32_t>(to.tasks.size());
-  to.tasks.insert(to.tasks.end(), plan.schedule.tasks.begin(), plan.schedule.tasks.end());
-  for (const Schedule::Phase& p : plan.schedule.phases)
-    to.phases.push_back({first + p.first_task, first + p.end_task, p.tiles});
-  for (const CpuPlan::Patch& p : plan.patches) to.tasks[first + p.task].constants = call.constants + p.at;
-  to.widest = std::max(to.widest, plan.schedule.widest);
+  const Schedule& plan = static_cast<const CpuPlan&>(*call.plan->prepared).schedule;
+  const std::uint32_t before = to.phases.empty() ? 0 : to.phases.back().number + dispatches_of(to.phases.back());
+  for (const Phase& p : plan.phases) {
+    Phase& phase = to.phases.emplace_back(p);
+    phase.number += before;
+    phase.constants = call.constants;
+  }
+  to.widest = std::max(to.widest, plan.widest);
 }
 
-std::unique_ptr<Job> prepare(std::shared_ptr<Submission> submission) {
+std::unique_ptr<Job> prepare(std::shared_ptr<Submission> submission, int threads) {
   auto job = std::make_unique<Job>();
   Recording& recording = submission->recording;
   job->tasks.reserve(recording.records.size());
@@ -109,23 +113,11 @@ std::unique_ptr<Job> prepare(std::shared_ptr<Submission> submission) {
       append(*job, *call);
       open = false;
     }
-    if (i < recording.records.size()) append(*job, recording.records[i], recording.arena, open);
+    if (i < recording.records.size()) append(*job, recording.records[i], recording.arena, threads, open);
   }
+  if (!job->phases.empty()) job->lanes = std::make_unique<Lane[]>(static_cast<std::size_t>(threads));
   job->submission = std::move(submission);
   return job;
-}
-
-void run_tile(const Job& job, const Job::Task& task, std::uint32_t index, std::byte* scratch) {
-  const Record& r = *task.record;
-  if (r.shared_bytes && !scratch) [[unlikely]]
-    return job.submission->fail_with({Errc::out_of_memory, fmt::format("kernel {}: no memory for scratch", r.kernel->def->name), {}});
-  const Grid tile = r.kernel->def->tile;
-  const std::uint32_t x = index % task.tiles_x * tile.x;
-  const std::uint32_t y = index / task.tiles_x % task.tiles_y * tile.y;
-  const std::uint32_t z = index / task.tiles_x / task.tiles_y * tile.z;
-  std::pair<Submission*, const Record*> owner{job.submission.get(), &r};
-  r.kernel->cpu({x, std::min(r.grid.x - x, tile.x) + x, y, std::min(r.grid.y - y, tile.y) + y, z,
-                 std::min(r.grid.z - z, tile.z) + z, r.grid, task.buffers, task.sizes, task.constants, scratch, &owner});
 }
 
 // One of the threads at work on a job.
@@ -135,97 +127,170 @@ struct Hand {
   std::uint32_t lane;
 };
 
-void run_tiles(const Job& job, const Job::Task& task, std::uint32_t begin, std::uint32_t end, const Hand& hand) {
-  for (; begin < end; ++begin) run_tile(job, task, begin, hand.scratch);
+// Tiles [begin, end) of one dispatch.
+void run_tiles(const Job& job, const Phase& phase, const Task& task, std::uint32_t begin, std::uint32_t end, const Hand& hand) {
+  if (task.record->shared_bytes && !hand.scratch) [[unlikely]]
+    return job.submission->fail_with(
+        {Errc::out_of_memory, fmt::format("kernel {}: no memory for scratch", task.record->kernel->def->name), {}});
+  std::uint32_t x = begin, y = 0, z = 0;  // the tile's place, in tiles
+  if (x >= task.tiles_x) {
+    y = x / task.tiles_x;
+    x %= task.tiles_x;
+    z = y / task.tiles_y;
+    y %= task.tiles_y;
+  }
+  std::pair<Submission*, const Record*> owner{job.submission.get(), task.record};
+  const std::byte* constants = task.constants ? task.constants : phase.constants + task.replay_constants;
+  const Grid tile = task.tile, grid = task.grid;
+  CpuTile t{0, 0, 0, 0, 0, 0, grid, task.buffers, task.sizes, constants, hand.scratch, &owner};
+  for (; begin < end; ++begin) {
+    t.x0 = x * tile.x;
+    t.x1 = t.x0 + std::min(grid.x - t.x0, tile.x);
+    t.y0 = y * tile.y;
+    t.y1 = t.y0 + std::min(grid.y - t.y0, tile.y);
+    t.z0 = z * tile.z;
+    t.z1 = t.z0 + std::min(grid.z - t.z0, tile.z);
+    task.run(t);
+    if (++x < task.tiles_x) continue;
+    x = 0;
+    if (++y < task.tiles_y) continue;
+    y = 0;
+    ++z;
+  }
 }
 
 // The same, making sure that they write nothing but what their kernel declares.
-void run_tiles_checked(const Job& job, const Job::Task& task, std::uint32_t begin, std::uint32_t end, const Hand& hand) {
+void run_tiles_checked(const Job& job, const Phase& phase, const Task& task, std::uint32_t begin, std::uint32_t end, const Hand& hand) {
   const WriteCheck check(*task.record);
-  run_tiles(job, task, begin, end, hand);
+  run_tiles(job, phase, task, begin, end, hand);
   if (const std::string wrong = check.violation(); !wrong.empty())
     job.submission->fail_with({Errc::kernel_failed, fmt::format("kernel {} {}", task.record->kernel->def->name, wrong), {}});
 }
 
 // The same, noting what runs and how long.
-void run_tiles_watched(const Job& job, const Job::Task& task, std::uint32_t begin, std::uint32_t end, const Hand& hand) {
+void run_tiles_watched(const Job& job, const Phase& phase, const Task& task, std::uint32_t begin, std::uint32_t end, const Hand& hand) {
   const Submission& s = *job.submission;
   hand.notes->running.store(task.record->kernel->def, std::memory_order_relaxed);
   const auto started = Clock::now();
-  if (s.device->validate) run_tiles_checked(job, task, begin, end, hand);
-  else run_tiles(job, task, begin, end, hand);
+  if (s.device->validate) run_tiles_checked(job, phase, task, begin, end, hand);
+  else run_tiles(job, phase, task, begin, end, hand);
   if (s.device->profiler) {
-    const auto dispatch = static_cast<std::uint32_t>(&task - job.tasks.data());
+    const auto dispatch = phase.number + static_cast<std::uint32_t>(&task - phase.first);
     hand.notes->spans.push_back({task.record, dispatch, hand.lane, started, Clock::now()});
   }
   hand.notes->running.store(nullptr, std::memory_order_relaxed);
 }
 
 // Tiles [begin, end) of a phase.
-void run_phase(const Job& job, const Job::Phase& phase, std::uint32_t begin, std::uint32_t end, const Hand& hand) {
-  std::uint32_t t = phase.first_task;
-  while (begin < end) {
-    while (job.tasks[t].first_tile + job.tasks[t].tiles() <= begin) ++t;
-    const Job::Task& task = job.tasks[t];
-    const std::uint32_t stop = std::min(end, task.first_tile + task.tiles());
-    const auto run = hand.notes ? run_tiles_watched : run_tiles;
-    run(job, task, begin - task.first_tile, stop - task.first_tile, hand);
+void run_phase(const Job& job, const Phase& phase, std::uint32_t begin, std::uint32_t end, const Hand& hand) {
+  const Task* task = phase.first;
+  if (begin >= task->end_tile)
+    task = std::upper_bound(task, phase.end, begin, [](std::uint32_t tile, const Task& t) { return tile < t.end_tile; });
+  const auto run = hand.notes ? run_tiles_watched : run_tiles;
+  for (; begin < end; ++task) {
+    const std::uint32_t stop = std::min(end, task->end_tile);
+    run(job, phase, *task, begin - task->first_tile, stop - task->first_tile, hand);
     begin = stop;
   }
 }
 
-// A guided share: large claims first, single tiles at the end, so that the threads finish together.
-std::uint32_t share(std::uint32_t left, int threads) {
-  return std::max<std::uint32_t>(1, left / (2 * static_cast<std::uint32_t>(threads)));
+struct Tiles {
+  std::uint32_t begin = 0, count = 0;
+};
+
+// Claims some of a lane's tiles, fewer towards its end; none where there are none left. Succeeds only in the open phase: as
+// long as a tile of a phase is unclaimed it is not over, and then the lane does not say that this one is claimed.
+Tiles claim(Lane& lane, std::uint32_t index, std::uint32_t phase, const Phase& p) {
+  const std::uint32_t first = std::min(p.tiles, index * p.share), end = std::min(p.tiles, first + p.share);
+  std::uint64_t seen = lane.next.load(std::memory_order_relaxed);
+  while (true) {
+    const auto in = static_cast<std::int32_t>(seen >> 32);
+    if (in > static_cast<std::int32_t>(phase)) return {};
+    const std::uint32_t begin = in == static_cast<std::int32_t>(phase) ? static_cast<std::uint32_t>(seen) : first;
+    if (begin >= end) return {};
+    const std::uint32_t count = p.share == p.tiles ? p.tiles : std::max<std::uint32_t>(1, (end - begin) / 4);
+    const std::uint64_t then = (std::uint64_t{phase} << 32) | (begin + count);
+    if (lane.next.compare_exchange_weak(seen, then, std::memory_order_relaxed)) return {begin, count};
+  }
 }
 
-// Opens the next phase that needs more than one thread, having run those of a single tile; claims the first tiles of it
-// for the caller and returns how many (0: the job has finished).
-std::uint32_t advance(Job& job, std::uint32_t& phase, int threads, const Hand& hand) {
+// Makes `phase` the open one, and wakes who sleeps until then.
+void open_phase(Job& job, std::uint32_t phase) {
+  job.done.store(0, std::memory_order_relaxed);
+  job.phase.store(phase);  // sequentially consistent with `sleeping`: one of the two threads sees the other's
+  if (job.sleeping.load() == 0) return;
+  const std::lock_guard lock(job.mutex);
+  job.opened.notify_all();
+}
+
+// Parts threads that have come to share a core: one of them would wait for the other. The scheduler moves a thread to an idle
+// core by itself; but where other programs keep all cores busy, it sees no reason to.
+void spread(Job& job, std::uint32_t lane, std::uint32_t lanes) {
+  const int here = current_core();
+  std::vector<int> taken;
+  bool shared = false;
+  for (std::uint32_t i = 0; i < lanes; ++i)
+    shared |= i != lane && job.lanes[i].core.load(std::memory_order_relaxed) == here;
+  if (shared && here >= 0) {
+    for (std::uint32_t i = 0; i < lanes; ++i)
+      if (i != lane) taken.push_back(job.lanes[i].core.load(std::memory_order_relaxed));
+    leave_cores(taken);
+  }
+  job.lanes[lane].core.store(current_core(), std::memory_order_relaxed);
+}
+
+// Waits until a phase after `seen` is open: for a moment on the core, where others are at work on tiles of some
+// microseconds, then asleep. A thread that has lost its core comes back after milliseconds; whoever has slept meanwhile is
+// owed that time by the scheduler and gets its core at once when woken, so that the threads run at the same time again.
+void await_phase(Job& job, std::uint32_t seen, std::uint32_t lane, std::uint32_t lanes) {
+  const auto opened = [&] {
+    return job.phase.load(std::memory_order_acquire) != seen || job.abandoned.load(std::memory_order_relaxed);
+  };
+  if (spin_until(opened)) return;
+  std::unique_lock lock(job.mutex);
+  job.sleeping.fetch_add(1);
+  job.opened.wait(lock, opened);
+  job.sleeping.fetch_sub(1);
+  lock.unlock();
+  spread(job, lane, lanes);
+}
+
+// Opens the next phase that needs more than one thread, having run those of a single tile. False where the job has
+// finished.
+bool advance(Job& job, std::uint32_t phase, int threads, const Hand& hand) {
   const auto last = static_cast<std::uint32_t>(job.phases.size());
   for (++phase; phase < last && !job.submission->failed.load(std::memory_order_relaxed); ++phase) {
-    const Job::Phase& p = job.phases[phase];
-    if (p.tiles == 1 || threads == 1) {
-      run_phase(job, p, 0, p.tiles, hand);
-      continue;
+    const Phase& p = job.phases[phase];
+    if (p.tiles > 1 && threads > 1) {
+      open_phase(job, phase);
+      return true;
     }
-    const std::uint32_t take = share(p.tiles, threads);
-    job.done.store(0, std::memory_order_relaxed);
-    job.cursor.store((std::uint64_t{phase} << 32) | take, std::memory_order_release);
-    return take;
+    run_phase(job, p, 0, p.tiles, hand);
   }
-  phase = last;
-  job.cursor.store(std::uint64_t{last} << 32, std::memory_order_release);
-  return 0;
+  open_phase(job, last);
+  return false;
 }
 
 // Works on the job until it has finished. True for the one thread that finished it.
 bool work(Job& job, int threads, const Hand& hand) {
-  const auto last = static_cast<std::uint32_t>(job.phases.size());
-  int pauses = 0;
-  while (true) {
-    std::uint64_t seen = job.cursor.load(std::memory_order_acquire);
-    auto phase = static_cast<std::uint32_t>(seen >> 32);
-    if (phase >= last) return false;
-    auto begin = static_cast<std::uint32_t>(seen);
-    const std::uint32_t tiles = job.phases[phase].tiles;
-    if (begin >= tiles) {  // the rest is being run elsewhere
-      if (++pauses < phase_pauses) relax();
-      else std::this_thread::yield();
-      if (job.abandoned.load(std::memory_order_relaxed)) return false;
-      continue;
+  const auto lanes = static_cast<std::uint32_t>(threads);
+  spread(job, hand.lane, lanes);
+  for (std::uint32_t phase; (phase = job.phase.load(std::memory_order_acquire)) < job.phases.size();) {
+    const Phase& p = job.phases[phase];
+    std::uint32_t ran = 0;
+    for (std::uint32_t i = 0; i < lanes; ++i) {  // its own lane first
+      const std::uint32_t lane = hand.lane + i < lanes ? hand.lane + i : hand.lane + i - lanes;
+      for (Tiles t; (t = claim(job.lanes[lane], lane, phase, p)).count; ran += t.count)
+        run_phase(job, p, t.begin, t.begin + t.count, hand);
     }
-    std::uint32_t take = share(tiles - begin, threads);
-    if (!job.cursor.compare_exchange_weak(seen, seen + take, std::memory_order_acq_rel)) continue;
-    pauses = 0;
-    while (true) {
-      run_phase(job, job.phases[phase], begin, begin + take, hand);
-      if (job.done.fetch_add(take, std::memory_order_acq_rel) + take != job.phases[phase].tiles) break;
-      take = advance(job, phase, threads, hand);
-      if (take == 0) return true;
-      begin = 0;
+    if (ran && job.done.fetch_add(ran, std::memory_order_acq_rel) + ran == p.tiles) {
+      if (!advance(job, phase, threads, hand)) return true;
+    } else {
+      await_phase(job, phase, hand.lane, lanes);
+      if (job.abandoned.load(std::memory_order_relaxed)) return false;
     }
   }
+  return false;
 }
 
 std::byte* aligned_scratch(std::unique_ptr<std::byte[]>& owner) {
@@ -245,18 +310,15 @@ std::byte* scratch() {
 
 }  // namespace
 
-std::unique_ptr<const CpuPlan> prepare_plan(const PlanState& p) {
+std::unique_ptr<const CpuPlan> prepare_plan(const PlanState& p, int threads) {
   auto plan = std::make_unique<CpuPlan>();
-  constexpr auto none = UINT32_MAX;
-  std::vector<std::uint32_t> task_of;  // by record
+  const auto& records = p.recording->records;
+  std::vector<std::uint32_t> constants(records.size(), none);
+  for (const PlanState::Patched& patched : p.patched) constants[patched.record] = patched.at;
+  plan->schedule.tasks.reserve(records.size());
   bool open = false;
-  for (const Record& r : p.recording->records) {
-    const auto task = static_cast<std::uint32_t>(plan->schedule.tasks.size());
-    append(plan->schedule, r, plan->arena, open);
-    task_of.push_back(plan->schedule.tasks.size() > task ? task : none);
-  }
-  for (const PlanState::Patched& patched : p.patched)
-    if (task_of[patched.record] != none) plan->patches.push_back({task_of[patched.record], patched.at});
+  for (std::size_t i = 0; i < records.size(); ++i)
+    append(plan->schedule, records[i], plan->arena, threads, open, constants[i]);
   return plan;
 }
 
@@ -357,6 +419,10 @@ struct Team::Shared {
     lost = true;
     stuck.submission->device->lose(*stuck.submission, running);
     stuck.abandoned.store(true, std::memory_order_relaxed);
+    {
+      const std::lock_guard asleep(stuck.mutex);
+      stuck.opened.notify_all();
+    }
     const std::deque<std::shared_ptr<Job>> queued = std::exchange(queue, {});
     lock.unlock();
     for (const auto& job : queued) job->submission->abandon();
@@ -406,7 +472,7 @@ Team::~Team() {
 int Team::threads() const { return shared_->threads; }
 
 void Team::submit(std::shared_ptr<Submission> submission, bool will_wait) {
-  std::shared_ptr<Job> job = prepare(std::move(submission));
+  std::shared_ptr<Job> job = prepare(std::move(submission), shared_->threads);
   const DeviceState& device = *job->submission->device;
   if (shared_->watched || device.validate || device.profiler)
     job->notes = std::make_unique<Job::Member[]>(static_cast<std::size_t>(shared_->threads));

@@ -1,9 +1,9 @@
 // The team: the threads that run one CPU device's command buffers.
 //
-// A command buffer is a list of phases, the records between two barriers. Each record is cut into tiles; threads claim
-// tiles of the current phase from one atomic cursor, and whoever finishes the phase's last tile opens the next. No
-// thread's share is fixed in advance and none waits for a particular other one, so a thread that loses its core holds up
-// no more than the tiles it has claimed. A waiting thread joins in: waiting costs no wake-up.
+// A command buffer is a list of phases, the records between two barriers. Each record is cut into tiles. A thread runs the
+// tiles of its own share of the phase first, then those that the others have not got to, and whoever finishes the phase's
+// last tile opens the next. No thread waits for a particular other one, so a thread that loses its core holds up no more
+// than the few tiles it has claimed. A waiting thread joins in: waiting costs no wake-up.
 #pragma once
 
 #include <atomic>
@@ -23,37 +23,48 @@ namespace halyard::cpu {
 /// Scratch that a dispatch may ask for, for each thread.
 inline constexpr std::size_t max_shared_bytes = std::size_t{1} << 20;
 
+/// One dispatch, as run. All a thread needs to know of it lies here, in one place.
+struct Task {
+  CpuKernelFn run;
+  std::byte* const* buffers;       ///< its windows, as the kernel sees them
+  const std::size_t* sizes;
+  const std::byte* constants;      ///< null: those of the replay, at `replay_constants`
+  std::uint32_t replay_constants;
+  std::uint32_t first_tile, end_tile;  ///< of the phase's tiles
+  std::uint32_t tiles_x, tiles_y;
+  Grid tile, grid;
+  const Record* record;
+};
+
+/// The tasks between two barriers.
+struct Phase {
+  const Task *first, *end;
+  std::uint32_t tiles;
+  std::uint32_t share;             ///< tiles of a lane
+  std::uint32_t number;            ///< of its first dispatch, in the command buffer
+  const std::byte* constants;      ///< the replay's
+};
+
 /// Records cut into phases and tiles.
 struct Schedule {
-  struct Task {
-    const Record* record;
-    std::uint32_t first_tile;         ///< of the phase's tiles
-    std::uint32_t tiles_x, tiles_y, tiles_z;
-    std::byte* const* buffers;        ///< the record's windows, as the kernel sees them
-    const std::size_t* sizes;
-    const std::byte* constants;
-    std::uint32_t tiles() const { return tiles_x * tiles_y * tiles_z; }
-  };
-  struct Phase {
-    std::uint32_t first_task, end_task;
-    std::uint32_t tiles;
-  };
-
   std::vector<Task> tasks;
-  std::vector<Phase> phases;  // none without tiles
-  std::uint32_t widest = 0;   // tiles of the largest phase
+  std::vector<Phase> phases;  ///< none without tiles
+  std::uint32_t widest = 0;   ///< tiles of the largest phase
 };
 
-/// A plan's schedule: a replay copies it, and points the patched tasks to its own constants.
+/// A plan's schedule. Its tasks stay where they are: a replay has phases of its own, which point to its own constants.
 struct CpuPlan final : PreparedPlan {
-  struct Patch {
-    std::uint32_t task, at;  // its constants stand at `at` in the replay's block
-  };
   Schedule schedule;
-  std::vector<Patch> patches;
   Arena arena;
 };
-std::unique_ptr<const CpuPlan> prepare_plan(const PlanState&);
+std::unique_ptr<const CpuPlan> prepare_plan(const PlanState&, int threads);
+
+/// Where in the phase one thread's share of its tiles stands. Others take from it when they have finished theirs.
+struct alignas(64) Lane {
+  /// The phase (high 32 bits) and the next unclaimed tile (low 32 bits). An older phase, or -1: nothing is claimed yet.
+  std::atomic<std::uint64_t> next{~std::uint64_t{0}};
+  std::atomic<int> core{-1};  ///< where its thread was seen last
+};
 
 /// One submission.
 struct Job : Schedule {
@@ -68,9 +79,12 @@ struct Job : Schedule {
   std::unique_ptr<Member[]> notes;      // one for each thread that may join; null: nobody watches
   std::atomic<bool> abandoned{false};   // it did not finish in time: who has no tile of it leaves
 
-  // The current phase (high 32 bits) and its next unclaimed tile (low 32 bits); phase == phases.size(): finished.
-  alignas(64) std::atomic<std::uint64_t> cursor{0};
-  alignas(64) std::atomic<std::uint32_t> done{0};  // finished tiles of the current phase
+  std::unique_ptr<Lane[]> lanes;        // one for each thread that may join
+  alignas(64) std::atomic<std::uint32_t> phase{0};  // the open one; phases.size(): finished
+  std::atomic<int> sleeping{0};                     // threads asleep until another is opened
+  alignas(64) std::atomic<std::uint32_t> done{0};   // finished tiles of the open phase
+  std::mutex mutex;
+  std::condition_variable opened;
 };
 
 class Team {
