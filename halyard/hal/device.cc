@@ -1,6 +1,7 @@
 #include "halyard/hal/device.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <new>
@@ -118,6 +119,7 @@ std::shared_ptr<Allocation> Allocation::import(std::shared_ptr<DeviceState> devi
 Allocation::~Allocation() {
   device->residency.dropped(*this);
   if (imported) return;
+  if (guard) std::memset(memory.host, poison, memory.bytes);
   device->driver->free(guard ? Memory{static_cast<std::byte*>(memory.host) - guard, memory.bytes + 2 * guard} : memory);
   device->stats.bytes_allocated.fetch_sub(memory.bytes);
 }
@@ -140,6 +142,7 @@ std::uint64_t Allocation::last_use() const {
 
 Result<Device> Device::open(std::string_view spec, DeviceOptions options) {
   auto state = std::make_shared<DeviceState>();
+  if (const char* on = std::getenv("HALYARD_VALIDATE")) options.validate = std::string_view(on) != "0";
   if (options.timeout.count() < 0)
     return fail(Errc::invalid_argument, fmt::format("timeout: expected 0 ms or more, got {}", options.timeout.count()));
   state->memory_budget = options.memory_budget ? options.memory_budget : available_memory() / 10 * 9;
@@ -182,8 +185,8 @@ Result<Buffer> Device::alloc(DType dtype, Shape shape) {
   }
   if (guard) {
     auto* begin = static_cast<std::byte*>(memory->host);
-    std::memset(begin, guard_pattern, guard);
-    std::memset(begin + guard + bytes, guard_pattern, guard);
+    std::memset(begin, poison, guard);
+    std::memset(begin + guard + bytes, poison, guard);
     memory = Memory{begin + guard, bytes};
   }
   auto allocation = Allocation::make(state_, *memory, guard);

@@ -33,7 +33,8 @@ struct DeviceOptions {
   std::chrono::milliseconds timeout{0};
   /// CPU: a slow mode for finding faults in kernels. A dispatch that writes bytes it does not declare to write (of a
   /// binding that it only reads, outside its windows, or within 4 KiB around a buffer) makes its command buffer fail, with
-  /// the kernel's name. Work runs on one thread.
+  /// the kernel's name. What it declares to write and not to read is filled with 0xff first, and so is all memory whose
+  /// content is undefined. Work runs on one thread. HALYARD_VALIDATE=1 in the environment turns it on, 0 off.
   bool validate = false;
   bool profile = false;  ///< collect where the time goes, for Device::profile(): some 100 ns a dispatch and thread
 };

@@ -61,7 +61,13 @@ Result<void> bind(PlanState& plan, std::string_view name) {
     parameter.most = std::min({parameter.most, p.most, p.bytes == 4 ? std::uint64_t{UINT32_MAX} : UINT64_MAX});
     parameter.places.push_back({patched_at(plan, p.record) + p.at, p.bytes});
   }
-  if (parameter.places.empty()) return fail(Errc::not_found, fmt::format("no dispatch of the graph has a parameter {}", name));
+  bool known = !parameter.places.empty();
+  for (const RecordedPlace& p : plan.recording->unused) {
+    if (p.name != name) continue;
+    parameter.most = std::min(parameter.most, p.most);
+    known = true;
+  }
+  if (!known) return fail(Errc::not_found, fmt::format("no dispatch of the graph has a parameter {}", name));
   plan.parameters.push_back(std::move(parameter));
   return {};
 }
