@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <span>
 
+#include "halyard/hal/passes.h"
 #include "halyard/testing/sim/random.h"
 
 namespace halyard::testing {
@@ -137,6 +138,7 @@ Captured random_plan(Random& random, const Program& p) {
     plan.steps.push_back(std::move(s));
   }
   for (auto& parameter : plan.parameters) parameter.asked = parameter.asked && !random.one_in(4);
+  plan.reordered = random.one_in(3);
   return plan;
 }
 
@@ -223,7 +225,10 @@ void separate(std::vector<Step>& steps, const Program& p) {
 
 Program by_hand(Program p) {
   p.hazards = Hazards::manual;
-  for (Captured& plan : p.plans) separate(plan.steps, p);
+  for (Captured& plan : p.plans) {
+    separate(plan.steps, p);
+    plan.reordered = false;  // that places barriers
+  }
   for (Stage& s : p.stages) separate(s.steps, p);
   return p;
 }
@@ -232,41 +237,63 @@ Program by_hand(Program p) {
 
 namespace {
 
+enum class Order : std::uint8_t { recorded, submitted };
+
 // The calls of a plan with the values of one replay.
-void flatten(const Captured& plan, const std::vector<std::uint64_t>& values, std::vector<Meant>& to) {
+std::vector<Meant> replayed(const Captured& plan, const std::vector<std::uint64_t>& values) {
+  std::vector<Meant> calls;
   for (const Step& s : plan.steps) {
-    Meant m{s.call, {.by_hand = s.barrier_before, .replay_begins = &s == plan.steps.data()}, true};
+    Meant m{s.call, {.by_hand = s.barrier_before}, true};
     if (const auto from = s.call.c_from; from && plan.parameters[*from].asked)
       m.call.numbers.c = static_cast<std::uint32_t>(values[*from]);
     if (const auto from = s.call.d_from; from && plan.parameters[*from].asked) m.call.numbers.d = values[*from];
-    to.push_back(std::move(m));
+    calls.push_back(std::move(m));
   }
+  return calls;
 }
 
-}  // namespace
+// Each call as early as its conflicts allow: it waits for those before it and for nothing else.
+std::vector<Meant> reordered(std::vector<Meant> calls) {
+  std::vector<std::size_t> phase(calls.size());
+  for (std::size_t j = 0; j < calls.size(); ++j) {
+    calls[j].forced = {};
+    for (std::size_t i = 0; i < j; ++i)
+      if (conflict(calls[i].call, calls[j].call)) phase[j] = std::max(phase[j], phase[i] + 1);
+  }
+  std::vector<Meant> order;
+  for (std::size_t k = 0; order.size() < calls.size(); ++k)
+    for (std::size_t i = 0; i < calls.size(); ++i)
+      if (phase[i] == k) order.push_back(calls[i]);
+  return order;
+}
 
-std::vector<Meant> flatten(const Program& p, const Stage& stage) {
+std::vector<Meant> flatten(const Program& p, const Stage& stage, Order order) {
   std::vector<Meant> flat;
   Forced next;
   for (const Step& s : stage.steps) {
     if (s.barrier_before) next.by_hand = true, next.across_capture = false;
-    const std::size_t first = flat.size();
-    switch (s.what) {
-      case Step::What::capture: next.across_capture = next.any(); break;
-      case Step::What::call: flat.push_back({s.call, {}, false}); break;
-      case Step::What::replay: flatten(p.plans[s.plan], s.values, flat); break;
-      case Step::What::keep:
-      case Step::What::release: break;
+    std::vector<Meant> more;
+    if (s.what == Step::What::capture) next.across_capture = next.any();
+    if (s.what == Step::What::call) more.push_back({s.call, {}, false});
+    if (s.what == Step::What::replay) {
+      more = replayed(p.plans[s.plan], s.values);
+      if (order == Order::submitted && p.plans[s.plan].reordered) more = reordered(std::move(more));
     }
-    if (flat.size() == first) continue;
-    Forced& forced = flat[first].forced;
+    if (more.empty()) continue;
+    Forced& forced = more.front().forced;
     forced.by_hand |= next.by_hand;
+    forced.replay_begins = s.what == Step::What::replay;
     forced.across_capture = next.across_capture && !forced.replay_begins;
     forced.replay_ended = next.replay_ended;
-    next = {.replay_ended = s.what == Step::What::replay};
+    next = {.replay_ended = forced.replay_begins};
+    flat.insert(flat.end(), more.begin(), more.end());
   }
   return flat;
 }
+
+}  // namespace
+
+std::vector<Meant> flatten(const Program& p, const Stage& stage) { return flatten(p, stage, Order::submitted); }
 
 Counts count(const Program& p) {
   Counts n{.command_buffers = 1, .by_kernel = {}};
@@ -311,7 +338,7 @@ Contents interpret(const Program& p) {
   Contents memory;
   for (const auto bytes : p.sizes) memory.emplace_back(bytes);
   for (const Stage& s : p.stages)
-    for (const Meant& m : flatten(p, s)) interpret(m.call, memory);
+    for (const Meant& m : flatten(p, s, Order::recorded)) interpret(m.call, memory);
   for (std::size_t b = 0; b < memory.size(); ++b)
     if (p.scratch[b]) memory[b].clear();
   return memory;
@@ -383,7 +410,7 @@ Result<Plan> capture(CommandEncoder& e, const Captured& plan, const Handles& h) 
   std::vector<std::string_view> asked;
   for (const auto& parameter : plan.parameters)
     if (parameter.asked) asked.push_back(parameter.name);
-  return graph.compile(asked);
+  return (plan.reordered ? reorder(graph) : graph).compile(asked);
 }
 
 Result<void> replay(CommandEncoder& e, const Captured& captured, const Step& s, const Handles& h) {

@@ -68,6 +68,7 @@ struct Captured {
   };
   std::vector<Step> steps;  ///< calls only
   std::vector<Parameter> parameters;
+  bool reordered = false;  ///< the graph goes through reorder() before it is compiled
 };
 
 /// One command buffer.
@@ -108,7 +109,7 @@ struct Meant {
   bool of_plan = false;
 };
 
-/// The dispatches of a stage in order, those of replayed plans among them.
+/// The dispatches of a stage in the order in which they are submitted, those of replayed plans among them.
 std::vector<Meant> flatten(const Program&, const Stage&);
 
 /// What the counters come to.
