@@ -20,6 +20,16 @@ using namespace testing;
 
 constexpr std::uint32_t elements = 256;
 
+// The device goes with its last handle.
+void expect_gone(FaultyDevice faulty) {
+  const std::weak_ptr<DeviceState> watch = faulty.device.state();
+  faulty = {Device(nullptr), nullptr};
+  // A worker may still be on its way out of the last command buffer.
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (!watch.expired() && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+  EXPECT_TRUE(watch.expired());
+}
+
 // A buffer and what all its elements should be.
 struct Cell {
   Buffer buffer;
@@ -296,12 +306,7 @@ class Program {
     ok(value(faulty_.device.command_encoder()).commit_and_wait());
     EXPECT_EQ(faulty_.device.residency_count(), 0U);
     stages_.clear();
-    const std::weak_ptr<DeviceState> watch = faulty_.device.state();
-    faulty_ = {Device(nullptr), nullptr};
-    // A worker may still be on its way out of the last command buffer.
-    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-    while (!watch.expired() && std::chrono::steady_clock::now() < until) std::this_thread::yield();
-    EXPECT_TRUE(watch.expired());
+    expect_gone(std::move(faulty_));
   }
 
   // Plans do what they should, whether or not a replay of theirs has failed before.
@@ -373,8 +378,13 @@ class Loss {
       commit(i);
       if (random_() % 3 == 0) (void)stages_[random_() % stages_.size()].buffer.wait_until_completed();
     }
-    if (stuck()) check();
-    return stuck() != 0;
+    if (!stuck()) (void)faulty_.device.wait_idle();
+    const bool lost = stuck() != 0;
+    if (lost) check();
+    stages_.clear();
+    { const EncoderSession dropped = std::move(session_); }
+    expect_gone(std::move(faulty_));
+    return lost;
   }
 
  private:
