@@ -79,6 +79,8 @@ class SimDriver final : public Driver {
   // What was freed last is handed out first: work that still used it would be seen.
   Result<Memory> allocate(std::size_t bytes) override {
     progress();
+    if (bytes > capabilities_.memory_bytes)
+      return fail(Errc::out_of_memory, fmt::format("{} bytes of {}", bytes, capabilities_.memory_bytes));
     const std::size_t block = block_bytes(bytes);
     auto& blocks = free_[block];
     void* p = nullptr;
