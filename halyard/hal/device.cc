@@ -1,9 +1,11 @@
 #include "halyard/hal/device.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <new>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -16,25 +18,79 @@ namespace halyard {
 
 // ------------------------------------------------------------------------------------------ residency, allocations
 
-bool ResidencySet::add(const Allocation* a) {
+bool ResidencySet::add(Allocation& a) {
   const std::lock_guard lock(mutex_);
-  return members_.insert(a).second;
+  if (std::exchange(a.residency.member, true)) return false;
+  ++count_;
+  bytes_ += a.memory.bytes;
+  wait_for_commit(a);
+  return true;
 }
-bool ResidencySet::remove(const Allocation* a) {
+
+bool ResidencySet::remove(Allocation& a) {
   const std::lock_guard lock(mutex_);
-  return members_.erase(a) == 1;
+  if (!std::exchange(a.residency.member, false)) return false;
+  --count_;
+  bytes_ -= a.memory.bytes;
+  wait_for_commit(a);
+  return true;
 }
-void ResidencySet::dropped(const Allocation* a) {
+
+void ResidencySet::dropped(Allocation& a) {
   const std::lock_guard lock(mutex_);
-  leaving_ += members_.erase(a);
+  Place& p = a.residency;
+  if (p.waiting != Place::none) {
+    waiting_[p.waiting] = waiting_.back();
+    waiting_[p.waiting]->residency.waiting = p.waiting;
+    waiting_.pop_back();
+  }
+  if (p.pinned) a.device->driver->unpin(a.memory);
+  if (!p.member) return;
+  --count_;
+  bytes_ -= a.memory.bytes;
+  ++leaving_;
+  changed_.store(true, std::memory_order_release);
 }
-void ResidencySet::commit() {
+
+void ResidencySet::wait_for_commit(Allocation& a) {
+  changed_.store(true, std::memory_order_release);
+  if (a.residency.waiting != Place::none) return;
+  a.residency.waiting = waiting_.size();
+  waiting_.push_back(&a);
+}
+
+void ResidencySet::apply(std::uint64_t completed) {
   const std::lock_guard lock(mutex_);
   leaving_ = 0;
+  changed_.store(false, std::memory_order_relaxed);
+  for (Allocation* a : std::exchange(waiting_, {})) {
+    Place& p = a->residency;
+    p.waiting = Place::none;
+    if (p.member == p.pinned) continue;
+    if (p.member) {
+      auto pinned = a->device->driver->pin(a->memory);
+      p.pinned = pinned.has_value();
+      if (!pinned) refusal_ = pinned.error().message;
+    } else if (a->last_use() > completed) {
+      wait_for_commit(*a);
+    } else {
+      a->device->driver->unpin(a->memory);
+      p.pinned = false;
+    }
+  }
 }
+
 std::size_t ResidencySet::count() const {
   const std::lock_guard lock(mutex_);
-  return members_.size() + leaving_;
+  return count_ + leaving_;
+}
+std::size_t ResidencySet::bytes() const {
+  const std::lock_guard lock(mutex_);
+  return bytes_;
+}
+std::string ResidencySet::refusal() const {
+  const std::lock_guard lock(mutex_);
+  return refusal_;
 }
 
 namespace {
@@ -61,24 +117,24 @@ std::shared_ptr<Allocation> Allocation::import(std::shared_ptr<DeviceState> devi
 }
 
 Allocation::~Allocation() {
-  device->residency.dropped(this);
+  device->residency.dropped(*this);
   if (imported) return;
+  if (guard) std::memset(memory.host, poison, memory.bytes);
   device->driver->free(guard ? Memory{static_cast<std::byte*>(memory.host) - guard, memory.bytes + 2 * guard} : memory);
   device->stats.bytes_allocated.fetch_sub(memory.bytes);
 }
 
-void Allocation::add_plan(const std::shared_ptr<const PlanState>& plan) {
+void Allocation::add_plan(const PlanState& plan) {
   const std::lock_guard lock(plans_mutex_);
-  std::erase_if(plans_, [](const auto& p) { return p.expired(); });
-  plans_.push_back(plan);
+  // A plan that is gone has no replay in flight: that would hold it.
+  std::erase_if(replayed_, [](const auto& sequence) { return sequence.use_count() == 1; });
+  replayed_.push_back(plan.last_sequence);
 }
 
 std::uint64_t Allocation::last_use() const {
   std::uint64_t last = last_sequence.load();
   const std::lock_guard lock(plans_mutex_);
-  // A plan that is gone has no replay in flight: that would hold it.
-  for (const auto& p : plans_)
-    if (const auto plan = p.lock()) last = std::max(last, plan->last_sequence.load());
+  for (const auto& sequence : replayed_) last = std::max(last, sequence->load());
   return last;
 }
 
@@ -86,6 +142,7 @@ std::uint64_t Allocation::last_use() const {
 
 Result<Device> Device::open(std::string_view spec, DeviceOptions options) {
   auto state = std::make_shared<DeviceState>();
+  if (const char* on = std::getenv("HALYARD_VALIDATE")) options.validate = std::string_view(on) != "0";
   if (options.timeout.count() < 0)
     return fail(Errc::invalid_argument, fmt::format("timeout: expected 0 ms or more, got {}", options.timeout.count()));
   state->memory_budget = options.memory_budget ? options.memory_budget : available_memory() / 10 * 9;
@@ -128,12 +185,12 @@ Result<Buffer> Device::alloc(DType dtype, Shape shape) {
   }
   if (guard) {
     auto* begin = static_cast<std::byte*>(memory->host);
-    std::memset(begin, guard_pattern, guard);
-    std::memset(begin + guard + bytes, guard_pattern, guard);
+    std::memset(begin, poison, guard);
+    std::memset(begin + guard + bytes, poison, guard);
     memory = Memory{begin + guard, bytes};
   }
   auto allocation = Allocation::make(state_, *memory, guard);
-  state_->residency.add(allocation.get());
+  state_->residency.add(*allocation);
   return Buffer(std::move(allocation), 0, dtype, shape);
 }
 
@@ -144,7 +201,7 @@ Result<Buffer> Device::import_host(std::shared_ptr<const void> owner, const void
   const std::size_t bytes = HALYARD_TRY(bytes_of(dtype, shape));
   // Kernels get it for reading only; encoders refuse to bind it for writing.
   auto allocation = Allocation::import(state_, Memory{const_cast<void*>(data), bytes}, std::move(owner));
-  state_->residency.add(allocation.get());
+  state_->residency.add(*allocation);
   return Buffer(std::move(allocation), 0, dtype, shape);
 }
 
@@ -294,6 +351,10 @@ std::size_t Device::memory_budget() const { return state_->memory_budget; }
 bool Device::is_lost() const { return state_->lost.load(std::memory_order_acquire); }
 bool Device::residency_enabled() const { return true; }
 std::size_t Device::residency_count() const { return state_->residency.count(); }
+Residency Device::residency() const {
+  const PinnedMemory pinned = state_->driver->pinned_memory();
+  return {state_->residency.count(), state_->residency.bytes(), pinned.bytes, pinned.limit, state_->residency.refusal()};
+}
 
 Result<void> Device::wait_idle() {
   std::uint64_t last = 0;

@@ -25,6 +25,10 @@ struct Memory {
   std::size_t bytes = 0;
 };
 
+struct PinnedMemory {
+  std::size_t bytes = 0, limit = 0;
+};
+
 /// What a driver makes of a plan, once.
 struct PreparedPlan {
   virtual ~PreparedPlan() = default;
@@ -39,6 +43,15 @@ class Driver {
   /// Zero-filled memory, aligned to at least 64 bytes.
   virtual Result<Memory> allocate(std::size_t bytes) = 0;
   virtual void free(const Memory&) = 0;
+
+  /// Keeps memory, imported memory too, where kernels reach it at full speed: not swapped out, not dropped to be read from
+  /// its file again. Must be quick, read nothing in, and leave enough for others; an error says why it did nothing. Called
+  /// before a submission that may use the memory is submitted.
+  virtual Result<void> pin(const Memory&) { return {}; }
+  /// Ends that of memory that was pinned. No submission that has not completed uses it.
+  virtual void unpin(const Memory&) {}
+  /// Bytes pinned, and the most that pin() would.
+  virtual PinnedMemory pinned_memory() const { return {}; }
 
   /// Fills in the device's form of the kernel.
   virtual Result<void> compile(const KernelDef&, const Constants& specialisation, CompiledKernel& out) = 0;

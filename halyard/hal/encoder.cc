@@ -205,14 +205,14 @@ Result<void> CommandEncoder::State::submit(std::string_view label, bool will_wai
   HALYARD_TRY(device->check_lost());
   const auto begin = std::chrono::steady_clock::now();
   if (!label.empty()) submission->label = label;
-  device->residency.commit();
   {
     const std::lock_guard lock(device->submit_mutex);
     submission->sequence = ++device->last_sequence;
     for (const auto& a : submission->recording.retained)
       a->last_sequence.store(submission->sequence, std::memory_order_relaxed);
     for (const PlanCall& c : submission->recording.calls)
-      c.plan->last_sequence.store(submission->sequence, std::memory_order_relaxed);
+      c.plan->last_sequence->store(submission->sequence, std::memory_order_relaxed);
+    device->residency.commit(device->completed.load(std::memory_order_acquire));
     submission->status.store(CommandBufferStatus::committed, std::memory_order_release);
     device->driver->submit(submission, will_wait);
   }

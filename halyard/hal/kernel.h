@@ -17,7 +17,8 @@ namespace halyard {
 /// and writes it.
 enum class Access : std::uint8_t { read, write, read_write };
 
-/// The bindings a kernel declares, in order, written as a string: 'r' read, 'w' write, 'x' read and write.
+/// The bindings a kernel declares, in order, written as a string: 'r' read, 'w' write, 'x' read and write. 'w' is for a
+/// window whose old content does not matter: bytes of it that the kernel leaves alone are undefined afterwards.
 class AccessList {
  public:
   static constexpr std::size_t max_bindings = 16;

@@ -72,6 +72,16 @@ Result<void> bind(PlanState& plan, std::string_view name) {
   return {};
 }
 
+/// Copies what the record points to into the arena: the plan may be gone before the record runs.
+void take_over(Record& r, Arena& arena) {
+  const std::size_t bindings = r.kernel->def->access.size() * sizeof(Binding);
+  std::byte* block = arena.take(bindings + r.constants_bytes);
+  if (bindings) std::memcpy(block, r.bindings, bindings);
+  std::memcpy(block + bindings, r.constants, r.constants_bytes);
+  r.bindings = reinterpret_cast<const Binding*>(block);
+  r.constants = block + bindings;
+}
+
 const PlanParameter* find(std::span<const PlanParameter> values, std::string_view name) {
   const auto it = std::find_if(values.begin(), values.end(), [&](const PlanParameter& v) { return v.name == name; });
   return it == values.end() ? nullptr : &*it;
@@ -106,7 +116,7 @@ Result<Plan> ComputeGraph::compile(std::span<const std::string_view> parameters)
     HALYARD_TRY(bind(*plan, name));
   }
   plan->prepared = device_->driver->prepare(*plan);
-  for (const auto& a : recording_->retained) a->add_plan(plan);
+  for (const auto& a : recording_->retained) a->add_plan(*plan);
   return Plan(std::move(plan));
 }
 
@@ -134,12 +144,14 @@ Result<void> CommandEncoder::replay(const Plan& plan, std::span<const PlanParame
     const std::size_t first = to.records.size();
     to.records.insert(to.records.end(), records.begin(), records.end());
     to.records[first].barrier_before = true;
+    for (std::size_t i = first; i < to.records.size(); ++i) take_over(to.records[i], to.arena);
     for (const auto& patched : p.patched) to.records[first + patched.record].constants = constants + patched.at;
     to.retained.insert(to.retained.end(), p.recording->retained.begin(), p.recording->retained.end());
   }
   to.ranges.reset();
   s.barrier_pending = true;
   RecordCounter::add(s.counts.dispatches, records.size());
+  if (s.options.hazards == Hazards::manual) return {};
   RecordCounter::add(s.counts.auto_barriers, p.barriers);
   RecordCounter::add(s.counts.concurrent_dispatches, records.size() - p.barriers);
   return {};

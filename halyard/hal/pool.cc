@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 #include <map>
 #include <mutex>
 #include <vector>
@@ -9,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "halyard/hal/state.h"
+#include "halyard/hal/validate.h"
 
 namespace halyard {
 
@@ -45,6 +47,7 @@ Result<Buffer> BufferPool::acquire(DType dtype, Shape shape) {
   const std::lock_guard lock(state_->mutex);
   State::Memory memory = state_->take(bytes);
   if (!memory) memory = HALYARD_TRY(state_->device.alloc(DType::u8, {bytes})).allocation();
+  if (memory->guard) std::memset(memory->memory.host, poison, memory->memory.bytes);  // a validating device
   state_->out.push_back(memory);
   return Buffer(std::move(memory), 0, dtype, shape);
 }

@@ -60,10 +60,10 @@ Result<void> EncoderSession::reset_for_next_stage() {
 }
 
 bool EncoderSession::add_to_residency_set(const Buffer& b) {
-  return b && encoder_.state_->device->residency.add(b.allocation().get());
+  return b && encoder_.state_->device->residency.add(*b.allocation());
 }
 bool EncoderSession::remove_from_residency_set(const Buffer& b) {
-  return b && encoder_.state_->device->residency.remove(b.allocation().get());
+  return b && encoder_.state_->device->residency.remove(*b.allocation());
 }
 
 bool EncoderSession::env_enabled() {

@@ -11,7 +11,6 @@
 #include <shared_mutex>
 #include <string>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include "halyard/hal/driver.h"
@@ -72,19 +71,41 @@ struct AtomicStats {
   }
 };
 
-/// Which allocations should stay resident. Adding is at once; what is dropped leaves at the next commit.
+/// Which allocations should stay resident. Who is a member changes at once; the driver is told at the next commit.
+/// Thread-safe.
 class ResidencySet {
  public:
-  bool add(const Allocation* a);
-  bool remove(const Allocation* a);
-  void dropped(const Allocation* a);
-  void commit();
+  bool add(Allocation&);     ///< false: it was a member
+  bool remove(Allocation&);  ///< false: it was none
+  /// The allocation is about to be freed. It is counted until the next commit.
+  void dropped(Allocation&);
+  /// Pins what was added since the last commit, and unpins what was removed, but for memory that submissions after number
+  /// `completed` use: that waits for a later commit. One load where nothing has changed.
+  void commit(std::uint64_t completed) {
+    if (changed_.load(std::memory_order_acquire)) apply(completed);
+  }
+
   std::size_t count() const;
+  std::size_t bytes() const;    ///< of the members
+  std::string refusal() const;  ///< the driver's latest; empty: it has pinned all it was asked to
+
+  /// An allocation's part; guarded by the set's mutex.
+  struct Place {
+    static constexpr std::size_t none = static_cast<std::size_t>(-1);
+    bool member = false, pinned = false;
+    std::size_t waiting = none;  ///< where it stands in `waiting_`
+  };
 
  private:
+  void apply(std::uint64_t completed);
+  void wait_for_commit(Allocation&);
+
   mutable std::mutex mutex_;
-  std::unordered_set<const Allocation*> members_;
+  std::atomic<bool> changed_{false};
+  std::vector<Allocation*> waiting_;  // to be pinned or unpinned
+  std::size_t count_ = 0, bytes_ = 0;
   std::size_t leaving_ = 0;  // dropped, and still counted until the next commit
+  std::string refusal_;
 };
 
 /// The memory of completed recordings, for those to come: a command buffer is recorded without asking the system for any.
@@ -130,6 +151,8 @@ struct DeviceState : std::enable_shared_from_this<DeviceState> {
   std::mutex failures_mutex;
   std::vector<std::shared_ptr<Failure>> failures;  // of completed submissions, not yet asked for by wait_idle()
 
+  std::atomic<std::uint64_t> completed{0};  // all submissions up to this number have; stands still once the device is lost
+
   std::atomic<std::uint64_t> next_encoder_id{1};
 
   std::size_t memory_budget = std::numeric_limits<std::size_t>::max();
@@ -170,7 +193,8 @@ struct PlanState {
   std::vector<Patched> patched;      // the records that have parameters
   std::vector<std::byte> constants;  // theirs, as recorded
   std::unique_ptr<const PreparedPlan> prepared;
-  mutable std::atomic<std::uint64_t> last_sequence{0};  // the last submission that replays it
+  /// The last submission that replays it; known to the memory it uses, which may be asked when the plan is gone.
+  std::shared_ptr<std::atomic<std::uint64_t>> last_sequence = std::make_shared<std::atomic<std::uint64_t>>(0);
 };
 
 /// The memory that buffers are windows of. What recording a dispatch touches comes first: with the reference counts before
@@ -194,15 +218,16 @@ class Allocation {
   const std::size_t guard;                      ///< bytes before and after `memory` that nobody may touch
   const std::shared_ptr<const void> imported;   ///< keeps imported memory; null for our own
   std::atomic<std::uint64_t> last_sequence{0};  ///< the last submission that uses it, replays left out
+  ResidencySet::Place residency;
 
   /// Remembers a plan that uses it: so a replay has nothing to do for each allocation.
-  void add_plan(const std::shared_ptr<const PlanState>&);
-  /// The last submission that uses it.
+  void add_plan(const PlanState&);
+  /// The last submission that uses it; takes part in nothing's lifetime.
   std::uint64_t last_use() const;
 
  private:
   mutable std::mutex plans_mutex_;
-  std::vector<std::weak_ptr<const PlanState>> plans_;
+  std::vector<std::shared_ptr<const std::atomic<std::uint64_t>>> replayed_;  // PlanState::last_sequence of each
 };
 
 /// A session's fences: values signalled by submissions, some of them with failure.

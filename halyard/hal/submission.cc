@@ -101,6 +101,7 @@ void Submission::complete() {
   wait_on.reset();
   signal.reset();
   device->spare.give(std::move(recording));
+  if (!device->lost.load(std::memory_order_acquire)) device->completed.store(sequence, std::memory_order_release);
   status.store(failed ? CommandBufferStatus::failed : CommandBufferStatus::completed, std::memory_order_release);
 }
 

@@ -9,32 +9,61 @@
 
 namespace halyard {
 
-WriteCheck::WriteCheck(const Record& record) {
-  const AccessList& access = record.kernel->def->access;
-  for (std::size_t i = 0; i < access.size(); ++i) {
+namespace {
+
+using Range = std::pair<std::int64_t, std::int64_t>;
+
+/// Calls f(begin, end) for what the ranges leave of [begin, end).
+template <class F>
+void for_gaps(std::vector<Range> ranges, std::int64_t begin, std::int64_t end, const F& f) {
+  std::sort(ranges.begin(), ranges.end());
+  ranges.emplace_back(end, end);
+  for (const auto& [from, to] : ranges) {
+    if (begin < std::min(from, end)) f(begin, std::min(from, end));
+    begin = std::max(begin, to);
+  }
+}
+
+/// The windows of an allocation that a record binds with an access that `wanted` accepts.
+template <class Wanted>
+std::vector<Range> windows(const Record& r, const Allocation* a, const Wanted& wanted) {
+  std::vector<Range> ranges;
+  const AccessList& access = r.kernel->def->access;
+  for (std::size_t i = 0; i < access.size(); ++i)
+    if (const Binding& b = r.bindings[i]; b.allocation == a && wanted(access[i]))
+      ranges.emplace_back(b.offset, b.offset + b.bytes);
+  return ranges;
+}
+
+/// Whoever only writes a window says nothing about what stood there.
+void poison_write_only(const Record& r) {
+  const auto reads = [](Access a) { return a != Access::write; };
+  for (std::size_t i = 0; i < r.kernel->def->access.size(); ++i) {
+    if (reads(r.kernel->def->access[i])) continue;
+    const Binding& b = r.bindings[i];
+    auto* host = static_cast<std::byte*>(b.allocation->memory.host);
+    for_gaps(windows(r, b.allocation, reads), static_cast<std::int64_t>(b.offset), static_cast<std::int64_t>(b.offset + b.bytes),
+             [&](std::int64_t begin, std::int64_t end) { std::memset(host + begin, poison, static_cast<std::size_t>(end - begin)); });
+  }
+}
+
+}  // namespace
+
+WriteCheck::WriteCheck(const Record& record, bool fresh) {
+  if (fresh) poison_write_only(record);
+  for (std::size_t i = 0; i < record.kernel->def->access.size(); ++i) {
     const Allocation* a = record.bindings[i].allocation;
     const auto same = [a](const Binding& b) { return b.allocation == a; };
     if (std::any_of(record.bindings, record.bindings + i, same)) continue;
-    // What lies between the windows it writes, in order.
-    std::vector<std::pair<std::int64_t, std::int64_t>> written;
-    for (std::size_t k = i; k < access.size(); ++k)
-      if (const Binding& b = record.bindings[k]; same(b) && access[k] != Access::read)
-        written.emplace_back(b.offset, b.offset + b.bytes);
-    std::sort(written.begin(), written.end());
     const auto size = static_cast<std::int64_t>(a->memory.bytes), guard = static_cast<std::int64_t>(a->guard);
     if (guard) add(i, a, -guard, 0);
-    std::int64_t at = 0;
-    for (const auto& [begin, end] : written) {
-      add(i, a, at, begin);
-      at = std::max(at, end);
-    }
-    add(i, a, at, size);
+    for_gaps(windows(record, a, [](Access w) { return w != Access::read; }), 0, size,
+             [&](std::int64_t begin, std::int64_t end) { add(i, a, begin, end); });
     if (guard) add(i, a, size, size + guard);
   }
 }
 
 void WriteCheck::add(std::size_t binding, const Allocation* a, std::int64_t begin, std::int64_t end) {
-  if (begin >= end) return;
   Region r{binding, begin, end, a, 0};
   r.hash = hash_of(r);
   regions_.push_back(r);

@@ -1,4 +1,8 @@
-// Checking that a dispatch writes only the bytes its kernel declares to write.
+// Validation: a dispatch writes only the bytes that its kernel declares to write, and what nobody has written is poison.
+//
+// Poisoned are, on a validating device whose memory the host sees: the windows that a dispatch declares to write and not
+// to read, before it runs; a tile's scratch; memory that a pool gives out; memory that is freed. alloc() promises zeros, and
+// keeps that promise.
 #pragma once
 
 #include <cstddef>
@@ -12,14 +16,15 @@ namespace halyard {
 
 /// Memory of a validating device has this many bytes of its own before and after it.
 inline constexpr std::size_t guard_bytes = 4096;
-/// What they hold: a float of these bytes is a large negative number, so that reading them shows too.
-inline constexpr int guard_pattern = 0xfb;
+/// What they hold, and all that is undefined: bytes that make a NaN of every kind of float, and -1 of an integer.
+inline constexpr int poison = 0xff;
 
 /// Remembers, by hash, all bytes of the memory that a dispatch binds but does not declare to write, guards included.
 /// Sees what changes while it lives, so nothing else may run on that memory. Needs host-visible memory.
 class WriteCheck {
  public:
-  explicit WriteCheck(const Record&);
+  /// `fresh`: none of the dispatch has run yet; what it only writes is poisoned first.
+  WriteCheck(const Record&, bool fresh);
   /// What was written against the declaration: "writes bytes [0, 64) of …"; empty where nothing was.
   std::string violation() const;
 
