@@ -52,7 +52,8 @@ Result<Memory> FaultDriver::allocate(std::size_t bytes) {
 Result<void> FaultDriver::compile(const KernelDef& def, const Constants& specialisation, CompiledKernel& out) {
   {
     const std::lock_guard lock(mutex_);
-    if (hit(odds_.compile)) return fail(Errc::unsupported, fmt::format("injected: kernel {} does not compile", def.name));
+    if (hit(odds_.compile))
+      return fail(Errc::unsupported, fmt::format("injected: kernel {} does not compile", def.name));
   }
   return inner_->compile(def, specialisation, out);
 }
@@ -186,7 +187,8 @@ void FaultDriver::release() {
   if (const std::shared_ptr<Submission> s = std::exchange(stuck_, nullptr)) s->complete();
 }
 
-FaultyDevice open_faulty(std::unique_ptr<Driver> inner, const DeviceOptions& options, std::uint64_t seed, FaultOdds odds) {
+FaultyDevice open_faulty(std::unique_ptr<Driver> inner, const DeviceOptions& options, std::uint64_t seed,
+                         FaultOdds odds) {
   auto driver = std::make_unique<FaultDriver>(std::move(inner), seed, odds);
   FaultDriver* faults = driver.get();
   return {open_device(std::move(driver), options), faults};

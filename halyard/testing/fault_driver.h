@@ -17,8 +17,9 @@ namespace halyard::testing {
 /// How often each thing happens, in thousandths.
 struct FaultOdds {
   unsigned allocate = 0, compile = 0, kernel = 0, submission = 0;  ///< calls that fail
-  unsigned plan = 0;  ///< prepare() returns no form of its own: no failure
-  unsigned hold = 0;  ///< a submission is held back, and with it those behind, until somebody waits or more is submitted
+  unsigned plan = 0;                                               ///< prepare() returns no form of its own: no failure
+  unsigned hold =
+      0;  ///< a submission is held back, and with it those behind, until somebody waits or more is submitted
   unsigned loss = 0;  ///< a wait with a timeout for work held back: the first of it never finishes
 };
 
@@ -73,9 +74,9 @@ class FaultDriver final : public Driver {
   std::unordered_map<std::uint64_t, Fault> faults_;
   std::deque<CompiledKernel> failing_;  // twins of real kernels, at a stable address
   Held held_;
-  std::uint64_t lost_at_ = 0;           // the submission that never finished; 0: none
-  std::shared_ptr<Submission> stuck_;   // it
-  std::unique_ptr<Driver> inner_;       // goes first: it may still run what the others describe
+  std::uint64_t lost_at_ = 0;          // the submission that never finished; 0: none
+  std::shared_ptr<Submission> stuck_;  // it
+  std::unique_ptr<Driver> inner_;      // goes first: it may still run what the others describe
 };
 
 /// A device behind a FaultDriver, which lives as long as the device.

@@ -20,6 +20,16 @@ using namespace testing;
 
 constexpr std::uint32_t elements = 256;
 
+// The device goes with its last handle.
+void expect_gone(FaultyDevice faulty) {
+  const std::weak_ptr<DeviceState> watch = faulty.device.state();
+  faulty = {Device(nullptr), nullptr};
+  // A worker may still be on its way out of the last command buffer.
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (!watch.expired() && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+  EXPECT_TRUE(watch.expired());
+}
+
 // A buffer and what all its elements should be.
 struct Cell {
   Buffer buffer;
@@ -39,7 +49,8 @@ void complain(const char* what) { ADD_FAILURE() << what; }
 
 // Most devices are simulated ones: they start no threads.
 FaultyDevice open(std::uint64_t seed, const DeviceOptions& options, FaultOdds odds) {
-  auto inner = seed % 4 == 0 ? value(open_cpu_driver(options)) : make_sim_driver({.seed = seed, .own_plans = true, .on_wrong_memory = complain});
+  auto inner = seed % 4 == 0 ? value(open_cpu_driver(options))
+                             : make_sim_driver({.seed = seed, .own_plans = true, .on_wrong_memory = complain});
   return open_faulty(std::move(inner), options, seed, odds);
 }
 
@@ -47,7 +58,8 @@ class Program {
  public:
   explicit Program(std::uint64_t seed)
       : random_(seed),
-        faulty_(open(seed, options(), {.allocate = 100, .compile = 200, .kernel = 120, .submission = 60, .plan = 300, .hold = 300})) {}
+        faulty_(open(seed, options(),
+                     {.allocate = 100, .compile = 200, .kernel = 120, .submission = 60, .plan = 300, .hold = 300})) {}
 
   // Returns how many failures were injected.
   std::uint64_t run() {
@@ -117,7 +129,9 @@ class Program {
     switch (pick(5)) {
       case 0: cells_.clear(); return;
       case 3: plans_.clear(); return;
-      case 1: sessions_.erase(sessions_.begin() + static_cast<std::ptrdiff_t>(pick(sessions_.size()))); return open_session();
+      case 1:
+        sessions_.erase(sessions_.begin() + static_cast<std::ptrdiff_t>(pick(sessions_.size())));
+        return open_session();
       case 2: (void)faulty_.device.wait_idle(); return;
       default: return;
     }
@@ -140,9 +154,7 @@ class Program {
 
   static void compare(const Cell& c) {
     const auto v = value(c.buffer.read<std::uint32_t>());
-    if (c.known) {
-      EXPECT_EQ(v, std::vector<std::uint32_t>(elements, c.value));
-    }
+    if (c.known) { EXPECT_EQ(v, std::vector<std::uint32_t>(elements, c.value)); }
   }
 
   void write() {
@@ -163,14 +175,17 @@ class Program {
 
   // Records a dispatch, or learns that its kernel does not compile.
   void record(CommandEncoder& e, std::vector<Step>& steps, bool parameter) {
-    Step step{.from = pick(2) ? cells_[pick(cells_.size())] : nullptr, .to = cells_[pick(cells_.size())],
-              .constant = static_cast<std::uint32_t>(pick(100)), .parameter = parameter};
+    Step step{.from = pick(2) ? cells_[pick(cells_.size())] : nullptr,
+              .to = cells_[pick(cells_.size())],
+              .constant = static_cast<std::uint32_t>(pick(100)),
+              .parameter = parameter};
     if (parameter) step.constant = 7;  // all places of a parameter are recorded with one value
     if (const auto r = dispatch(e, step)) {
       steps.push_back(std::move(step));
     } else {
       const KernelDef& def = step.from ? add_constant_kernel : scale_in_place_kernel;
-      EXPECT_NE(r.error().str().find(fmt::format("injected: kernel {}", def.name)), std::string::npos) << r.error().str();
+      EXPECT_NE(r.error().str().find(fmt::format("injected: kernel {}", def.name)), std::string::npos)
+          << r.error().str();
     }
   }
 
@@ -216,9 +231,12 @@ class Program {
 
   // Commits a session's stage in one of three ways and opens the next.
   void commit(Session& s, std::size_t way) {
-    Stage stage{.buffer = s.session.command_buffer(), .label = fmt::format("stage <{}>", stages_.size()), .expected = {}};
+    Stage stage{
+        .buffer = s.session.command_buffer(), .label = fmt::format("stage <{}>", stages_.size()), .expected = {}};
     s.session.begin_stage(stage.label);
-    const auto r = way == 0 ? s.session.fence_stage() : way == 1 ? s.session.commit_stage() : s.session.commit_and_wait();
+    const auto r = way == 0   ? s.session.fence_stage()
+                   : way == 1 ? s.session.commit_stage()
+                              : s.session.commit_and_wait();
     stage.expected = expect(s, stage.label);
     for (const Step& step : s.steps) {
       Cell& to = *step.to;
@@ -242,7 +260,8 @@ class Program {
     if (fault && fault->kernel.empty()) return {Errc::io, {label, "injected failure of the submission"}};
     if (s.waits_on) {
       const Stage& before = stages_[*s.waits_on];
-      if (before.expected.failed()) return {Errc::dependency_failed, {label, before.label, before.expected.parts.back()}};
+      if (before.expected.failed())
+        return {Errc::dependency_failed, {label, before.label, before.expected.parts.back()}};
     }
     if (fault) return {Errc::kernel_failed, {label, fault->kernel, "injected failure of the"}};
     return {};
@@ -252,7 +271,8 @@ class Program {
     if (!expected.failed()) return ok(r);
     ASSERT_FALSE(r) << expected.parts.front();
     EXPECT_EQ(r.error().code, expected.code) << r.error().str();
-    for (const std::string& part : expected.parts) EXPECT_NE(r.error().str().find(part), std::string::npos) << r.error().str();
+    for (const std::string& part : expected.parts)
+      EXPECT_NE(r.error().str().find(part), std::string::npos) << r.error().str();
   }
 
   void check(std::size_t i) {
@@ -286,12 +306,7 @@ class Program {
     ok(value(faulty_.device.command_encoder()).commit_and_wait());
     EXPECT_EQ(faulty_.device.residency_count(), 0U);
     stages_.clear();
-    const std::weak_ptr<DeviceState> watch = faulty_.device.state();
-    faulty_ = {Device(nullptr), nullptr};
-    // A worker may still be on its way out of the last command buffer.
-    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-    while (!watch.expired() && std::chrono::steady_clock::now() < until) std::this_thread::yield();
-    EXPECT_TRUE(watch.expired());
+    expect_gone(std::move(faulty_));
   }
 
   // Plans do what they should, whether or not a replay of theirs has failed before.
@@ -363,8 +378,13 @@ class Loss {
       commit(i);
       if (random_() % 3 == 0) (void)stages_[random_() % stages_.size()].buffer.wait_until_completed();
     }
-    if (stuck()) check();
-    return stuck() != 0;
+    if (!stuck()) (void)faulty_.device.wait_idle();
+    const bool lost = stuck() != 0;
+    if (lost) check();
+    stages_.clear();
+    { const EncoderSession dropped = std::move(session_); }
+    expect_gone(std::move(faulty_));
+    return lost;
   }
 
  private:
@@ -384,7 +404,8 @@ class Loss {
   }
 
   void commit(std::uint32_t i) {
-    Stage s{session_.command_buffer(), fmt::format("stage <{}>", i), value(faulty_.device.alloc(DType::u32, {elements}))};
+    Stage s{session_.command_buffer(), fmt::format("stage <{}>", i),
+            value(faulty_.device.alloc(DType::u32, {elements}))};
     record(s.written, i);
     session_.begin_stage(s.label);
     ok(i % 3 ? session_.fence_stage() : session_.commit_stage());

@@ -24,10 +24,10 @@ namespace {
 // What the next calls of pread do on this thread.
 struct ReadFaults {
   halyard::testing::Random random{0};
-  int error = 0;             // from the `after`-th call on: fails with it
+  int error = 0;  // from the `after`-th call on: fails with it
   int after = 0;
-  bool interrupted = false;  // one call in three does nothing
-  bool short_reads = false;  // returns a part of what was asked for
+  bool interrupted = false;        // one call in three does nothing
+  bool short_reads = false;        // returns a part of what was asked for
   std::uint64_t end = UINT64_MAX;  // the file ends here
 };
 thread_local ReadFaults* faults = nullptr;
@@ -67,7 +67,8 @@ class IoFaults : public ::testing::Test {
   std::string weights() const { return (folder / "model.safetensors").string(); }
   void write(const char* name, std::string_view text) const { std::ofstream(folder / name, std::ios::binary) << text; }
   std::vector<TensorToWrite> tensors() const {
-    return {{"a", DType::f32, {4096}, std::as_bytes(std::span(values))}, {"b", DType::f32, {4096}, std::as_bytes(std::span(values))}};
+    return {{"a", DType::f32, {4096}, std::as_bytes(std::span(values))},
+            {"b", DType::f32, {4096}, std::as_bytes(std::span(values))}};
   }
   static void expect_error(const Error& e, Errc code, std::initializer_list<std::string_view> parts) {
     EXPECT_EQ(e.code, code) << e.str();

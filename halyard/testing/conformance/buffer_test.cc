@@ -102,8 +102,9 @@ TEST_P(Buffers, AreMappedWhereTheHostSeesThem) {
 TEST_P(Buffers, RefuseViewsThatLeaveThem) {
   Device d = open();
   Buffer b = value(d.alloc(DType::i32, {8})), w = value(b.view(8, DType::i32, {2, 2}));
-  for (const auto& bad : {b.view(1, DType::f32, {1}), b.view(8, DType::i32, {7}), b.view(40, DType::u8, {1}), w.view(16, DType::u8, {1}),
-                          w.view(0, DType::u8, {std::size_t{1} << 63, 2}), Buffer().view(0, DType::u8, {1})}) {
+  for (const auto& bad :
+       {b.view(1, DType::f32, {1}), b.view(8, DType::i32, {7}), b.view(40, DType::u8, {1}), w.view(16, DType::u8, {1}),
+        w.view(0, DType::u8, {std::size_t{1} << 63, 2}), Buffer().view(0, DType::u8, {1})}) {
     ASSERT_FALSE(bad);
     EXPECT_EQ(bad.error().code, Errc::invalid_argument);
     EXPECT_FALSE(bad.error().message.empty());

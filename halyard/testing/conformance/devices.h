@@ -32,11 +32,8 @@ template <bool own_plans> Device open_sim(DeviceOptions options) {
 }
 
 inline constexpr DeviceCase devices[] = {
-    {"cpu_1_thread", open_cpu<1>, true},
-    {"cpu_2_threads", open_cpu<2>, true},
-    {"cpu_5_threads", open_cpu<5>, true},
-    {"sim", open_sim<false>, false},
-    {"sim_own_plans", open_sim<true>, false},
+    {"cpu_1_thread", open_cpu<1>, true}, {"cpu_2_threads", open_cpu<2>, true},     {"cpu_5_threads", open_cpu<5>, true},
+    {"sim", open_sim<false>, false},     {"sim_own_plans", open_sim<true>, false},
 };
 
 inline std::vector<DeviceCase> concurrent_devices() {

@@ -27,7 +27,8 @@ TEST_P(Encoder, RecordsNothingOfABadDispatch) {
   const Buffer both[] = {b, value(d.alloc(DType::i32, {64}))};
   EXPECT_EQ(e.dispatch({.kernel = theirs, .grid = {64}, .buffers = both}).error().code, Errc::invalid_argument);
   const std::uint32_t many = ~0U;
-  EXPECT_EQ(e.dispatch({.kernel = ours, .grid = {many, many, many}, .buffers = both}).error().code, Errc::invalid_argument);
+  EXPECT_EQ(e.dispatch({.kernel = ours, .grid = {many, many, many}, .buffers = both}).error().code,
+            Errc::invalid_argument);
   const std::size_t too_much = d.capabilities().max_shared_bytes + 1;
   EXPECT_EQ(e.dispatch({.kernel = ours, .grid = {64}, .buffers = both, .shared_bytes = too_much}).error().code,
             Errc::invalid_argument);
@@ -57,7 +58,8 @@ TEST_P(Encoder, RunsGridsOfAnyShape) {
   for (const Grid grid : {Grid{0, 1, 1}, Grid{1, 0, 1}, Grid{256, 1, 1}, Grid{256, 1, 0}}) {
     auto e = value(d.command_encoder());
     const Buffer buffers[] = {b};
-    ok(e.dispatch({.kernel = value(e.kernel(scale_in_place_kernel)), .grid = grid, .buffers = buffers, .constants = 5U}));
+    ok(e.dispatch(
+        {.kernel = value(e.kernel(scale_in_place_kernel)), .grid = grid, .buffers = buffers, .constants = 5U}));
     ok(e.commit_and_wait());
     if (grid == Grid{256, 1, 1}) expected = 5;
     EXPECT_EQ(value(b.read<std::uint32_t>()), std::vector<std::uint32_t>(256, expected));
@@ -299,7 +301,8 @@ TEST_P(Counters, AreOfOneDeviceAndStartAgainWhenReset) {
   d.reset_stats();
   const Stats none = d.stats();
   EXPECT_EQ(none.command_buffers + none.syncs + none.dispatches + none.explicit_barriers + none.concurrent_dispatches +
-                none.kernels_compiled + none.submit_ns, 0U);
+                none.kernels_compiled + none.submit_ns,
+            0U);
   EXPECT_EQ(none.bytes_allocated, 256U);
   EXPECT_EQ(none.peak_bytes, 256U);
 }

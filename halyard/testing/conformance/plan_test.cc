@@ -176,7 +176,11 @@ TEST_P(Plans, NameAFailedKernelAndTheLabelAndWorkAgainLater) {
   e.start_capture();
   const ParameterPlace place[] = {{"element", 0, 4, 1000}};
   const Buffer buffers[] = {x};
-  ok(e.dispatch({.kernel = value(e.kernel(failing_kernel)), .grid = {256}, .buffers = buffers, .constants = 999U, .parameters = place}));
+  ok(e.dispatch({.kernel = value(e.kernel(failing_kernel)),
+                 .grid = {256},
+                 .buffers = buffers,
+                 .constants = 999U,
+                 .parameters = place}));
   ok(run(e, scale_in_place_kernel, {x}, 256, 6U));
   const std::string_view names[] = {"element"};
   const Plan plan = value(value(e.take_capture()).compile(names));
@@ -184,7 +188,8 @@ TEST_P(Plans, NameAFailedKernelAndTheLabelAndWorkAgainLater) {
   ok(e.replay(plan, fails));
   const auto r = e.commit_and_wait("unlucky");
   ASSERT_FALSE(r);
-  for (const char* part : {"test_failing", "unlucky", "150"}) EXPECT_NE(r.error().str().find(part), std::string::npos) << r.error().str();
+  for (const char* part : {"test_failing", "unlucky", "150"})
+    EXPECT_NE(r.error().str().find(part), std::string::npos) << r.error().str();
   auto again = value(device.command_encoder());
   ok(again.replay(plan, works));
   ok(again.commit_and_wait());

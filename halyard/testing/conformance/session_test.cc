@@ -303,7 +303,8 @@ TEST_P(Session, BeginStageTouchesNothingButTheLabel) {
     EXPECT_EQ(s.is_drained(), drained);
     EXPECT_EQ(s.is_fence_pending(), drained);
     EXPECT_EQ(s.fence_value(), drained ? 1U : 0U);
-    EXPECT_EQ(before.command_buffers + before.syncs + before.dispatches, after.command_buffers + after.syncs + after.dispatches);
+    EXPECT_EQ(before.command_buffers + before.syncs + before.dispatches,
+              after.command_buffers + after.syncs + after.dispatches);
     EXPECT_EQ(s.command_buffer().label(), drained ? "a stage" : "");  // as it was submitted: not before
   }
 }
@@ -318,9 +319,10 @@ TEST_P(Session, CountersDoNotMoveBecauseWorkCompletes) {
   ok(s.fence_stage());
   const auto counters = [&] {
     const Stats n = device.stats();
-    return std::vector<std::uint64_t>{s.fence_value(), s.wait_value(), s.wait_count(), s.is_drained(), s.is_fence_pending(),
-                                      s.has_event(), n.command_buffers, n.syncs, n.dispatches, n.auto_barriers,
-                                      n.concurrent_dispatches, n.explicit_barriers};
+    return std::vector<std::uint64_t>{
+        s.fence_value(),      s.wait_value(),  s.wait_count(),          s.is_drained(),
+        s.is_fence_pending(), s.has_event(),   n.command_buffers,       n.syncs,
+        n.dispatches,         n.auto_barriers, n.concurrent_dispatches, n.explicit_barriers};
   };
   const auto before = counters();
   ok(CommandBuffer(first).wait_until_completed());

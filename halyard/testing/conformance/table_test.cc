@@ -46,7 +46,9 @@ class Table final : public ::testing::EmptyTestEventListener {
     if (results_[row].empty()) rows_.push_back(row);
     if (std::find(devices_.begin(), devices_.end(), device) == devices_.end()) devices_.push_back(device);
     const ::testing::TestResult& result = *test.result();
-    results_[row][device] = result.Skipped() ? "–" : result.Passed() ? "✓" : "✗";  // –: a device that has no such test, too
+    results_[row][device] = result.Skipped()  ? "–"
+                            : result.Passed() ? "✓"
+                                              : "✗";  // –: a device that has no such test, too
   }
 
   void OnTestProgramEnd(const ::testing::UnitTest&) override {
@@ -56,7 +58,8 @@ class Table final : public ::testing::EmptyTestEventListener {
     file << line << '\n' << rule << '\n';
     for (const std::string& row : rows_) {
       file << fmt::format("| {} |", row);
-      for (const std::string& d : devices_) file << fmt::format(" {} |", results_[row].try_emplace(d, "–").first->second);
+      for (const std::string& d : devices_)
+        file << fmt::format(" {} |", results_[row].try_emplace(d, "–").first->second);
       file << '\n';
     }
   }

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <span>
 
+#include "halyard/hal/passes.h"
 #include "halyard/testing/sim/random.h"
 
 namespace halyard::testing {
@@ -92,7 +93,8 @@ bool races_with_itself(const Call& c) {
 
 Call random_call(Random& random, const Program& p) {
   for (;;) {
-    Call c{static_cast<Op>(random.below(kernels.size())), {}, {static_cast<std::uint32_t>(random()), 0, random()}, {}, {}};
+    Call c{
+        static_cast<Op>(random.below(kernels.size())), {}, {static_cast<std::uint32_t>(random()), 0, random()}, {}, {}};
     const std::size_t bindings = kernel_of(c.op).access.size();
     std::vector<std::uint32_t> buffers(bindings);
     std::uint32_t most = ~0U;
@@ -109,9 +111,7 @@ Call random_call(Random& random, const Program& p) {
   }
 }
 
-std::uint64_t random_value(Random& random, const Captured::Parameter& p) {
-  return p.wide ? random() : random() >> 32;
-}
+std::uint64_t random_value(Random& random, const Captured::Parameter& p) { return p.wide ? random() : random() >> 32; }
 
 // Makes some of a captured call's constants parameters.
 void tag(Random& random, Captured& plan, Call& c) {
@@ -138,12 +138,16 @@ Captured random_plan(Random& random, const Program& p) {
     plan.steps.push_back(std::move(s));
   }
   for (auto& parameter : plan.parameters) parameter.asked = parameter.asked && !random.one_in(4);
+  plan.reordered = random.one_in(3);
   return plan;
 }
 
 Step random_replay(Random& random, const Program& p) {
-  Step s{.what = Step::What::replay, .barrier_before = random.one_in(12), .call = {},
-         .plan = random.below(p.plans.size()), .values = {}};
+  Step s{.what = Step::What::replay,
+         .barrier_before = random.one_in(12),
+         .call = {},
+         .plan = random.below(p.plans.size()),
+         .values = {}};
   for (const auto& parameter : p.plans[s.plan].parameters) s.values.push_back(random_value(random, parameter));
   return s;
 }
@@ -181,7 +185,8 @@ Program random_program(std::uint64_t seed, std::uint32_t max_steps) {
   p.scratch[0] = false;
   for (std::uint32_t n = 1 + random.below(4); n > 0; --n) {
     Stage s{random.one_in(4), static_cast<Stage::End>(random.below(3)), {}};
-    for (std::uint32_t steps = random.below(max_steps + 1); steps > 0; --steps) s.steps.push_back(random_step(random, p));
+    for (std::uint32_t steps = random.below(max_steps + 1); steps > 0; --steps)
+      s.steps.push_back(random_step(random, p));
     p.stages.push_back(std::move(s));
   }
   // In the end nothing but replays: what they use has no handle but the plan's.
@@ -220,7 +225,10 @@ void separate(std::vector<Step>& steps, const Program& p) {
 
 Program by_hand(Program p) {
   p.hazards = Hazards::manual;
-  for (Captured& plan : p.plans) separate(plan.steps, p);
+  for (Captured& plan : p.plans) {
+    separate(plan.steps, p);
+    plan.reordered = false;  // that places barriers
+  }
   for (Stage& s : p.stages) separate(s.steps, p);
   return p;
 }
@@ -229,41 +237,63 @@ Program by_hand(Program p) {
 
 namespace {
 
+enum class Order : std::uint8_t { recorded, submitted };
+
 // The calls of a plan with the values of one replay.
-void flatten(const Captured& plan, const std::vector<std::uint64_t>& values, std::vector<Meant>& to) {
+std::vector<Meant> replayed(const Captured& plan, const std::vector<std::uint64_t>& values) {
+  std::vector<Meant> calls;
   for (const Step& s : plan.steps) {
-    Meant m{s.call, {.by_hand = s.barrier_before, .replay_begins = &s == plan.steps.data()}, true};
+    Meant m{s.call, {.by_hand = s.barrier_before}, true};
     if (const auto from = s.call.c_from; from && plan.parameters[*from].asked)
       m.call.numbers.c = static_cast<std::uint32_t>(values[*from]);
     if (const auto from = s.call.d_from; from && plan.parameters[*from].asked) m.call.numbers.d = values[*from];
-    to.push_back(std::move(m));
+    calls.push_back(std::move(m));
   }
+  return calls;
 }
 
-}  // namespace
+// Each call as early as its conflicts allow: it waits for those before it and for nothing else.
+std::vector<Meant> reordered(std::vector<Meant> calls) {
+  std::vector<std::size_t> phase(calls.size());
+  for (std::size_t j = 0; j < calls.size(); ++j) {
+    calls[j].forced = {};
+    for (std::size_t i = 0; i < j; ++i)
+      if (conflict(calls[i].call, calls[j].call)) phase[j] = std::max(phase[j], phase[i] + 1);
+  }
+  std::vector<Meant> order;
+  for (std::size_t k = 0; order.size() < calls.size(); ++k)
+    for (std::size_t i = 0; i < calls.size(); ++i)
+      if (phase[i] == k) order.push_back(calls[i]);
+  return order;
+}
 
-std::vector<Meant> flatten(const Program& p, const Stage& stage) {
+std::vector<Meant> flatten(const Program& p, const Stage& stage, Order order) {
   std::vector<Meant> flat;
   Forced next;
   for (const Step& s : stage.steps) {
     if (s.barrier_before) next.by_hand = true, next.across_capture = false;
-    const std::size_t first = flat.size();
-    switch (s.what) {
-      case Step::What::capture: next.across_capture = next.any(); break;
-      case Step::What::call: flat.push_back({s.call, {}, false}); break;
-      case Step::What::replay: flatten(p.plans[s.plan], s.values, flat); break;
-      case Step::What::keep:
-      case Step::What::release: break;
+    std::vector<Meant> more;
+    if (s.what == Step::What::capture) next.across_capture = next.any();
+    if (s.what == Step::What::call) more.push_back({s.call, {}, false});
+    if (s.what == Step::What::replay) {
+      more = replayed(p.plans[s.plan], s.values);
+      if (order == Order::submitted && p.plans[s.plan].reordered) more = reordered(std::move(more));
     }
-    if (flat.size() == first) continue;
-    Forced& forced = flat[first].forced;
+    if (more.empty()) continue;
+    Forced& forced = more.front().forced;
     forced.by_hand |= next.by_hand;
+    forced.replay_begins = s.what == Step::What::replay;
     forced.across_capture = next.across_capture && !forced.replay_begins;
     forced.replay_ended = next.replay_ended;
-    next = {.replay_ended = s.what == Step::What::replay};
+    next = {.replay_ended = forced.replay_begins};
+    flat.insert(flat.end(), more.begin(), more.end());
   }
   return flat;
 }
+
+}  // namespace
+
+std::vector<Meant> flatten(const Program& p, const Stage& stage) { return flatten(p, stage, Order::submitted); }
 
 Counts count(const Program& p) {
   Counts n{.command_buffers = 1, .by_kernel = {}};
@@ -308,7 +338,7 @@ Contents interpret(const Program& p) {
   Contents memory;
   for (const auto bytes : p.sizes) memory.emplace_back(bytes);
   for (const Stage& s : p.stages)
-    for (const Meant& m : flatten(p, s)) interpret(m.call, memory);
+    for (const Meant& m : flatten(p, s, Order::recorded)) interpret(m.call, memory);
   for (std::size_t b = 0; b < memory.size(); ++b)
     if (p.scratch[b]) memory[b].clear();
   return memory;
@@ -380,7 +410,7 @@ Result<Plan> capture(CommandEncoder& e, const Captured& plan, const Handles& h) 
   std::vector<std::string_view> asked;
   for (const auto& parameter : plan.parameters)
     if (parameter.asked) asked.push_back(parameter.name);
-  return graph.compile(asked);
+  return (plan.reordered ? reorder(graph) : graph).compile(asked);
 }
 
 Result<void> replay(CommandEncoder& e, const Captured& captured, const Step& s, const Handles& h) {

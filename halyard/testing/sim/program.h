@@ -51,23 +51,24 @@ struct Call {
 struct Step {
   enum class What : std::uint8_t { call, capture, replay, keep, release };
   What what = What::call;
-  bool barrier_before = false;         ///< memory_barrier() is called first
+  bool barrier_before = false;  ///< memory_barrier() is called first
   Call call = {};
-  std::size_t plan = 0;                ///< which one is captured and compiled, or replayed
-  std::size_t buffer = 0;              ///< keep, release: put into the residency set, or taken out of it
-  std::vector<std::uint64_t> values;   ///< replay: of all parameters
+  std::size_t plan = 0;               ///< which one is captured and compiled, or replayed
+  std::size_t buffer = 0;             ///< keep, release: put into the residency set, or taken out of it
+  std::vector<std::uint64_t> values;  ///< replay: of all parameters
 };
 
 /// Calls captured once and compiled to a plan.
 struct Captured {
   struct Parameter {
     std::string_view name;
-    bool wide;      ///< 64 bits: no 4-byte constant is this parameter
-    bool asked;     ///< compile() is given its name; otherwise it keeps what was recorded
+    bool wide;   ///< 64 bits: no 4-byte constant is this parameter
+    bool asked;  ///< compile() is given its name; otherwise it keeps what was recorded
     std::uint64_t recorded;
   };
   std::vector<Step> steps;  ///< calls only
   std::vector<Parameter> parameters;
+  bool reordered = false;  ///< the graph goes through reorder() before it is compiled
 };
 
 /// One command buffer.
@@ -82,8 +83,8 @@ struct Program {
   std::uint64_t seed = 0;
   Hazards hazards = Hazards::automatic;
   std::vector<std::uint32_t> sizes;  ///< bytes of each buffer
-  std::vector<bool> scratch;         ///< allocated before its first stage; its handle is dropped once the last one is committed
-  std::vector<Captured> plans;       ///< a plan's handle is dropped once the last stage that replays it is committed
+  std::vector<bool> scratch;    ///< allocated before its first stage; dropped once its last one is committed
+  std::vector<Captured> plans;  ///< dropped once the last stage that replays it is committed
   std::vector<Stage> stages;
 };
 
@@ -108,7 +109,7 @@ struct Meant {
   bool of_plan = false;
 };
 
-/// The dispatches of a stage in order, those of replayed plans among them.
+/// The dispatches of a stage in the order in which they are submitted, those of replayed plans among them.
 std::vector<Meant> flatten(const Program&, const Stage&);
 
 /// What the counters come to.

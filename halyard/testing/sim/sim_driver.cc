@@ -166,7 +166,8 @@ class SimDriver final : public Driver {
 
   // Whether work that has not finished runs on the memory.
   bool in_use(const Memory& m) const {
-    return std::any_of(queue_.begin(), queue_.end(), [&](const Job& j) { return !j.finished() && j.memory.contains(m.host); });
+    return std::any_of(queue_.begin(), queue_.end(),
+                       [&](const Job& j) { return !j.finished() && j.memory.contains(m.host); });
   }
 
   void expect_pinned(const Job& job) const {
@@ -253,7 +254,8 @@ class SimDriver final : public Driver {
       if (auto failure = s->dependency_failure()) s->fail_with(std::move(*failure));
     if (options_.mistake == SimMistake::memory_not_retained) s->recording.retained.clear();
     if (options_.mistake == SimMistake::plan_not_retained) {
-      for (Record& r : job.records) r.constants = job.constants.emplace_back(r.constants, r.constants + r.constants_bytes).data();
+      for (Record& r : job.records)
+        r.constants = job.constants.emplace_back(r.constants, r.constants + r.constants_bytes).data();
       s->recording.calls.clear();
     }
     job.submission = std::move(s);
