@@ -1,6 +1,8 @@
 // What the runtime itself costs: recording, hazard tracking, submission, barriers. Kernels here do next to nothing.
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
+#include <random>
 #include <vector>
 
 #include "halyard/halyard.h"
@@ -44,6 +46,32 @@ void RecordAndTrack(benchmark::State& state) {
   }
 }
 BENCHMARK(RecordAndTrack)->Arg(1)->Arg(10);
+
+// The same in one command buffer of many dispatches without a barrier: each reads and writes windows of one allocation that
+// no other binds, in order (0) or in random order (1). One item a dispatch.
+void TrackViews(benchmark::State& state) {
+  const auto dispatches = static_cast<std::size_t>(state.range(0));
+  Setup s(1, 0);
+  const Buffer memory = *s.device.alloc(DType::u8, {3 * dispatches * 128});
+  std::vector<Buffer> windows;
+  for (std::size_t i = 0; i < 3 * dispatches; ++i) windows.push_back(*memory.view(i * 128, DType::u8, {64}));
+  if (state.range(1)) std::shuffle(windows.begin(), windows.end(), std::mt19937(1));
+  for (auto _ : state) {
+    CommandEncoder e = *s.device.command_encoder();
+    for (std::size_t i = 0; i < windows.size(); i += 3)
+      (void)e.dispatch({.kernel = s.kernel, .grid = {1, 1, 1}, .buffers = std::span(&windows[i], 3)});
+  }
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(dispatches));
+}
+BENCHMARK(TrackViews)->ArgsProduct({{1000, 10000, 100000}, {0, 1}});
+
+// The kernel of the plan below alone, called through its pointer.
+void CallKernel(benchmark::State& state) {
+  CpuKernelFn volatile kernel = nothing;
+  CpuTile tile{0, 1, 0, 1, 0, 1, {1, 1, 1}, nullptr, nullptr, nullptr, nullptr, nullptr};
+  for (auto _ : state) kernel(tile);
+}
+BENCHMARK(CallKernel);
 
 // Recording, submission and run of a command buffer that replays a plan; one item a node. The kernel does nothing.
 void ReplayPlan(benchmark::State& state) {

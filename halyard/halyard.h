@@ -9,6 +9,7 @@
 #include "halyard/hal/graph.h"
 #include "halyard/hal/hazard.h"
 #include "halyard/hal/kernel.h"
+#include "halyard/hal/passes.h"
 #include "halyard/hal/plan.h"
 #include "halyard/hal/pool.h"
 #include "halyard/hal/session.h"

@@ -22,7 +22,7 @@ Result<File> File::open(const std::string& path) {
   // O_NONBLOCK: a pipe that nobody writes to opens at once and is then refused for what it is.
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) return os_error(path, errno);
-  File file(fd, 0);
+  File file(path, fd);
   struct stat st {};
   if (::fstat(fd, &st) != 0) return os_error(path, errno);
   if (S_ISDIR(st.st_mode)) return fail(Errc::bad_file, fmt::format("{}: expected a file, this is a folder", path));
@@ -36,21 +36,34 @@ File::~File() {
   if (fd_ >= 0) ::close(fd_);
 }
 
+Result<std::string> File::read(std::uint64_t at, std::size_t bytes) const {
+  std::string text(bytes, '\0');
+  for (std::size_t done = 0; done < bytes;) {
+    const ssize_t n = ::pread(fd_, text.data() + done, bytes - done, static_cast<off_t>(at + done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return os_error(path_, errno);
+    if (n == 0)
+      return fail(Errc::io, fmt::format("{}: ends after {} bytes, expected {} more: it was cut off while it was read", path_,
+                                        at + done, bytes - done));
+    done += static_cast<std::size_t>(n);
+  }
+  return text;
+}
+
+Result<void> File::check_size() const {
+  struct stat st {};
+  if (::fstat(fd_, &st) != 0) return os_error(path_, errno);
+  const auto now = static_cast<std::uint64_t>(st.st_size);
+  if (now >= size_) return {};
+  return fail(Errc::io, fmt::format("{}: {} bytes, but {} when it was opened: replace a file in use by renaming a new one "
+                                    "over it, never in place", path_, now, size_));
+}
+
 Result<std::string> read_file(const std::string& path, std::uint64_t max_bytes) {
   const File file = HALYARD_TRY(File::open(path));
   if (file.size() > max_bytes)
     return fail(Errc::limit_exceeded, fmt::format("{}: {} bytes, at most {} are read", path, file.size(), max_bytes));
-  std::string text(file.size(), '\0');
-  std::size_t done = 0;
-  while (done < text.size()) {
-    const ssize_t n = ::pread(file.fd(), text.data() + done, text.size() - done, static_cast<off_t>(done));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return os_error(path, errno);
-    if (n == 0) break;  // the file shrank while it was read
-    done += static_cast<std::size_t>(n);
-  }
-  text.resize(done);
-  return text;
+  return file.read(0, static_cast<std::size_t>(file.size()));
 }
 
 }  // namespace halyard

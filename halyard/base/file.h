@@ -14,8 +14,9 @@ class File {
  public:
   /// Opens `path` without ever blocking. Errors name the path: not_found, io, or bad_file where it is not a regular file.
   static Result<File> open(const std::string& path);
-  File(File&& other) noexcept : fd_(std::exchange(other.fd_, -1)), size_(other.size_) {}
+  File(File&& other) noexcept : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)), size_(other.size_) {}
   File& operator=(File&& other) noexcept {
+    std::swap(path_, other.path_);
     std::swap(fd_, other.fd_);
     std::swap(size_, other.size_);
     return *this;
@@ -26,8 +27,14 @@ class File {
   /// Bytes, as the file system says.
   std::uint64_t size() const { return size_; }
 
+  /// The bytes [at, at + bytes). An error where the file ends before: it may shrink while it is open.
+  Result<std::string> read(std::uint64_t at, std::size_t bytes) const;
+  /// An error where the file is shorter than it was when it was opened.
+  Result<void> check_size() const;
+
  private:
-  File(int fd, std::uint64_t size) : fd_(fd), size_(size) {}
+  File(std::string path, int fd) : path_(std::move(path)), fd_(fd) {}
+  std::string path_;
   int fd_ = -1;
   std::uint64_t size_ = 0;
 };

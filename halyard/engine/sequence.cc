@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "halyard/ops/attention/attention.h"
+#include "halyard/ops/fusion.h"
 
 namespace halyard::engine {
 namespace {
@@ -164,9 +165,14 @@ Result<void> Sequence::replay_decode(CommandEncoder& encoder, const models::Chun
     encoder.start_capture();
     const models::NextEncoder same = [&](std::size_t) -> Result<CommandEncoder*> { return &encoder; };
     HALYARD_TRY(model_.record(same, *workspace_, chunk));
-    const ComputeGraph graph = HALYARD_TRY(encoder.take_capture());
+    PlannedGraph planned{HALYARD_TRY(encoder.take_capture()), workspace_->scratch()};
+    std::size_t scratch_bytes = 0;
+    if (options_.optimize_plan) {
+      planned = HALYARD_TRY(optimize(planned.graph, {planned.scratch, ops::fusion_rules()}));
+      scratch_bytes = planned.bytes_after;
+    }
     const std::string_view parameters[] = {ops::kOffsetParameter};
-    decode_ = {HALYARD_TRY(graph.compile(parameters)), cache_.generation(), chunk.logits};
+    decode_ = {HALYARD_TRY(planned.graph.compile(parameters)), scratch_bytes, cache_.generation(), chunk.logits};
   }
   const PlanParameter values[] = {{ops::kOffsetParameter, chunk.cached}};
   return encoder.replay(decode_->plan, values);
@@ -206,6 +212,8 @@ Result<std::span<float>> Sequence::host_logits(std::size_t rows) {
   return std::span<float>(host_logits_);
 }
 
-std::size_t Sequence::bytes() const { return cache_.bytes() + workspace_->bytes() + logits_.size_bytes(); }
+std::size_t Sequence::bytes() const {
+  return cache_.bytes() + workspace_->bytes() + logits_.size_bytes() + (decode_ ? decode_->scratch_bytes : 0);
+}
 
 }  // namespace halyard::engine

@@ -22,6 +22,7 @@ struct SequenceOptions {
   std::size_t prefill_step = 512;  ///< tokens of one chunk
   bool use_session = EncoderSession::env_enabled();
   bool use_plan = true;  ///< a single token's work is recorded once for each memory of the cache, then replayed
+  bool optimize_plan = true;  ///< its plan is made of the recording as halyard::optimize leaves it: the same logits, sooner
 };
 
 /// The state that a model keeps of a text: its cache, and scratch memory. Not thread-safe; sequences of one model may be
@@ -73,6 +74,7 @@ class Sequence {
   /// One token's work, and the memory it is bound to: slot 0's inputs and these.
   struct DecodePlan {
     Plan plan;
+    std::size_t scratch_bytes;  // of its own
     std::uint64_t cache_generation;
     Buffer logits;
   };

@@ -89,26 +89,31 @@ TEST(Sequence, ARotatingCacheReadsOnPastTheContextAndEqualsAWholeOneBefore) {
   EXPECT_FALSE(Sequence::make(model, {.max_kv_size = 3}));
 }
 
-TEST(Sequence, DecodingByAPlanGivesTheSameBytesWhateverTheCacheDoes) {
+TEST(Sequence, DecodingByAPlanOptimizedOrNotGivesTheSameBytesWhateverTheCacheDoes) {
   for (const Precision precision : {Precision::exact, Precision::fast}) {
     const models::Model model = tiny_model(precision, 700);  // the cache grows twice
     for (const std::size_t max_kv_size : {std::size_t{0}, std::size_t{64}}) {
       for (const bool use_session : {true, false}) {
         Sequence recorded = expect(
             Sequence::make(model, {.max_kv_size = max_kv_size, .use_session = use_session, .use_plan = false}));
-        Sequence replayed = expect(Sequence::make(model, {.max_kv_size = max_kv_size, .use_session = use_session}));
+        Sequence replayed = expect(
+            Sequence::make(model, {.max_kv_size = max_kv_size, .use_session = use_session, .optimize_plan = false}));
+        Sequence optimized = expect(Sequence::make(model, {.max_kv_size = max_kv_size, .use_session = use_session}));
         const auto step = [&](const std::vector<std::int32_t>& ids) {
-          ASSERT_EQ(last_logits(replayed, ids), last_logits(recorded, ids)) << "position " << recorded.position();
+          const std::vector<float> expected = last_logits(recorded, ids);
+          ASSERT_EQ(last_logits(replayed, ids), expected) << "position " << recorded.position();
+          ASSERT_EQ(last_logits(optimized, ids), expected) << "position " << recorded.position();
         };
         step(tokens(20));
         for (const std::int32_t id : tokens(560)) step({id});
         if (max_kv_size == 0) {
-          ASSERT_TRUE(recorded.truncate(30) && replayed.truncate(30));
+          ASSERT_TRUE(recorded.truncate(30) && replayed.truncate(30) && optimized.truncate(30));
         }
         step(tokens(17));
         step({3});
         recorded.reset();
         replayed.reset();
+        optimized.reset();
         step({5});
         step({6});
       }

@@ -14,28 +14,6 @@ namespace {
 using namespace testing;
 using namespace std::chrono_literals;
 
-TEST(MemoryBudget, IsHeldAndNamedWhenExceeded) {
-  Device d = value(Device::open("cpu", {.memory_budget = 1000}));
-  EXPECT_EQ(d.memory_budget(), 1000U);
-  Buffer a = value(d.alloc(DType::u8, {600}));
-  const auto more = d.alloc(DType::f32, {101});
-  ASSERT_FALSE(more);
-  EXPECT_EQ(more.error().code, Errc::out_of_memory);
-  for (const char* part : {"404", "600", "1000"}) EXPECT_NE(more.error().str().find(part), std::string::npos) << part;
-  EXPECT_EQ(d.stats().bytes_allocated, 600U);
-  EXPECT_TRUE(d.alloc(DType::f32, {100}));
-  a = Buffer();
-  EXPECT_TRUE(d.alloc(DType::u8, {1000}));
-  EXPECT_FALSE(d.alloc(DType::u8, {1001}));
-}
-
-TEST(MemoryBudget, DoesNotCountImports) {
-  Device d = value(Device::open("cpu", {.memory_budget = 8}));
-  const auto owner = std::make_shared<std::vector<std::uint8_t>>(1000);
-  EXPECT_TRUE(d.import_host(owner, owner->data(), DType::u8, {1000}));
-  EXPECT_TRUE(d.alloc(DType::u8, {8}));
-}
-
 TEST(MemoryBudget, IsBelowWhatTheSystemHasUnlessSet) {
   const Device d = value(Device::open("cpu"));
   EXPECT_GT(d.memory_budget(), 0U);

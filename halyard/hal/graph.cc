@@ -8,42 +8,16 @@
 
 #include "halyard/base/json.h"
 #include "halyard/hal/state.h"
+#include "halyard/hal/stretches.h"
 
 namespace halyard {
 namespace {
 
 /// Who touched a stretch of memory last.
-struct Stretch {
-  std::uint64_t end;
-  std::int64_t writer;                 // -1: no node yet
+struct Touch {
+  std::int64_t writer = -1;            // -1: no node yet
   std::vector<std::uint32_t> readers;  // since the writer
 };
-using Stretches = std::map<std::uint64_t, Stretch>;  // by begin; disjoint
-
-/// Cuts the stretches so that [begin, end) is covered by whole ones, and calls visit on each of them.
-template <class Visit>
-void visit_stretches(Stretches& all, std::uint64_t begin, std::uint64_t end, const Visit& visit) {
-  const auto cut = [&](std::uint64_t at) {
-    const auto after = all.upper_bound(at);
-    if (after == all.begin()) return;
-    const auto it = std::prev(after);
-    if (it->first == at || it->second.end <= at) return;
-    Stretch upper = it->second;
-    it->second.end = at;
-    all.emplace_hint(after, at, std::move(upper));
-  };
-  cut(begin);
-  cut(end);
-  for (std::uint64_t at = begin; at < end;) {
-    auto it = all.lower_bound(at);
-    if (it == all.end() || it->first > at) {  // a gap
-      const std::uint64_t stop = it == all.end() ? end : std::min(end, it->first);
-      it = all.emplace_hint(it, at, Stretch{stop, -1, {}});
-    }
-    visit(it->second);
-    at = it->second.end;
-  }
-}
 
 }  // namespace
 
@@ -59,40 +33,35 @@ std::size_t ComputeGraph::barriers() const {
 
 std::vector<GraphEdge> ComputeGraph::edges() const {
   std::vector<GraphEdge> edges;
-  std::unordered_map<const Allocation*, Stretches> memory;
+  ByteMap<Touch> memory;
   std::map<std::uint32_t, GraphEdge> into;  // the current node's, by `from`
   for (std::uint32_t node = 0; node < recording_->records.size(); ++node) {
     const Record& r = recording_->records[node];
-    const AccessList& access = r.kernel->def->access;
     const auto edge = [&](std::int64_t from) -> GraphEdge& {
       const auto f = static_cast<std::uint32_t>(from);
       return into.try_emplace(f, GraphEdge{f, node}).first->second;
     };
     const auto other = [&](std::int64_t n) { return n >= 0 && n != node; };
     // All reads first: a dispatch reads what was there before it.
-    for (std::size_t i = 0; i < access.size(); ++i) {
-      if (access[i] == Access::write) continue;
-      const Binding& b = r.bindings[i];
-      visit_stretches(memory[b.allocation], b.offset, b.offset + b.bytes, [&](Stretch& s) {
-        if (other(s.writer)) edge(s.writer).raw = true;
-        if (s.readers.empty() || s.readers.back() != node) s.readers.push_back(node);
+    for_each_read(r, [&](const Binding& b) {
+      memory.visit(b, [&](Touch& t, std::uint64_t) {
+        if (other(t.writer)) edge(t.writer).raw = true;
+        if (t.readers.empty() || t.readers.back() != node) t.readers.push_back(node);
       });
-    }
-    for (std::size_t i = 0; i < access.size(); ++i) {
-      if (access[i] == Access::read) continue;
-      const Binding& b = r.bindings[i];
-      visit_stretches(memory[b.allocation], b.offset, b.offset + b.bytes, [&](Stretch& s) {
+    });
+    for_each_write(r, [&](const Binding& b) {
+      memory.visit(b, [&](Touch& t, std::uint64_t) {
         bool read_between = false;
-        for (const std::uint32_t reader : s.readers) {
+        for (const std::uint32_t reader : t.readers) {
           if (!other(reader)) continue;
           edge(reader).war = true;
           read_between = true;
         }
-        if (!read_between && other(s.writer)) edge(s.writer).waw = true;
-        s.writer = node;
-        s.readers.clear();
+        if (!read_between && other(t.writer)) edge(t.writer).waw = true;
+        t.writer = node;
+        t.readers.clear();
       });
-    }
+    });
     for (const auto& [from, e] : into) edges.push_back(e);
     into.clear();
   }

@@ -36,6 +36,8 @@ class ComputeGraph {
   /// Barriers that the recorded order needs.
   std::size_t barriers() const;
   const Recording& recording() const { return *recording_; }
+  /// The device of the encoder that captured it; null where none did.
+  const std::shared_ptr<DeviceState>& device() const { return device_; }
 
   /// The hazards between nodes, from their byte ranges, sorted by `to`, then `from`. An edge that follows from others is
   /// left out where a write in between has taken its place.

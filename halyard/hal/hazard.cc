@@ -4,22 +4,40 @@
 
 namespace halyard {
 
-// The last block whose first interval begins at or before `begin`; 0 where none does.
+namespace {
+
+// How many of n sorted items lie at or before `key`. Without branches: their outcome could not be predicted.
+template <class Item, class KeyOf>
+std::size_t count_up_to(const Item* items, std::size_t n, std::uint64_t key, const KeyOf& key_of) {
+  const Item* at = items;
+  while (n > 1) {
+    const std::size_t half = n / 2;
+    at += key_of(at[half - 1]) <= key ? half : 0;
+    n -= half;
+  }
+  return static_cast<std::size_t>(at - items) + (n == 1 && key_of(*at) <= key);
+}
+
+}  // namespace
+
+// The last block that begins at or before `begin`; 0 where none does.
 std::size_t IntervalSet::block_of(std::uint64_t begin) const {
-  const auto after = std::upper_bound(blocks_.begin(), blocks_.end(), begin,
-                                      [](std::uint64_t b, const auto& block) { return b < block.front().begin; });
-  return after == blocks_.begin() ? 0 : static_cast<std::size_t>(after - blocks_.begin()) - 1;
+  const std::size_t n = count_up_to(firsts_.data(), firsts_.size(), begin, [](std::uint64_t first) { return first; });
+  return n ? n - 1 : 0;
+}
+
+std::size_t IntervalSet::after(const std::vector<Interval>& block, std::uint64_t begin) {
+  return count_up_to(block.data(), block.size(), begin, [](const Interval& i) { return i.begin; });
 }
 
 bool IntervalSet::overlaps(std::uint64_t begin, std::uint64_t end) const {
   if (begin >= end || empty()) return false;
-  const auto& block = blocks_[block_of(begin)];
-  const auto after = std::upper_bound(block.begin(), block.end(), begin,
-                                      [](std::uint64_t b, const Interval& i) { return b < i.begin; });
-  if (after != block.begin() && (after - 1)->end > begin) return true;
-  if (after != block.end()) return after->begin < end;
-  const std::size_t next = static_cast<std::size_t>(&block - blocks_.data()) + 1;
-  return next < blocks_.size() && blocks_[next].front().begin < end;
+  const std::size_t b = block_of(begin);
+  const auto& block = blocks_[b];
+  const std::size_t next = after(block, begin);
+  if (next > 0 && block[next - 1].end > begin) return true;
+  if (next < block.size()) return block[next].begin < end;
+  return b + 1 < firsts_.size() && firsts_[b + 1] < end;
 }
 
 void IntervalSet::insert(std::uint64_t begin, std::uint64_t end) {
@@ -27,11 +45,11 @@ void IntervalSet::insert(std::uint64_t begin, std::uint64_t end) {
   if (empty()) {
     if (blocks_.empty()) blocks_.emplace_back();
     blocks_.front().push_back({begin, end});
+    firsts_.push_back(begin);
     return;
   }
   std::size_t b = block_of(begin);
-  auto at = std::upper_bound(blocks_[b].begin(), blocks_[b].end(), begin,
-                             [](std::uint64_t v, const Interval& i) { return v < i.begin; });
+  auto at = blocks_[b].begin() + static_cast<std::ptrdiff_t>(after(blocks_[b], begin));
   if (at != blocks_[b].begin() && (at - 1)->end >= begin) {  // touches its predecessor: extend that
     --at;
     at->end = std::max(at->end, end);
@@ -53,13 +71,20 @@ void IntervalSet::insert(std::uint64_t begin, std::uint64_t end) {
     i = 0;
   }
   blocks_[b][index] = merged;
-  if (in > b + 1)  // those between were swallowed whole
-    blocks_.erase(blocks_.begin() + static_cast<std::ptrdiff_t>(b) + 1, blocks_.begin() + static_cast<std::ptrdiff_t>(in));
+  firsts_[b] = blocks_[b].front().begin;
+  const auto nth = [](auto& list, std::size_t n) { return list.begin() + static_cast<std::ptrdiff_t>(n); };
+  if (in > b + 1) {  // those between were swallowed whole
+    blocks_.erase(nth(blocks_, b + 1), nth(blocks_, in));
+    firsts_.erase(nth(firsts_, b + 1), nth(firsts_, in));
+  }
+  if (b + 1 < blocks_.size()) firsts_[b + 1] = blocks_[b + 1].front().begin;  // its first may have been swallowed
   if (blocks_[b].size() > block_size) {
     auto& full = blocks_[b];
     std::vector<Interval> upper(full.begin() + block_size / 2, full.end());
+    upper.reserve(block_size + 1);
     full.resize(block_size / 2);
-    blocks_.insert(blocks_.begin() + static_cast<std::ptrdiff_t>(b) + 1, std::move(upper));
+    firsts_.insert(nth(firsts_, b + 1), upper.front().begin);
+    blocks_.insert(nth(blocks_, b + 1), std::move(upper));
   }
 }
 

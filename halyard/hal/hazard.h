@@ -27,7 +27,7 @@ struct BufferRange {
   }
 };
 
-/// Disjoint half-open intervals, sorted: a two-level B-tree. Adding and asking cost O(log n) with blocks of at most 64.
+/// Disjoint half-open intervals, sorted: a two-level B-tree. Adding and asking cost O(log n) with blocks of at most 128.
 class IntervalSet {
  public:
   bool overlaps(std::uint64_t begin, std::uint64_t end) const;
@@ -36,19 +36,23 @@ class IntervalSet {
   /// Keeps the first block's storage.
   void clear() {
     if (blocks_.empty()) return;
+    firsts_.clear();
     blocks_.resize(1);
     blocks_.front().clear();
   }
-  bool empty() const { return blocks_.empty() || blocks_.front().empty(); }
+  bool empty() const { return firsts_.empty(); }
 
  private:
   struct Interval {
     std::uint64_t begin, end;
   };
-  static constexpr std::size_t block_size = 64;
+  static constexpr std::size_t block_size = 128;
   std::size_t block_of(std::uint64_t begin) const;
+  /// The first of a block that begins after `begin`.
+  static std::size_t after(const std::vector<Interval>& block, std::uint64_t begin);
 
   std::vector<std::vector<Interval>> blocks_;  // sorted, all of one before all of the next; none empty but a lone first
+  std::vector<std::uint64_t> firsts_;          // where each block that is not empty begins: searched in one piece of memory
 };
 
 /// The ranges of the dispatches recorded since the last barrier. Two dispatches conflict where one writes bytes that the

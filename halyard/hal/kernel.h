@@ -13,7 +13,8 @@
 
 namespace halyard {
 
-/// What a kernel does with a binding.
+/// What a kernel does with a binding. Written means all of the window: a kernel that leaves bytes of it as they were reads
+/// and writes it.
 enum class Access : std::uint8_t { read, write, read_write };
 
 /// The bindings a kernel declares, in order, written as a string: 'r' read, 'w' write, 'x' read and write. 'w' is for a

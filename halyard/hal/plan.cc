@@ -61,9 +61,25 @@ Result<void> bind(PlanState& plan, std::string_view name) {
     parameter.most = std::min({parameter.most, p.most, p.bytes == 4 ? std::uint64_t{UINT32_MAX} : UINT64_MAX});
     parameter.places.push_back({patched_at(plan, p.record) + p.at, p.bytes});
   }
-  if (parameter.places.empty()) return fail(Errc::not_found, fmt::format("no dispatch of the graph has a parameter {}", name));
+  bool known = !parameter.places.empty();
+  for (const RecordedPlace& p : plan.recording->unused) {
+    if (p.name != name) continue;
+    parameter.most = std::min(parameter.most, p.most);
+    known = true;
+  }
+  if (!known) return fail(Errc::not_found, fmt::format("no dispatch of the graph has a parameter {}", name));
   plan.parameters.push_back(std::move(parameter));
   return {};
+}
+
+/// Copies what the record points to into the arena: the plan may be gone before the record runs.
+void take_over(Record& r, Arena& arena) {
+  const std::size_t bindings = r.kernel->def->access.size() * sizeof(Binding);
+  std::byte* block = arena.take(bindings + r.constants_bytes);
+  if (bindings) std::memcpy(block, r.bindings, bindings);
+  std::memcpy(block + bindings, r.constants, r.constants_bytes);
+  r.bindings = reinterpret_cast<const Binding*>(block);
+  r.constants = block + bindings;
 }
 
 const PlanParameter* find(std::span<const PlanParameter> values, std::string_view name) {
@@ -128,12 +144,14 @@ Result<void> CommandEncoder::replay(const Plan& plan, std::span<const PlanParame
     const std::size_t first = to.records.size();
     to.records.insert(to.records.end(), records.begin(), records.end());
     to.records[first].barrier_before = true;
+    for (std::size_t i = first; i < to.records.size(); ++i) take_over(to.records[i], to.arena);
     for (const auto& patched : p.patched) to.records[first + patched.record].constants = constants + patched.at;
     to.retained.insert(to.retained.end(), p.recording->retained.begin(), p.recording->retained.end());
   }
   to.ranges.reset();
   s.barrier_pending = true;
   RecordCounter::add(s.counts.dispatches, records.size());
+  if (s.options.hazards == Hazards::manual) return {};
   RecordCounter::add(s.counts.auto_barriers, p.barriers);
   RecordCounter::add(s.counts.concurrent_dispatches, records.size() - p.barriers);
   return {};

@@ -14,38 +14,6 @@ namespace {
 
 using namespace testing;
 
-TEST(Pool, NeverHandsABufferOutTwice) {
-  Device d = value(Device::open("cpu", {.threads = 2}));
-  BufferPool pool(d);
-  Buffer a = value(pool.acquire(DType::f32, {100})), b = value(pool.acquire(DType::f32, {100}));
-  EXPECT_NE(a.allocation(), b.allocation());
-  EXPECT_EQ(pool.bytes_out(), 2 * 448U);
-  ok(pool.release(a));
-  EXPECT_EQ(pool.release(a).error().code, Errc::invalid_state);
-  EXPECT_EQ(pool.release(value(d.alloc(DType::f32, {1}))).error().code, Errc::invalid_state);
-  EXPECT_EQ(pool.release(Buffer()).error().code, Errc::invalid_state);
-  const void* first = a.allocation().get();
-  EXPECT_NE(value(pool.acquire(DType::f32, {90})).allocation().get(), first);  // a handle is still about
-  a = Buffer();
-  EXPECT_EQ(value(pool.acquire(DType::f32, {90})).allocation().get(), first);
-}
-
-TEST(Pool, KeepsMemoryOfWorkInFlight) {
-  Device d = value(Device::open("cpu", {.threads = 2}));
-  BufferPool pool(d);
-  auto e = value(d.command_encoder());
-  const void* used = nullptr;
-  {
-    const Buffer b = value(pool.acquire(DType::u32, {64}));
-    used = b.allocation().get();
-    ok(run(e, sleeping_kernel, {b}, 1, 5));
-    ok(pool.release(b));
-  }
-  EXPECT_NE(value(pool.acquire(DType::u32, {64})).allocation().get(), used);
-  ok(e.commit_and_wait());
-  EXPECT_EQ(value(pool.acquire(DType::u32, {64})).allocation().get(), used);
-}
-
 /// Out of the pool and back.
 void use(BufferPool& pool, std::size_t bytes, std::size_t times = 1) {
   for (; times > 0; --times) ok(pool.release(value(pool.acquire(DType::u8, {bytes}))));

@@ -27,6 +27,7 @@ struct CompiledKernel {
 struct Binding {
   Allocation* allocation;
   std::uint64_t offset, bytes;
+  friend bool operator==(const Binding&, const Binding&) = default;
 };
 
 /// One dispatch. Bindings and constants lie in the recording's arena.
@@ -101,6 +102,7 @@ struct Recording {
   Arena arena;
   std::vector<PlanCall> calls;        ///< in order; none in a graph's
   std::vector<RecordedPlace> places;  ///< parameters; a graph's only
+  std::vector<RecordedPlace> unused;  ///< parameters of dispatches that a pass removed: their names and bounds still hold
   MemRanges ranges;                   ///< while recording: what was bound since the last barrier
 
   /// Empties it, keeping memory for as many records as most command buffers have.

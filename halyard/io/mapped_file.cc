@@ -8,19 +8,16 @@
 
 #include <fmt/format.h>
 
-#include "halyard/base/file.h"
-
 namespace halyard {
 
 Result<MappedFile> MappedFile::open(const std::string& path) {
-  const File file = HALYARD_TRY(File::open(path));
+  File file = HALYARD_TRY(File::open(path));
   if (file.size() > std::numeric_limits<std::size_t>::max() / 2)
     return fail(Errc::limit_exceeded, fmt::format("{}: {} bytes do not fit the address space", path, file.size()));
   const auto size = static_cast<std::size_t>(file.size());
-  auto mapping = std::make_shared<Mapping>();
-  mapping->path = path;
+  auto mapping = std::make_shared<Mapping>(path, std::move(file));
   if (size > 0) {  // an empty mapping is an error to mmap
-    void* start = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd(), 0);
+    void* start = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, mapping->file.fd(), 0);
     if (start == MAP_FAILED)
       return fail(Errc::io, fmt::format("{}: cannot be mapped: {}", path, std::generic_category().message(errno)));
     mapping->bytes = {static_cast<const std::byte*>(start), size};

@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 
+#include "halyard/base/file.h"
 #include "halyard/base/result.h"
 
 namespace halyard {
@@ -13,7 +14,8 @@ namespace halyard {
 /// A regular file mapped read-only and private. Copies share the mapping; the last one unmaps.
 ///
 /// The size is that at the time of opening. If another process truncates the file afterwards, touching what was cut off
-/// raises SIGBUS, as for every mapped file: weights are replaced by renaming a new file over them, never in place.
+/// raises SIGBUS, as for every mapped file: weights are replaced by renaming a new file over them, never in place. Who is
+/// about to touch much of it asks check_size() first.
 class MappedFile {
  public:
   /// Maps the whole of `path`. Errors name the path: not_found, io, or bad_file where it is not a regular file.
@@ -23,14 +25,19 @@ class MappedFile {
   const std::string& path() const { return mapping_->path; }
   /// The path, sharing ownership of the mapping: whoever holds it may use bytes().
   std::shared_ptr<const std::string> owner() const { return {mapping_, &mapping_->path}; }
+  /// The file itself.
+  const File& file() const { return mapping_->file; }
+  /// An error where the file has become shorter since it was opened.
+  Result<void> check_size() const { return mapping_->file.check_size(); }
   /// Asks the operating system to read the file ahead; returns at once on most systems.
   void prefetch() const;
 
  private:
   struct Mapping {
     std::string path;
+    File file;
     std::span<const std::byte> bytes;
-    Mapping() = default;
+    Mapping(std::string p, File f) : path(std::move(p)), file(std::move(f)) {}
     Mapping(const Mapping&) = delete;
     Mapping& operator=(const Mapping&) = delete;
     ~Mapping();

@@ -187,6 +187,11 @@ Result<ModelDir> ModelDir::open(const std::string& path) {
   return ModelDir(std::move(c));
 }
 
+Result<void> ModelDir::check_sizes() const {
+  for (const MappedFile& file : weight_files()) HALYARD_TRY(file.check_size());
+  return {};
+}
+
 void ModelDir::prefetch() const {
   for (const MappedFile& file : weight_files()) file.prefetch();
 }

@@ -58,6 +58,8 @@ class ModelDir {
   std::span<const MappedFile> weight_files() const { return contents_->files; }
   /// Bytes of all tensors.
   std::uint64_t weight_bytes() const { return contents_->weight_bytes; }
+  /// An error where a weight file has become shorter since it was opened: touching its tensors would end the process.
+  Result<void> check_sizes() const;
   /// Asks the operating system to read the weights ahead.
   void prefetch() const;
 

@@ -155,20 +155,22 @@ Result<void> check_cover(std::string_view file, std::span<const Tensor> tensors,
   return {};
 }
 
-}  // namespace
-
-Result<SafeTensorsContents> parse_safetensors(std::span<const std::byte> file, std::string_view name) {
+// The length of the header, from the first bytes of a file of `size` bytes.
+constexpr std::size_t kPrefix = sizeof(std::uint64_t);
+Result<std::size_t> header_length(std::span<const std::byte> prefix, std::uint64_t size, std::string_view name) {
+  if (prefix.size() < kPrefix)
+    return fail(Errc::bad_file, fmt::format("{}: expected a safetensors file of at least 8 bytes, got {}", name, size));
   std::uint64_t length = 0;
-  if (file.size() < sizeof length)
-    return fail(Errc::bad_file, fmt::format("{}: expected a safetensors file of at least 8 bytes, got {}", name, file.size()));
-  std::memcpy(&length, file.data(), sizeof length);
-  file = file.subspan(sizeof length);
-  if (length > file.size() || length > kMaxHeader)
+  std::memcpy(&length, prefix.data(), kPrefix);
+  const std::uint64_t follow = size - kPrefix;
+  if (length > follow || length > kMaxHeader)
     return fail(Errc::bad_file, fmt::format("{}: not a safetensors file, or cut off: it claims a header of {} bytes, {} follow and at most {} are allowed",
-                                            name, length, file.size(), kMaxHeader));
-  const auto text = file.first(length);
-  const auto data = file.subspan(length);
-  const auto json = parse_json({reinterpret_cast<const char*>(text.data()), text.size()});
+                                            name, length, follow, kMaxHeader));
+  return static_cast<std::size_t>(length);
+}
+
+Result<SafeTensorsContents> parse(std::string_view header, std::span<const std::byte> data, std::string_view name) {
+  const auto json = parse_json(header);
   if (!json) return fail(json.error(), fmt::format("{}: header", name));
   if (!json->is_object()) return fail(Errc::bad_file, fmt::format("{}: header: expected a JSON object, got {}", name, describe(*json)));
 
@@ -182,9 +184,23 @@ Result<SafeTensorsContents> parse_safetensors(std::span<const std::byte> file, s
   return contents;
 }
 
+std::string_view text_of(std::span<const std::byte> bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
+
+}  // namespace
+
+Result<SafeTensorsContents> parse_safetensors(std::span<const std::byte> file, std::string_view name) {
+  const std::size_t length = HALYARD_TRY(header_length(file.first(std::min(file.size(), kPrefix)), file.size(), name));
+  return parse(text_of(file.subspan(kPrefix, length)), file.subspan(kPrefix + length), name);
+}
+
+// The header is read, not mapped: it may shrink meanwhile. The data are not touched.
 Result<SafeTensors> SafeTensors::open(const std::string& path) {
   MappedFile file = HALYARD_TRY(MappedFile::open(path));
-  SafeTensorsContents contents = HALYARD_TRY(parse_safetensors(file.bytes(), path));
+  const std::span<const std::byte> bytes = file.bytes();
+  const std::string prefix = HALYARD_TRY(file.file().read(0, std::min(bytes.size(), kPrefix)));
+  const std::size_t length = HALYARD_TRY(header_length(std::as_bytes(std::span(prefix)), bytes.size(), path));
+  const std::string header = HALYARD_TRY(file.file().read(kPrefix, length));
+  SafeTensorsContents contents = HALYARD_TRY(parse(header, bytes.subspan(kPrefix + length), path));
   for (Tensor& t : contents.tensors) t.file = file.owner();
   return SafeTensors(std::move(file), std::move(contents));
 }

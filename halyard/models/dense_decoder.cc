@@ -18,8 +18,8 @@ struct Layer {
   Linear gate, up, down;         // [intermediate, hidden] …
 };
 
-/// The scratch buffers of one chunk length. T is the chunk's length.
-struct Scratch {
+/// The buffers of one chunk length. T is the chunk's length.
+struct Buffers {
   Buffer h;            // f32 [T, hidden]: the residual stream
   Buffer x;            // f32 [T, hidden]: its norm
   Buffer q, attended;  // f32 [T, heads · head_dim]
@@ -35,7 +35,7 @@ class DenseWorkspace final : public Workspace {
     auto w = std::unique_ptr<DenseWorkspace>(new DenseWorkspace(s));
     const std::size_t q = s.heads * s.head_dim, kv = s.kv_heads * s.head_dim;
     const auto rows = [&](std::size_t columns) { return device.alloc(DType::f32, {max_chunk, columns}); };
-    Scratch& a = w->all_;
+    Buffers& a = w->all_;
     a.h = HALYARD_TRY(rows(s.hidden));
     a.x = HALYARD_TRY(rows(s.hidden));
     a.q = HALYARD_TRY(rows(q));
@@ -51,17 +51,12 @@ class DenseWorkspace final : public Workspace {
     return w;
   }
 
-  std::size_t bytes() const override {
-    std::size_t sum = 0;
-    for (const Buffer* b : {&all_.h, &all_.x, &all_.q, &all_.attended, &all_.k, &all_.v, &all_.gate, &all_.up,
-                            &all_.angles, &all_.packed}) {
-      sum += b->size_bytes();
-    }
-    return sum;
+  Scratch scratch() const override {
+    return {{all_.h, all_.x, all_.q, all_.attended, all_.k, all_.v, all_.gate, all_.up, all_.angles, all_.packed}};
   }
 
   /// Views for a chunk of `t` positions, kept until another length is asked for.
-  Result<const Scratch*> rows(std::size_t t) {
+  Result<const Buffers*> rows(std::size_t t) {
     if (t == 0 || t > max_chunk_) {
       return fail(Errc::invalid_argument,
                   fmt::format("a chunk has 1 to {} tokens here, this one has {}", max_chunk_, t));
@@ -69,7 +64,7 @@ class DenseWorkspace final : public Workspace {
     if (t == t_) return &views_;
     const std::size_t q = spec_.heads * spec_.head_dim, kv = spec_.kv_heads * spec_.head_dim;
     const auto view = [t](const Buffer& b, std::size_t columns) { return b.view(0, DType::f32, {t, columns}); };
-    Scratch v;
+    Buffers v;
     v.h = HALYARD_TRY(view(all_.h, spec_.hidden));
     v.x = HALYARD_TRY(view(all_.x, spec_.hidden));
     v.q = HALYARD_TRY(view(all_.q, q));
@@ -89,7 +84,7 @@ class DenseWorkspace final : public Workspace {
   explicit DenseWorkspace(const DenseDecoderSpec& s) : spec_(s) {}
   DenseDecoderSpec spec_;
   std::size_t max_chunk_ = 0, t_ = 0;
-  Scratch all_, views_;
+  Buffers all_, views_;
 };
 
 /// The left side of products with several weights: x is packed once if any of them wants that.
@@ -138,7 +133,7 @@ class DenseDecoder final : public Recipe {
 
   Result<void> record(const NextEncoder& next, Workspace& workspace, const Chunk& c) const override {
     const std::size_t t = c.tokens.shape().elements();
-    const Scratch& s = *HALYARD_TRY(static_cast<DenseWorkspace&>(workspace).rows(t));
+    const Buffers& s = *HALYARD_TRY(static_cast<DenseWorkspace&>(workspace).rows(t));
     CommandEncoder* e = HALYARD_TRY(next(0));
     HALYARD_TRY(ops::embedding(*e, c.tokens, embedding_, s.h));
     HALYARD_TRY(ops::rope_angles(*e, c.positions, inv_freq_, s.angles, attention_factor_));
@@ -173,7 +168,7 @@ class DenseDecoder final : public Recipe {
   }
 
   /// h += o(attention(q, k, v)). Independent ops stand side by side, so that no barrier falls between them.
-  Result<void> attend(CommandEncoder& e, const Scratch& s, const Layer& l, const Chunk& c, std::size_t i) const {
+  Result<void> attend(CommandEncoder& e, const Buffers& s, const Layer& l, const Chunk& c, std::size_t i) const {
     const std::size_t t = s.h.shape()[0];
     HALYARD_TRY(ops::rms_norm(e, s.h, l.input_norm, s.x, spec_.norm_eps));
     const ops::Activations x = HALYARD_TRY(activations(e, s.x, s.packed, {&l.q, &l.k, &l.v}));
@@ -200,7 +195,7 @@ class DenseDecoder final : public Recipe {
   }
 
   /// h += down(silu(gate) · up)
-  Result<void> feed_forward(CommandEncoder& e, const Scratch& s, const Layer& l) const {
+  Result<void> feed_forward(CommandEncoder& e, const Buffers& s, const Layer& l) const {
     HALYARD_TRY(ops::rms_norm(e, s.h, l.post_norm, s.x, spec_.norm_eps));
     const ops::Activations x = HALYARD_TRY(activations(e, s.x, s.packed, {&l.gate, &l.up}));
     HALYARD_TRY(multiply(e, x, l.gate, s.gate));
@@ -210,7 +205,7 @@ class DenseDecoder final : public Recipe {
   }
 
   /// The logits of all positions, or of the last where the caller has room for one row.
-  Result<void> project(CommandEncoder& e, const Scratch& s, const Chunk& c) const {
+  Result<void> project(CommandEncoder& e, const Buffers& s, const Chunk& c) const {
     const std::size_t t = s.h.shape()[0], rows = c.logits.shape()[0];
     if (rows != t && rows != 1) {
       return fail(Errc::invalid_argument, fmt::format("logits for a chunk of {} are [{}, V] or [1, V], not {}", t, t,

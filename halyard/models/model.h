@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "halyard/hal/device.h"
+#include "halyard/hal/passes.h"
 #include "halyard/io/model_dir.h"
 #include "halyard/models/weights.h"
 #include "halyard/ops/matmul/matmul.h"
@@ -51,7 +52,13 @@ using NextEncoder = std::function<Result<CommandEncoder*>(std::size_t layer)>;
 class Workspace {
  public:
   virtual ~Workspace() = default;
-  virtual std::size_t bytes() const = 0;
+  /// All its buffers. A chunk's recording finds nothing in them and leaves nothing there.
+  virtual Scratch scratch() const = 0;
+  std::size_t bytes() const {
+    std::size_t sum = 0;
+    for (const Buffer& b : scratch().windows) sum += b.size_bytes();
+    return sum;
+  }
 };
 
 /// A family's recipe. Each family is one file that makes one of these from a config, and one line in registry.cc.

@@ -37,6 +37,7 @@ template <class T> void widen(std::span<const std::byte> bytes, std::span<float>
 }
 
 Result<const Tensor*> require(const ModelDir& dir, const std::string& name) {
+  HALYARD_TRY(dir.check_sizes());
   if (const Tensor* t = dir.find(name)) return t;
   const auto files = dir.weight_files();
   const std::string where =

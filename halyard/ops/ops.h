@@ -8,6 +8,7 @@
 #include "halyard/ops/copy/copy.h"
 #include "halyard/ops/elementwise/elementwise.h"
 #include "halyard/ops/embedding/embedding.h"
+#include "halyard/ops/fusion.h"
 #include "halyard/ops/matmul/matmul.h"
 #include "halyard/ops/norm/norm.h"
 #include "halyard/ops/rope/rope.h"

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "halyard/hal/state.h"
+#include "halyard/testing/open_device.h"
 
 namespace halyard::testing {
 namespace {
@@ -57,33 +57,139 @@ Result<void> FaultDriver::compile(const KernelDef& def, const Constants& special
   return inner_->compile(def, specialisation, out);
 }
 
-void FaultDriver::submit(std::shared_ptr<Submission> s, bool will_wait) {
+std::unique_ptr<const PreparedPlan> FaultDriver::prepare(const PlanState& p) {
   {
     const std::lock_guard lock(mutex_);
-    std::vector<Record>& records = s->recording.records;
-    if (hit(odds_.submission)) {
-      faults_[s->sequence] = {};
-      s->fail_with({Errc::io, "injected failure of the submission", {}});
-    } else if (!records.empty() && hit(odds_.kernel)) {
-      Record& r = records[random_() % records.size()];
-      failing_.push_back(*r.kernel);
-      failing_.back().cpu = random_() % 2 ? fail_first_tile : fail_last_tile;
-      r.kernel = &failing_.back();
-      faults_[s->sequence] = {std::string(r.kernel->def->name)};
-    }
+    if (chance(odds_.plan)) return nullptr;
   }
-  inner_->submit(std::move(s), will_wait);
+  return inner_->prepare(p);
 }
 
-FaultyDevice open_faulty_cpu(const DeviceOptions& options, std::uint64_t seed, FaultOdds odds) {
-  auto state = std::make_shared<DeviceState>();
-  auto driver = std::make_unique<FaultDriver>(std::move(*open_cpu_driver(options)), seed, odds);
+// The kernel, but one of its tiles fails.
+const CompiledKernel* FaultDriver::failing(const CompiledKernel& kernel) {
+  failing_.push_back(kernel);
+  failing_.back().cpu = random_() % 2 ? fail_first_tile : fail_last_tile;
+  return &failing_.back();
+}
+
+namespace {
+
+// A plan with one kernel exchanged. It holds the original, whose memory and constants it uses.
+struct Twin {
+  std::shared_ptr<const PlanState> original;
+  PlanState plan;
+};
+
+std::shared_ptr<const PlanState> twin_of(const std::shared_ptr<const PlanState>& original, std::size_t record,
+                                         const CompiledKernel* kernel, Driver& driver) {
+  auto twin = std::make_shared<Twin>();
+  twin->original = original;
+  auto recording = std::make_shared<Recording>();
+  recording->records = original->recording->records;
+  recording->records[record].kernel = kernel;
+  PlanState& p = twin->plan;
+  p.recording = std::move(recording);
+  p.device = original->device;
+  p.barriers = original->barriers;
+  p.parameters = original->parameters;
+  p.patched = original->patched;
+  p.constants = original->constants;
+  p.prepared = driver.prepare(p);
+  return {twin, &p};
+}
+
+}  // namespace
+
+void FaultDriver::fail_one_dispatch(Submission& s) {
+  std::vector<Record>& records = s.recording.records;
+  std::size_t dispatches = records.size();
+  for (const PlanCall& c : s.recording.calls) dispatches += c.plan->recording->records.size();
+  if (dispatches == 0 || !hit(odds_.kernel)) return;
+  std::size_t at = random_() % dispatches;
+  if (at < records.size()) {
+    records[at].kernel = failing(*records[at].kernel);
+    faults_[s.sequence] = {std::string(records[at].kernel->def->name), false};
+    return;
+  }
+  at -= records.size();
+  for (PlanCall& c : s.recording.calls) {
+    const std::vector<Record>& of_plan = c.plan->recording->records;
+    if (at < of_plan.size()) {
+      const CompiledKernel* kernel = failing(*of_plan[at].kernel);
+      c.plan = twin_of(c.plan, at, kernel, *inner_);
+      faults_[s.sequence] = {std::string(kernel->def->name), true};
+      return;
+    }
+    at -= of_plan.size();
+  }
+}
+
+void FaultDriver::submit(std::shared_ptr<Submission> s, bool will_wait) {
+  std::unique_lock lock(mutex_);
+  if (lost_at_) {
+    lock.unlock();
+    return s->abandon();
+  }
+  if (hit(odds_.submission)) {
+    faults_[s->sequence] = {};
+    s->fail_with({Errc::io, "injected failure of the submission", {}});
+  } else {
+    fail_one_dispatch(*s);
+  }
+  held_.push_back(std::move(s));
+  if (!chance(odds_.hold)) hand_on(will_wait);
+}
+
+void FaultDriver::hand_on(bool will_wait) {
+  for (; !held_.empty(); held_.pop_front()) inner_->submit(std::move(held_.front()), will_wait);
+}
+
+void FaultDriver::wait(std::uint64_t sequence) {
+  {
+    const std::lock_guard lock(mutex_);
+    hand_on(true);
+  }
+  inner_->wait(sequence);
+}
+
+bool FaultDriver::wait_for(std::uint64_t sequence, std::chrono::milliseconds timeout) {
+  std::unique_lock lock(mutex_);
+  if (lost_at_ == 0 && !held_.empty() && held_.front()->sequence <= sequence && hit(odds_.loss)) {
+    lost_at_ = held_.front()->sequence;
+    Held lost;
+    lost.swap(held_);
+    lock.unlock();
+    lose(std::move(lost));
+    lock.lock();
+  }
+  if (lost_at_ && sequence >= lost_at_) return false;
+  hand_on(true);
+  lock.unlock();
+  return inner_->wait_for(sequence, timeout);
+}
+
+// The first of them never finishes; those behind it are given up.
+void FaultDriver::lose(Held held) {
+  stuck_ = std::move(held.front());
+  held.pop_front();
+  inner_->wait_for(lost_at_ - 1, std::chrono::hours(1));
+  stuck_->device->lose(*stuck_, "injected");
+  for (const auto& s : held) s->abandon();
+}
+
+std::uint64_t FaultDriver::stuck() const {
+  const std::lock_guard lock(mutex_);
+  return lost_at_;
+}
+
+void FaultDriver::release() {
+  if (const std::shared_ptr<Submission> s = std::exchange(stuck_, nullptr)) s->complete();
+}
+
+FaultyDevice open_faulty(std::unique_ptr<Driver> inner, const DeviceOptions& options, std::uint64_t seed, FaultOdds odds) {
+  auto driver = std::make_unique<FaultDriver>(std::move(inner), seed, odds);
   FaultDriver* faults = driver.get();
-  state->driver = std::move(driver);
-  state->timeout = options.timeout;
-  state->validate = options.validate;
-  if (options.profile) state->profiler = std::make_unique<Profiler>();
-  return {Device(std::move(state)), faults};
+  return {open_device(std::move(driver), options), faults};
 }
 
 }  // namespace halyard::testing

@@ -14,19 +14,23 @@
 
 namespace halyard::testing {
 
-/// How often each call fails, in thousandths.
+/// How often each thing happens, in thousandths.
 struct FaultOdds {
-  unsigned allocate = 0, compile = 0, kernel = 0, submission = 0;
+  unsigned allocate = 0, compile = 0, kernel = 0, submission = 0;  ///< calls that fail
+  unsigned plan = 0;  ///< prepare() returns no form of its own: no failure
+  unsigned hold = 0;  ///< a submission is held back, and with it those behind, until somebody waits or more is submitted
+  unsigned loss = 0;  ///< a wait with a timeout for work held back: the first of it never finishes
 };
 
 /// Stands before another driver and makes some calls fail: allocate() and compile() return an error, one tile of one
-/// dispatch reports failure, or a submission completes with failure and without running. What fails depends on the seed
-/// and the order of calls alone. Every error says "injected".
+/// dispatch (of a replayed plan, too) reports failure, a submission completes with failure and without running, or never
+/// completes, and the device is lost. What fails depends on the seed and the order of calls alone. Errors say "injected".
 class FaultDriver final : public Driver {
  public:
   /// What was done to a submission.
   struct Fault {
     std::string kernel;  ///< whose tile fails; empty: the submission as a whole
+    bool in_plan = false;
   };
 
   FaultDriver(std::unique_ptr<Driver> inner, std::uint64_t seed, FaultOdds);
@@ -36,19 +40,31 @@ class FaultDriver final : public Driver {
   std::optional<Fault> fault(std::uint64_t sequence) const;
   /// Calls made to fail so far.
   std::uint64_t count() const;
+  /// The submission that never finished, or 0.
+  std::uint64_t stuck() const;
+  /// Lets it finish after all, as when a stuck kernel returns.
+  void release();
 
   const Capabilities& capabilities() const override { return inner_->capabilities(); }
   Result<Memory> allocate(std::size_t bytes) override;
   void free(const Memory& m) override { inner_->free(m); }
+  Result<void> pin(const Memory& m) override { return inner_->pin(m); }
+  void unpin(const Memory& m) override { inner_->unpin(m); }
+  PinnedMemory pinned_memory() const override { return inner_->pinned_memory(); }
   Result<void> compile(const KernelDef&, const Constants& specialisation, CompiledKernel& out) override;
+  std::unique_ptr<const PreparedPlan> prepare(const PlanState&) override;
   void submit(std::shared_ptr<Submission>, bool will_wait) override;
-  void wait(std::uint64_t sequence) override { inner_->wait(sequence); }
-  bool wait_for(std::uint64_t sequence, std::chrono::milliseconds timeout) override {
-    return inner_->wait_for(sequence, timeout);
-  }
+  void wait(std::uint64_t sequence) override;
+  bool wait_for(std::uint64_t sequence, std::chrono::milliseconds timeout) override;
 
  private:
+  using Held = std::deque<std::shared_ptr<Submission>>;
+  bool chance(unsigned thousandths) { return random_() % 1000 < thousandths; }
   bool hit(unsigned thousandths);
+  void fail_one_dispatch(Submission&);
+  const CompiledKernel* failing(const CompiledKernel&);
+  void hand_on(bool will_wait);
+  void lose(Held);
 
   mutable std::mutex mutex_;  // guards what stands between here and inner_
   std::mt19937_64 random_;
@@ -56,14 +72,17 @@ class FaultDriver final : public Driver {
   std::uint64_t count_ = 0;
   std::unordered_map<std::uint64_t, Fault> faults_;
   std::deque<CompiledKernel> failing_;  // twins of real kernels, at a stable address
+  Held held_;
+  std::uint64_t lost_at_ = 0;           // the submission that never finished; 0: none
+  std::shared_ptr<Submission> stuck_;   // it
   std::unique_ptr<Driver> inner_;       // goes first: it may still run what the others describe
 };
 
-/// A CPU device behind a FaultDriver, which lives as long as the device.
+/// A device behind a FaultDriver, which lives as long as the device.
 struct FaultyDevice {
   Device device;
   FaultDriver* driver;
 };
-FaultyDevice open_faulty_cpu(const DeviceOptions&, std::uint64_t seed, FaultOdds);
+FaultyDevice open_faulty(std::unique_ptr<Driver> inner, const DeviceOptions&, std::uint64_t seed, FaultOdds);
 
 }  // namespace halyard::testing

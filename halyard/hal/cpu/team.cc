@@ -129,7 +129,7 @@ struct Hand {
 };
 
 // Tiles [begin, end) of one dispatch.
-void run_tiles(const Job& job, const Phase& phase, const Task& task, std::uint32_t begin, std::uint32_t end, const Hand& hand) {
+inline void run_tiles(const Job& job, const Phase& phase, const Task& task, std::uint32_t begin, std::uint32_t end, const Hand& hand) {
   if (task.record->shared_bytes && !hand.scratch) [[unlikely]]
     return job.submission->fail_with(
         {Errc::out_of_memory, fmt::format("kernel {}: no memory for scratch", task.record->kernel->def->name), {}});
@@ -143,7 +143,8 @@ void run_tiles(const Job& job, const Phase& phase, const Task& task, std::uint32
   std::pair<Submission*, const Record*> owner{job.submission.get(), task.record};
   const std::byte* constants = task.constants ? task.constants : phase.constants + task.replay_constants;
   const Grid tile = task.tile, grid = task.grid;
-  CpuTile t{0, 0, 0, 0, 0, 0, grid, task.buffers, task.sizes, constants, hand.scratch, &owner};
+  CpuTile t{0, grid.x, 0, grid.y, 0, grid.z, grid, task.buffers, task.sizes, constants, hand.scratch, &owner};
+  if (task.end_tile - task.first_tile == 1) return task.run(t);
   for (; begin < end; ++begin) {
     t.x0 = x * tile.x;
     t.x1 = t.x0 + std::min(grid.x - t.x0, tile.x);
@@ -190,10 +191,10 @@ void run_phase(const Job& job, const Phase& phase, std::uint32_t begin, std::uin
   const Task* task = phase.first;
   if (begin >= task->end_tile)
     task = std::upper_bound(task, phase.end, begin, [](std::uint32_t tile, const Task& t) { return tile < t.end_tile; });
-  const auto run = hand.notes ? run_tiles_watched : run_tiles;
   for (; begin < end; ++task) {
-    const std::uint32_t stop = std::min(end, task->end_tile);
-    run(job, phase, *task, begin - task->first_tile, stop - task->first_tile, hand);
+    const std::uint32_t first = begin - task->first_tile, stop = std::min(end, task->end_tile);
+    if (hand.notes) [[unlikely]] run_tiles_watched(job, phase, *task, first, stop - task->first_tile, hand);
+    else run_tiles(job, phase, *task, first, stop - task->first_tile, hand);
     begin = stop;
   }
 }

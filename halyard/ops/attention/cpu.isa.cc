@@ -10,6 +10,7 @@
 // multiply-adds; a block of keys is turned once, so that both products are matrix products with rows of vectors.
 #include "halyard/ops/attention/kernels.h"
 #include "halyard/ops/cpu/simd.h"
+#include "halyard/ops/matmul/pack.h"
 
 namespace halyard::ops {
 namespace {
@@ -91,6 +92,7 @@ void product(const Product<B>& p, std::size_t rows, std::size_t vectors) {
 struct Attention {
   const AttentionConstants& c;
   const CpuTile& tile;
+  bool packed;  ///< out is
   std::size_t query, queries, head, heads, kv_head;
   AttentionScratch at;
 
@@ -282,14 +284,16 @@ void load_queries(const Attention& a) {
     }
 }
 
+/// out = totals / weight, or its packed form. Heads are then whole groups.
 void store_totals(const Attention& a) {
   for (std::size_t t = 0; t < a.queries; ++t)
     for (std::size_t h = 0; h < a.heads; ++h) {
       const std::size_t row = t * a.heads + h;
-      const float* from = a.scratch(a.at.totals) + row * a.at.width;
+      float* from = a.scratch(a.at.totals) + row * a.at.width;
       const float weight = a.scratch(a.at.total_weight)[row];
-      float* to = a.tile.as<float>(3) + a.element(t, h);
+      float* to = a.packed ? from : a.tile.as<float>(3) + a.element(t, h);
       for_each_vector(a.c.head_dim, [&](std::size_t d, auto n) { store(to + d, load(from + d, n) / weight, n); });
+      if (a.packed) pack_row(to, a.tile.as<PackedGroup>(3) + a.element(t, h) / 32, a.c.head_dim / 32);
     }
 }
 
@@ -324,16 +328,14 @@ void attend(const Attention& a) {
   store_totals(a);
 }
 
-}  // namespace
-
-template <> void attention_cpu<kIsa>(const CpuTile& t) {
+void attention(const CpuTile& t, bool packed) {
   const auto& c = t.constants_as<AttentionConstants>();
   const std::size_t group = c.n_heads / c.n_kv_heads;
   for (std::size_t z = t.z0; z < t.z1; ++z)
     for (std::size_t y = t.y0; y < t.y1; ++y)
       for (std::size_t x = t.x0; x < t.x1; ++x) {
         const std::size_t query = (t.grid.x - 1 - x) * c.tile_queries, head = z * c.tile_heads;
-        const Attention a = {c, t,
+        const Attention a = {c, t, packed,
                              query, least(c.tile_queries, c.queries - query),
                              y * group + head, least(c.tile_heads, group - head), y,
                              {(c.tile_queries * c.tile_heads + 15UL) / 16 * 16, (c.head_dim + 15UL) / 16 * 16}};
@@ -342,8 +344,6 @@ template <> void attention_cpu<kIsa>(const CpuTile& t) {
         if (c.cache == DType::bf16) attend<bf16>(a);
       }
 }
-
-namespace {
 
 template <class T>
 void append(const CpuTile& t, const KvAppendConstants& c) {
@@ -357,6 +357,9 @@ void append(const CpuTile& t, const KvAppendConstants& c) {
 }
 
 }  // namespace
+
+template <> void attention_cpu<kIsa>(const CpuTile& t) { attention(t, false); }
+template <> void attention_pack_cpu<kIsa>(const CpuTile& t) { attention(t, true); }
 
 template <> void kv_append_cpu<kIsa>(const CpuTile& t) {
   const auto& c = t.constants_as<KvAppendConstants>();

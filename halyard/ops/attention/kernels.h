@@ -47,5 +47,6 @@ struct AttentionScratch {
 
 template <Isa> void kv_append_cpu(const CpuTile&);
 template <Isa> void attention_cpu(const CpuTile&);
+template <Isa> void attention_pack_cpu(const CpuTile&);  ///< out packed, heads whole groups
 
 }  // namespace halyard::ops

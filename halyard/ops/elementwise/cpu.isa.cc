@@ -1,6 +1,6 @@
 // out[i] = f(x[i]) or f(a[i], b[i]), any shape. Limited by bytes; silu and gelu, where the data is in cache, by operations.
-#include "halyard/ops/elementwise/kernels.h"
-#include "halyard/ops/cpu/simd.h"
+#include "halyard/ops/elementwise/functions.h"
+#include "halyard/ops/matmul/pack.h"
 
 namespace halyard::ops {
 namespace {
@@ -33,44 +33,23 @@ void unary(const CpuTile& t, F1 f) {
   for_each_vector(r.count, [&](std::size_t i, auto n) { store(out + i, f(load(x + i, n)), n); });
 }
 
-// x · Φ(x), Φ the normal distribution. Φ(-|x|) = e^(-x²/2) · t · p(t) with t = 1 / (1 + 0.3 |x|) and p fitted for
-// |x| ≤ 15 to 4e-9; Φ(|x|) = 1 - Φ(-|x|).
-F gelu_exact(F x) {
-  const F a = bits_to_float(float_to_bits(x) & 0x7fffffff);
-  const F t = 1.0F / fma(splat(0.3F), a, splat(1.0F));
-  constexpr float p[] = {-2.0628694567e-2F, 1.1246492360e-1F, -2.2828497057e-1F, 1.9188336308e-1F, -7.9509077832e-2F,
-                         9.6204798576e-2F,  7.8372292595e-2F, 1.1023932623e-1F,  1.1957132068e-1F, 1.1968671648e-1F};
-  F tail = splat(p[0]);
-  for (int i = 1; i < 10; ++i) tail = fma(tail, t, splat(p[i]));
-  // x² = square + error exactly, from the halves of x; e^-error ≈ 1 - error.
-  const F high = bits_to_float(float_to_bits(a) & -0x1000), low = a - high;
-  const F square = a * a;
-  const F error = ((high * high - square) + 2.0F * high * low) + low * low;
-  tail = tail * t * exp(square * -0.5F) * fma(error, splat(-0.5F), splat(1.0F));
-  tail = a > splat(15.0F) ? F{} : tail;  // where the error above is no number
-  return x * (x < F{} ? tail : 1.0F - tail);
-}
-
 }  // namespace
 
-template <> void add_cpu<kIsa>(const CpuTile& t) {
-  binary(t, [](F a, F b) { return a + b; });
-}
-template <> void mul_cpu<kIsa>(const CpuTile& t) {
-  binary(t, [](F a, F b) { return a * b; });
-}
-template <> void silu_mul_cpu<kIsa>(const CpuTile& t) {
-  binary(t, [](F gate, F up) { return gate / (1.0F + exp(-gate)) * up; });
-}
-template <> void gelu_exact_cpu<kIsa>(const CpuTile& t) {
-  unary(t, [](F x) { return gelu_exact(x); });
-}
-// (1 + tanh u) / 2 = 1 / (1 + e^(-2u)), which does not cancel.
-template <> void gelu_tanh_cpu<kIsa>(const CpuTile& t) {
-  unary(t, [](F x) {
-    constexpr float two_root = 1.5957691216057308F;  // 2 √(2/π)
-    const F u2 = two_root * x * fma(x * x, splat(0.044715F), splat(1.0F));
-    return x / (1.0F + exp(-u2));
+template <> void add_cpu<kIsa>(const CpuTile& t) { binary(t, Add{}); }
+template <> void mul_cpu<kIsa>(const CpuTile& t) { binary(t, Mul{}); }
+template <> void silu_mul_cpu<kIsa>(const CpuTile& t) { binary(t, SiluMul{}); }
+template <> void gelu_exact_cpu<kIsa>(const CpuTile& t) { unary(t, GeluExact{}); }
+template <> void gelu_tanh_cpu<kIsa>(const CpuTile& t) { unary(t, GeluTanh{}); }
+template <> void gelu_exact_mul_cpu<kIsa>(const CpuTile& t) { binary(t, GeluMul<GeluExact>{}); }
+template <> void gelu_tanh_mul_cpu<kIsa>(const CpuTile& t) { binary(t, GeluMul<GeluTanh>{}); }
+
+template <> void gated_pack_cpu<kIsa>(const CpuTile& t) {
+  with_gate(t.constants_as<Gate>(), [&](auto f) {
+    for (std::size_t g = t.x0; g < t.x1; ++g) {
+      float product[32];
+      combine_32(t.as<float>(0) + 32 * g, t.as<float>(1) + 32 * g, product, f);
+      pack(product, t.as<PackedGroup>(2)[g]);
+    }
   });
 }
 

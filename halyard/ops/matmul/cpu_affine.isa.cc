@@ -9,14 +9,17 @@
 #include <cmath>
 #include <limits>
 
+#include "halyard/ops/elementwise/functions.h"
 #include "halyard/ops/matmul/kernels.h"
+#include "halyard/ops/matmul/pack.h"
 #include "halyard/ops/matmul/simd.h"
 
 namespace halyard::ops {
 namespace {
 
-using simd::load_as;
-using simd::unrolled;
+namespace wide = halyard::simd;  // of matmul/simd.h
+using wide::load_as;
+using wide::unrolled;
 
 // Rows: an f32 for each row of a panel. Sums: the same of i32. Quads<bits>: 32 columns of weights.
 #if defined(__AVX512F__)
@@ -31,9 +34,9 @@ Rows operator*(Rows a, Rows b) { return {_mm512_mul_ps(a.v, b.v)}; }
 Rows operator+(Rows a, Rows b) { return {_mm512_add_ps(a.v, b.v)}; }
 Rows fma(Rows a, Rows b, Rows c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
 Rows load_rows(const std::byte* p, DType type) {
-  if (type == DType::bf16) return {simd::load(p, bf16{}).v};
-  if (type == DType::f16) return {simd::load(p, f16{}).v};
-  return {simd::load(p, 0.0F).v};
+  if (type == DType::bf16) return {wide::load(p, bf16{}).v};
+  if (type == DType::f16) return {wide::load(p, f16{}).v};
+  return {wide::load(p, 0.0F).v};
 }
 Rows load_some(const float* p, std::size_t rows) {
   return {_mm512_maskz_loadu_ps(static_cast<__mmask16>((1U << rows) - 1), p)};
@@ -106,9 +109,9 @@ Rows fma(Rows a, Rows b, Rows c) {
   return {{_mm256_fmadd_ps(a.v[0], b.v[0], c.v[0]), _mm256_fmadd_ps(a.v[1], b.v[1], c.v[1])}};
 }
 Rows load_rows(const std::byte* p, DType type) {
-  if (type == DType::bf16) return {{simd::load(p, bf16{}).v, simd::load(p + 16, bf16{}).v}};
-  if (type == DType::f16) return {{simd::load(p, f16{}).v, simd::load(p + 16, f16{}).v}};
-  return {{simd::load(p, 0.0F).v, simd::load(p + 32, 0.0F).v}};
+  if (type == DType::bf16) return {{wide::load(p, bf16{}).v, wide::load(p + 16, bf16{}).v}};
+  if (type == DType::f16) return {{wide::load(p, f16{}).v, wide::load(p + 16, f16{}).v}};
+  return {{wide::load(p, 0.0F).v, wide::load(p + 32, 0.0F).v}};
 }
 Rows load_some(const float* p, std::size_t rows) {
   alignas(32) float a[16] = {};
@@ -199,19 +202,13 @@ Rows dot(const Quads& w, const std::int8_t* x) {
 
 #endif
 
-struct Panel {
-  const std::byte* w;
-  std::size_t row, rows;  // the first of its rows, and how many there are
-};
-
-// One panel times `positions` rows of activations from row y on. Flattened: sums stay in registers only where nothing is
-// called.
-template <int bits, int positions>
-[[gnu::flatten]] void panel(const CpuTile& t, const MatmulArgs& a, const Panel& p, std::size_t y) {
+// One panel times `positions` rows of activations from row y on: emit(position, sums) for each. Flattened: sums stay in
+// registers only where nothing is called.
+template <int bits, int positions, class Emit>
+[[gnu::flatten]] void panel(const MatmulArgs& a, const PackedGroup* x, const std::byte* w, std::size_t y, const Emit& emit) {
   const std::size_t row_groups = a.k / 32, subgroups = a.group / 32, groups = a.k / a.group;
   const std::size_t scale_bytes = panel_rows * size_of(a.dtype);
-  const PackedGroup* x = t.as<const PackedGroup>(0) + y * row_groups;
-  const std::byte* w = p.w;
+  x += y * row_groups;
   Rows sum[positions];
   unrolled<positions>([&](auto c) { sum[c] = all(0.0F); });
 
@@ -228,55 +225,76 @@ template <int bits, int positions>
       w += panel_rows * 32 * bits / 8;
     }
   }
-  unrolled<positions>([&](auto c) {
-    float* out = t.as<float>(3) + (y + c) * a.n + p.row;
-    if (a.has_bias) sum[c] = sum[c] + load_some(t.as<const float>(2) + p.row, p.rows);
-    if (a.accumulate) sum[c] = sum[c] + load_some(out, p.rows);
-    store_some(out, p.rows, sum[c]);
-  });
+  unrolled<positions>([&](auto c) { emit(y + c, sum[c]); });
 }
+
+// One panel times the rows [y, end) of activations.
+template <int bits, class Emit>
+void panel_rows_of(const MatmulArgs& a, const PackedGroup* x, const std::byte* w, std::size_t y, std::size_t end, const Emit& emit) {
+  for (; y + most_positions <= end; y += most_positions) panel<bits, most_positions>(a, x, w, y, emit);
+  if constexpr (most_positions > 4)
+    for (; y + 4 <= end; y += 4) panel<bits, 4>(a, x, w, y, emit);
+  if constexpr (most_positions > 2)
+    for (; y + 2 <= end; y += 2) panel<bits, 2>(a, x, w, y, emit);
+  for (; y < end; ++y) panel<bits, 1>(a, x, w, y, emit);
+}
+
+template <int bits>
+std::size_t panel_stride(const MatmulArgs& a) { return a.k / a.group * block_bytes(bits, a.group, a.dtype); }
 
 template <int bits>
 void affine(const CpuTile& t) {
   const auto& a = t.constants_as<MatmulArgs>();
-  const std::size_t stride = a.k / a.group * block_bytes(bits, a.group, a.dtype);
   for (std::size_t i = t.x0; i < t.x1; ++i) {
-    const std::size_t row = i * panel_rows;
-    const Panel p{t.buffers[1] + i * stride, row, std::min<std::size_t>(panel_rows, a.n - row)};
-    std::size_t y = t.y0;
-    for (; y + most_positions <= t.y1; y += most_positions) panel<bits, most_positions>(t, a, p, y);
-    if constexpr (most_positions > 4)
-      for (; y + 4 <= t.y1; y += 4) panel<bits, 4>(t, a, p, y);
-    if constexpr (most_positions > 2)
-      for (; y + 2 <= t.y1; y += 2) panel<bits, 2>(t, a, p, y);
-    for (; y < t.y1; ++y) panel<bits, 1>(t, a, p, y);
+    const std::size_t row = i * panel_rows, rows = std::min<std::size_t>(panel_rows, a.n - row);
+    panel_rows_of<bits>(a, t.as<const PackedGroup>(0), t.buffers[1] + i * panel_stride<bits>(a), t.y0, t.y1,
+                        [&](std::size_t y, Rows sum) {
+                          float* out = t.as<float>(3) + y * a.n + row;
+                          if (a.has_bias) sum = sum + load_some(t.as<const float>(2) + row, rows);
+                          if (a.accumulate) sum = sum + load_some(out, rows);
+                          store_some(out, rows, sum);
+                        });
   }
 }
 
-// x ≈ scale · q with scale = max|x| / 127. Magnitudes are compared as integers, in which order a NaN is the greatest: a group
-// that is not finite gets a NaN as its scale. Below 127 / FLT_MAX all values round to zero.
-[[gnu::flatten]] void pack(const float* x, PackedGroup& out) {
-  std::uint32_t greatest = 0;
-  for (std::size_t i = 0; i < 32; ++i) greatest = std::max(greatest, std::bit_cast<std::uint32_t>(x[i]) & 0x7fffffffU);
-  const float magnitude = std::bit_cast<float>(greatest);
-  const bool finite = greatest < 0x7f800000U;
-  const float inverse = finite && magnitude > 127.0F / std::numeric_limits<float>::max() ? 127.0F / magnitude : 0.0F;
-  // Adding 1.5 · 2^23 leaves the nearest integer, ties to even, in the low bits.
-  constexpr float to_integer = 12582912.0F;
-  int total = 0;
-  for (std::size_t i = 0; i < 32; ++i) {
-    const int q = finite ? std::bit_cast<int>(x[i] * inverse + to_integer) - std::bit_cast<int>(to_integer) : 0;
-    out.q[i] = static_cast<std::int8_t>(q);
-    total += q;
+// sums[64 (y - y0) + i] = row 32 group + i of the product bound at `binding`, for i < 32.
+template <int bits>
+void group_sums(const CpuTile& t, const MatmulArgs& a, int binding, std::size_t group, float* sums) {
+  for (std::size_t half = 0; half < 2; ++half) {
+    const std::size_t panel_index = 2 * group + half;
+    panel_rows_of<bits>(a, t.as<const PackedGroup>(0), t.buffers[binding] + panel_index * panel_stride<bits>(a), t.y0, t.y1,
+                        [&](std::size_t y, Rows sum) {
+                          if (a.has_bias)
+                            sum = sum + load_some(t.as<const float>(binding + 1) + panel_index * panel_rows, panel_rows);
+                          store_some(sums + 64 * (y - t.y0) + half * panel_rows, panel_rows, sum);
+                        });
   }
-  out.scale = finite ? magnitude / 127.0F : std::numeric_limits<float>::quiet_NaN();
-  out.sum = out.scale * static_cast<float>(total);
+}
+
+template <int bits>
+void gated_pack(const CpuTile& t) {
+  const auto& a = t.constants_as<GatedArgs>();
+  auto* sums = reinterpret_cast<float*>(t.shared);  // of each position: 32 of gate, 32 of up
+  for (std::size_t g = t.x0; g < t.x1; ++g) {
+    group_sums<bits>(t, a.gate, 1, g, sums);
+    group_sums<bits>(t, a.up, 3, g, sums + 32);
+    with_gate(a.function, [&](auto f) {
+      for (std::size_t y = t.y0; y < t.y1; ++y) {
+        const float* both = sums + 64 * (y - t.y0);
+        float product[32];
+        combine_32(both, both + 32, product, f);
+        pack(product, t.as<PackedGroup>(5)[y * t.grid.x + g]);
+      }
+    });
+  }
 }
 
 }  // namespace
 
 template <> void matmul_affine4_fast_cpu<kIsa>(const CpuTile& t) { affine<4>(t); }
 template <> void matmul_affine8_fast_cpu<kIsa>(const CpuTile& t) { affine<8>(t); }
+template <> void matmul_affine4_gated_pack_cpu<kIsa>(const CpuTile& t) { gated_pack<4>(t); }
+template <> void matmul_affine8_gated_pack_cpu<kIsa>(const CpuTile& t) { gated_pack<8>(t); }
 
 template <> void pack_activations_cpu<kIsa>(const CpuTile& t) {
   const std::size_t groups = t.grid.x;

@@ -6,6 +6,7 @@
 
 #include "halyard/base/types.h"
 #include "halyard/hal/kernel.h"
+#include "halyard/ops/elementwise/kernels.h"
 #include "halyard/quant/format.h"
 
 namespace halyard::ops {
@@ -73,5 +74,21 @@ template <Isa> void matmul_affine8_fast_cpu(const CpuTile&);
 template <Isa> void matmul_affine_cpu(const CpuTile&);
 // Bindings: x f32 [T, k], PackedGroup [T, k/32]. Grid: groups × T.
 template <Isa> void pack_activations_cpu(const CpuTile&);
+
+/// packed = pack(f(gate · x) · (up · x)) in one go: the gated half of a feed-forward block. Bindings: x packed, gate, its
+/// bias, up, its bias, packed. Grid: groups of 32 rows × T. Scratch: the groups' 64 sums for each position of a tile.
+struct GatedArgs {
+  MatmulArgs gate, up;
+  Gate function;
+};
+inline constexpr std::uint32_t gated_positions = 16;  // of a tile: their sums lie in 4 KiB
+template <Isa> void matmul_affine4_gated_pack_cpu(const CpuTile&);
+template <Isa> void matmul_affine8_gated_pack_cpu(const CpuTile&);
+
+/// A product's two forms: out = …, and out += …, which also reads it.
+struct Product {
+  KernelDef store, accumulate;
+};
+extern const Product affine4_fast, affine8_fast;
 
 }  // namespace halyard::ops

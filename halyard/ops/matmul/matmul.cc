@@ -16,11 +16,6 @@
 namespace halyard::ops {
 namespace {
 
-// A product's two forms: out = …, and out += …, which also reads it.
-struct Product {
-  KernelDef store, accumulate;
-};
-
 constexpr Grid rows_tile{tile_rows, tile_positions};
 constexpr Grid panels_tile{tile_rows / panel_rows, tile_positions};
 
@@ -37,11 +32,16 @@ const Product dense_bf16_fast =
     product("matmul_bf16_fast", "matmul_bf16_fast_add", "rrrw", "rrrx", rows_tile, HALYARD_CPU_KERNEL(matmul_bf16_fast_cpu));
 const Product affine_exact =
     product("matmul_affine", "matmul_affine_add", "rrrrrw", "rrrrrx", rows_tile, HALYARD_CPU_KERNEL(matmul_affine_cpu));
+const KernelDef pack_kernel = {"pack_activations", "rw", {256, 8}, HALYARD_CPU_KERNEL(pack_activations_cpu)};
+
+}  // namespace
+
 const Product affine4_fast = product("matmul_affine4_fast", "matmul_affine4_fast_add", "rrrw", "rrrx", panels_tile,
                                      HALYARD_CPU_KERNEL(matmul_affine4_fast_cpu));
 const Product affine8_fast = product("matmul_affine8_fast", "matmul_affine8_fast_add", "rrrw", "rrrx", panels_tile,
                                      HALYARD_CPU_KERNEL(matmul_affine8_fast_cpu));
-const KernelDef pack_kernel = {"pack_activations", "rw", {256, 8}, HALYARD_CPU_KERNEL(pack_activations_cpu)};
+
+namespace {
 
 // f(0) … f(count - 1), on as many threads as can be had.
 template <class F>

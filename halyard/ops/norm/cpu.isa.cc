@@ -1,37 +1,15 @@
 // rms_norm:   out[r, i] = x[r, i] / sqrt(mean_i(x[r, i]²) + eps) · weight[i]
 // layer_norm: out[r, i] = (x[r, i] - mean_i) / sqrt(var_i + eps) · weight[i] + bias[i]
 // x, out [rows, width] f32. Rows fit the first cache, so the passes after the first cost little: limited by bytes.
-// Sums run over blocks of 1024 elements in f32 lanes, the blocks' sums in f64: an order given by the width alone.
-#include "halyard/ops/cpu/simd.h"
-#include "halyard/ops/norm/kernels.h"
+#include "halyard/ops/elementwise/functions.h"
+#include "halyard/ops/matmul/pack.h"
+#include "halyard/ops/norm/rows.h"
 
 namespace halyard::ops {
 namespace {
 
 using namespace simd;
 
-/// Σ f(x[i]), f given a vector and how many of its lanes count.
-template <class Term>
-double sum_over(const float* x, std::size_t width, Term term) {
-  constexpr std::size_t block = 1024;
-  double total = 0;
-  for (std::size_t begin = 0; begin < width; begin += block) {
-    const float* p = x + begin;
-    const std::size_t count = width - begin < block ? width - begin : block;
-    F s[4] = {};
-    std::size_t i = 0;
-    for (; i + 4 * kLanes <= count; i += 4 * kLanes)
-      for (int j = 0; j < 4; ++j) s[j] = term(load(p + i + j * kLanes), Whole{}, s[j]);
-    for (; i + kLanes <= count; i += kLanes) s[0] = term(load(p + i), Whole{}, s[0]);
-    if (i < count) s[1] = term(load(p + i, count - i), Part{count - i}, s[1]);
-    total += static_cast<double>(sum((s[0] + s[1]) + (s[2] + s[3])));
-  }
-  return total;
-}
-
-double sum_of_squares(const float* x, std::size_t width) {
-  return sum_over(x, width, [](F v, auto, F s) { return fma(v, v, s); });
-}
 double sum_of(const float* x, std::size_t width) {
   return sum_over(x, width, [](F v, auto, F s) { return s + v; });
 }
@@ -41,15 +19,6 @@ double sum_of_squared_deviations(const float* x, std::size_t width, float mean) 
   return sum_over(x, width, [mean](F v, auto n, F s) {
     const F d = first_lanes(v - mean, n);
     return fma(d, d, s);
-  });
-}
-
-template <class W>
-void rms_norm_row(const float* x, const W* weight, float* out, const NormConstants& c) {
-  const double mean = sum_of_squares(x, c.width) / static_cast<double>(c.width);
-  const auto scale = static_cast<float>(1 / __builtin_sqrt(mean + static_cast<double>(c.eps)));
-  for_each_vector(c.width, [&](std::size_t i, auto n) {
-    store(out + i, load(x + i, n) * scale * load(weight + i, n), n);
   });
 }
 
@@ -73,14 +42,6 @@ void for_each_row(const CpuTile& t, const NormConstants& c, Row row) {
   for (std::uint64_t r = begin; r < end; ++r) row(r);
 }
 
-/// f(p) with p of the element type that `dtype` names.
-template <class Body>
-void with_type(DType dtype, const std::byte* p, Body body) {
-  if (dtype == DType::f32) body(reinterpret_cast<const float*>(p));
-  if (dtype == DType::f16) body(reinterpret_cast<const f16*>(p));
-  if (dtype == DType::bf16) body(reinterpret_cast<const bf16*>(p));
-}
-
 }  // namespace
 
 template <> void rms_norm_cpu<kIsa>(const CpuTile& t) {
@@ -88,6 +49,30 @@ template <> void rms_norm_cpu<kIsa>(const CpuTile& t) {
   with_type(c.weight, t.buffers[1], [&](const auto* weight) {
     for_each_row(t, c, [&](std::uint64_t r) {
       rms_norm_row(t.as<float>(0) + r * c.width, weight, t.as<float>(2) + r * c.width, c);
+    });
+  });
+}
+
+template <> void rms_norm_pack_cpu<kIsa>(const CpuTile& t) {
+  const auto& c = t.constants_as<NormConstants>();
+  auto* row = reinterpret_cast<float*>(t.shared);
+  with_type(c.weight, t.buffers[1], [&](const auto* weight) {
+    for_each_row(t, c, [&](std::uint64_t r) {
+      rms_norm_row(t.as<float>(0) + r * c.width, weight, row, c);
+      pack_row(row, t.as<PackedGroup>(2) + r * c.width / 32, c.width / 32);
+    });
+  });
+}
+
+template <> void add_rms_norm_cpu<kIsa>(const CpuTile& t) {
+  const auto& c = t.constants_as<NormConstants>();
+  with_type(c.weight, t.buffers[2], [&](const auto* weight) {
+    for_each_row(t, c, [&](std::uint64_t r) {
+      const float* a = t.as<float>(0) + r * c.width;
+      const float* b = t.as<float>(1) + r * c.width;
+      float* sum = t.as<float>(3) + r * c.width;
+      for_each_vector(c.width, [&](std::size_t i, auto n) { store(sum + i, Add{}(load(a + i, n), load(b + i, n)), n); });
+      rms_norm_row(sum, weight, t.as<float>(4) + r * c.width, c);
     });
   });
 }

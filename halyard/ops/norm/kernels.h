@@ -15,4 +15,8 @@ struct NormConstants {
 template <Isa> void rms_norm_cpu(const CpuTile&);    ///< bindings: x, weight, out
 template <Isa> void layer_norm_cpu(const CpuTile&);  ///< bindings: x, weight, bias (or weight again), out
 
+// Fused, with rms_norm's constants.
+template <Isa> void rms_norm_pack_cpu(const CpuTile&);  ///< bindings: x, weight, packed; scratch: a row
+template <Isa> void add_rms_norm_cpu(const CpuTile&);   ///< bindings: a, b, weight, a + b, out
+
 }  // namespace halyard::ops

@@ -1,6 +1,6 @@
 // (a', b') = (a cos - b sin, b cos + a sin) for each pair of the first 2·pairs elements of a head; the rest is copied.
 // x, out [T, heads, head_dim] f32; cos_sin [T, pairs, 2] f32. Limited by bytes.
-#include "halyard/ops/cpu/simd.h"
+#include "halyard/ops/norm/rows.h"
 #include "halyard/ops/rope/kernels.h"
 
 namespace halyard::ops {
@@ -49,21 +49,77 @@ void interleaved(const float* x, const float* cos_sin, float* out, std::size_t p
   });
 }
 
-template <class Row>
-void rope(const CpuTile& t, Row turn_row) {
-  const auto& c = t.constants_as<RopeConstants>();
+/// One head: its first 2 · pairs elements turned, the rest copied.
+void turn_head(const float* x, const float* cos_sin, float* out, const RopeConstants& c, bool is_interleaved) {
+  if (is_interleaved) interleaved(x, cos_sin, out, c.pairs);
+  else half_split(x, cos_sin, out, c.pairs);
+  for (std::size_t i = 2 * c.pairs; i < c.head_dim; ++i) out[i] = x[i];
+}
+
+/// f(head) for the tile's heads.
+template <class Head>
+void for_each_head(const CpuTile& t, const RopeConstants& c, Head head) {
   const std::uint64_t limit = t.x1 * c.item_rows, end = limit < c.rows ? limit : c.rows;
-  for (std::uint64_t r = t.x0 * c.item_rows; r < end; ++r) {
-    const float* x = t.as<float>(0) + r * c.head_dim;
-    float* out = t.as<float>(2) + r * c.head_dim;
-    turn_row(x, t.as<float>(1) + r / c.heads * c.pairs * 2, out, c.pairs);
-    for (std::size_t i = 2 * c.pairs; i < c.head_dim; ++i) out[i] = x[i];
-  }
+  for (std::uint64_t r = t.x0 * c.item_rows; r < end; ++r) head(r);
+}
+
+void rope(const CpuTile& t, bool is_interleaved) {
+  const auto& c = t.constants_as<RopeConstants>();
+  for_each_head(t, c, [&](std::uint64_t r) {
+    turn_head(t.as<float>(0) + r * c.head_dim, t.as<float>(1) + r / c.heads * c.pairs * 2,
+              t.as<float>(2) + r * c.head_dim, c, is_interleaved);
+  });
+}
+
+template <class T>
+void append(const float* head, std::byte* cache, std::uint64_t r, const KvAppendConstants& c) {
+  const std::uint64_t position = c.offset + r / c.n_kv_heads, kv_head = r % c.n_kv_heads;
+  T* to = reinterpret_cast<T*>(cache) + (kv_head * c.capacity + position) * c.head_dim;
+  for_each_vector(c.head_dim, [&](std::size_t d, auto n) { store(to + d, load(head + d, n), n); });
+}
+void append(const float* head, std::byte* cache, std::uint64_t r, const KvAppendConstants& c) {
+  if (c.cache == DType::f32) append<float>(head, cache, r, c);
+  if (c.cache == DType::f16) append<f16>(head, cache, r, c);
+  if (c.cache == DType::bf16) append<bf16>(head, cache, r, c);
 }
 
 }  // namespace
 
-template <> void rope_half_split_cpu<kIsa>(const CpuTile& t) { rope(t, half_split); }
-template <> void rope_interleaved_cpu<kIsa>(const CpuTile& t) { rope(t, interleaved); }
+template <> void rope_half_split_cpu<kIsa>(const CpuTile& t) { rope(t, false); }
+template <> void rope_interleaved_cpu<kIsa>(const CpuTile& t) { rope(t, true); }
+
+template <> void norm_rope_cpu<kIsa>(const CpuTile& t) {
+  const auto& c = t.constants_as<RopeFusedConstants>();
+  auto* head = reinterpret_cast<float*>(t.shared);
+  with_type(c.norm.weight, t.buffers[1], [&](const auto* weight) {
+    for_each_head(t, c.rope, [&](std::uint64_t r) {
+      rms_norm_row(t.as<float>(0) + r * c.rope.head_dim, weight, head, c.norm);
+      turn_head(head, t.as<float>(2) + r / c.rope.heads * c.rope.pairs * 2, t.as<float>(3) + r * c.rope.head_dim, c.rope,
+                c.interleaved);
+    });
+  });
+}
+
+template <> void rope_append_cpu<kIsa>(const CpuTile& t) {
+  const auto& c = t.constants_as<RopeFusedConstants>();
+  auto* head = reinterpret_cast<float*>(t.shared);
+  for_each_head(t, c.rope, [&](std::uint64_t r) {
+    turn_head(t.as<float>(0) + r * c.rope.head_dim, t.as<float>(1) + r / c.rope.heads * c.rope.pairs * 2, head, c.rope,
+              c.interleaved);
+    append(head, t.buffers[2], r, c.append);
+  });
+}
+
+template <> void norm_rope_append_cpu<kIsa>(const CpuTile& t) {
+  const auto& c = t.constants_as<RopeFusedConstants>();
+  auto* head = reinterpret_cast<float*>(t.shared);
+  with_type(c.norm.weight, t.buffers[1], [&](const auto* weight) {
+    for_each_head(t, c.rope, [&](std::uint64_t r) {
+      rms_norm_row(t.as<float>(0) + r * c.rope.head_dim, weight, head, c.norm);
+      turn_head(head, t.as<float>(2) + r / c.rope.heads * c.rope.pairs * 2, head, c.rope, c.interleaved);
+      append(head, t.buffers[3], r, c.append);
+    });
+  });
+}
 
 }  // namespace halyard::ops

@@ -1,7 +1,10 @@
 // The devices that the conformance suite runs on. A new driver joins by a line.
 #pragma once
 
+#include <algorithm>
+#include <iterator>
 #include <ostream>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -12,27 +15,41 @@ namespace halyard::testing {
 
 struct DeviceCase {
   const char* name;
-  Device (*open)();
+  Device (*open)(DeviceOptions);
+  bool concurrent;  ///< several threads may use it at once
   friend void PrintTo(const DeviceCase& c, std::ostream* out) { *out << c.name; }
 };
 
-template <int threads> Device open_cpu() { return value(Device::open("cpu", {.threads = threads})); }
-
-/// Each one opened has another schedule; the device's name says which.
-inline Device open_sim() {
-  static std::uint64_t seed = 0;
-  return value(open_sim_device({.seed = ++seed}));
+template <int threads> Device open_cpu(DeviceOptions options) {
+  options.threads = threads;
+  return value(Device::open("cpu", options));
 }
 
-/// Those that several threads may use at once, and those that one may.
-inline constexpr DeviceCase concurrent_devices[] = {
-    {"cpu_1_thread", open_cpu<1>}, {"cpu_2_threads", open_cpu<2>}, {"cpu_5_threads", open_cpu<5>}};
-inline constexpr DeviceCase single_devices[] = {{"sim", open_sim}};
+/// Each one opened has another schedule; the device's name says which.
+template <bool own_plans> Device open_sim(DeviceOptions options) {
+  static std::uint64_t seed = 0;
+  return value(open_sim_device({.seed = ++seed, .own_plans = own_plans}, options));
+}
+
+inline constexpr DeviceCase devices[] = {
+    {"cpu_1_thread", open_cpu<1>, true},
+    {"cpu_2_threads", open_cpu<2>, true},
+    {"cpu_5_threads", open_cpu<5>, true},
+    {"sim", open_sim<false>, false},
+    {"sim_own_plans", open_sim<true>, false},
+};
+
+inline std::vector<DeviceCase> concurrent_devices() {
+  std::vector<DeviceCase> some;
+  std::copy_if(std::begin(devices), std::end(devices), std::back_inserter(some),
+               [](const DeviceCase& c) { return c.concurrent; });
+  return some;
+}
 
 /// A test of each device. What it left running on simulated ones is finished with it.
 class OnEveryDevice : public ::testing::TestWithParam<DeviceCase> {
  protected:
-  Device open() const { return GetParam().open(); }
+  Device open(const DeviceOptions& options = {}) const { return GetParam().open(options); }
   void TearDown() override { finish_sim_devices(); }
 };
 

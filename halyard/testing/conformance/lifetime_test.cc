@@ -186,9 +186,8 @@ TEST_P(Threads, EncodersAndSessionsOfOneDevice) {
   EXPECT_EQ(good, 6);
 }
 
-INSTANTIATE_TEST_SUITE_P(Cpu, Lifetime, ::testing::ValuesIn(concurrent_devices), case_name);
-INSTANTIATE_TEST_SUITE_P(Sim, Lifetime, ::testing::ValuesIn(single_devices), case_name);
-INSTANTIATE_TEST_SUITE_P(Cpu, Threads, ::testing::ValuesIn(concurrent_devices), case_name);
+INSTANTIATE_TEST_SUITE_P(Every, Lifetime, ::testing::ValuesIn(devices), case_name);
+INSTANTIATE_TEST_SUITE_P(Every, Threads, ::testing::ValuesIn(concurrent_devices()), case_name);
 
 }  // namespace
 }  // namespace halyard

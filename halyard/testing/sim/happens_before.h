@@ -23,7 +23,7 @@ std::vector<Conflict> unordered_conflicts(std::span<const Record>);
 std::size_t count_barriers(std::span<const Record>);
 
 /// The fewest barriers that order all conflicts, found by trying every set of places. `forced`: whether one must stand
-/// before a dispatch, for each. At most 16 dispatches.
+/// before a dispatch, for each. At most 16 dispatches between two that are forced.
 std::size_t fewest_barriers(std::span<const Record>, const std::vector<bool>& forced);
 
 }  // namespace halyard::testing

@@ -6,12 +6,13 @@
 #include <deque>
 #include <limits>
 #include <map>
+#include <set>
 #include <utility>
 #include <vector>
 
 #include <fmt/format.h>
 
-#include "halyard/hal/state.h"
+#include "halyard/testing/open_device.h"
 #include "halyard/testing/sim/random.h"
 
 namespace halyard::testing {
@@ -26,9 +27,21 @@ struct Tile {
   std::uint32_t record, index;
 };
 
-// A submission, the windows of its records, and its tiles in the order in which they will run.
+// The driver's own form of a plan.
+struct SimPlan final : PreparedPlan {
+  std::vector<Record> records;
+  std::vector<PlanState::Patched> patched;
+  mutable std::vector<std::byte> first;  // the constants of its first replay
+};
+
+// A submission, its records with those of replayed plans among them, their windows, and its tiles in the order in which
+// they will run.
 struct Job {
   std::shared_ptr<Submission> submission;
+  std::vector<Record> records;
+  std::set<const void*> memory;                  // that its records bind
+  std::deque<std::vector<std::byte>> constants;  // those that mistakes need
+  std::vector<Profiler::Span> spans;             // if the device has a profiler
   std::vector<std::vector<std::byte*>> windows;
   std::vector<std::vector<std::size_t>> sizes;
   std::vector<Tile> tiles;
@@ -76,12 +89,29 @@ class SimDriver final : public Driver {
       p = blocks.back();
       blocks.pop_back();
     }
+    refused_.erase(p);
     std::memset(p, options_.mistake == SimMistake::memory_not_zeroed ? poison : 0, block);
     return Memory{p, bytes};
   }
   void free(const Memory& m) override {
+    if (pinned_.contains(m.host)) complain("memory is freed while it is pinned");
+    if (in_use(m)) complain("memory is freed while work needs it");
     std::memset(m.host, poison, block_bytes(m.bytes));
     free_[block_bytes(m.bytes)].push_back(m.host);
+  }
+
+  // Some of it is refused, as a system short of memory would.
+  Result<void> pin(const Memory& m) override {
+    if (random_.one_in(8)) {
+      refused_.insert(m.host);
+      return fail(Errc::out_of_memory, fmt::format("{} bytes are not pinned", m.bytes));
+    }
+    if (!pinned_.insert(m.host).second) complain("memory is pinned twice");
+    return {};
+  }
+  void unpin(const Memory& m) override {
+    if (pinned_.erase(m.host) == 0) complain("memory is unpinned that was not pinned");
+    if (in_use(m)) complain("memory is unpinned while work needs it");
   }
 
   Result<void> compile(const KernelDef& def, const Constants& specialisation, CompiledKernel& out) override {
@@ -90,9 +120,23 @@ class SimDriver final : public Driver {
     return {};
   }
 
+  std::unique_ptr<const PreparedPlan> prepare(const PlanState& p) override {
+    if (p.recording->records.empty() || !options_.own_plans.value_or(random_.one_in(2))) return nullptr;
+    auto plan = std::make_unique<SimPlan>();
+    plan->records = p.recording->records;
+    plan->patched = p.patched;
+    return plan;
+  }
+
   void submit(std::shared_ptr<Submission> s, bool) override {
-    if (options_.on_submit) options_.on_submit(s->recording.records);
+    if (options_.on_submit) {
+      Job honest;
+      flatten(honest, s->recording, SimMistake::none);
+      options_.on_submit(honest.records);
+    }
+    if (options_.mistake == SimMistake::flushed_early) s->device->completed = std::numeric_limits<std::uint64_t>::max();
     queue_.push_back(lay_out(std::move(s)));
+    expect_pinned(queue_.back());
     progress();
   }
 
@@ -116,6 +160,24 @@ class SimDriver final : public Driver {
  private:
   static std::size_t block_bytes(std::size_t bytes) { return (std::max<std::size_t>(bytes, 1) + 63) / 64 * 64; }
 
+  void complain(const char* what) const {
+    if (options_.on_wrong_memory) options_.on_wrong_memory(what);
+  }
+
+  // Whether work that has not finished runs on the memory.
+  bool in_use(const Memory& m) const {
+    return std::any_of(queue_.begin(), queue_.end(), [&](const Job& j) { return !j.finished() && j.memory.contains(m.host); });
+  }
+
+  void expect_pinned(const Job& job) const {
+    for (const Record& r : job.records)
+      for (std::size_t i = 0; i < r.kernel->def->access.size(); ++i) {
+        const Allocation& a = *r.bindings[i].allocation;
+        if (a.residency.member && !pinned_.contains(a.memory.host) && !refused_.contains(a.memory.host))
+          complain("work is submitted whose memory is not pinned");
+      }
+  }
+
   // Some of the work that a real device would have done meanwhile.
   void progress() {
     for (std::uint32_t n = random_.below(4) * random_.below(16); n > 0 && !queue_.empty(); --n) step();
@@ -126,7 +188,9 @@ class SimDriver final : public Driver {
     if (queue_.front().finished()) {
       const Job done = std::move(queue_.front());
       queue_.pop_front();
-      done.submission->ended = std::chrono::steady_clock::now();
+      done.submission->ended = Profiler::Clock::now();
+      Profiler* const profiler = done.submission->device->profiler.get();
+      if (profiler && done.next > 0) profiler->add(*done.submission, done.spans);
       done.submission->complete();
     } else {
       run_tile(choose());
@@ -155,38 +219,106 @@ class SimDriver final : public Driver {
     if (!job.begun) begin(job);
     if (job.finished()) return;
     const Tile tile = job.tiles[job.next++];
-    const auto& records = job.submission->recording.records;
-    const Record& r = records[tile.record];
-    const Record& constants_of = options_.mistake == SimMistake::constants_shared ? records.back() : r;
+    const Record& r = job.records[tile.record];
+    const Record& constants_of = options_.mistake == SimMistake::constants_shared ? job.records.back() : r;
     const Grid each = r.kernel->def->tile;
     const std::uint32_t across = pieces(r.grid.x, each.x), down = pieces(r.grid.y, each.y);
     const std::uint32_t x = tile.index % across * each.x, y = tile.index / across % down * each.y,
                         z = tile.index / across / down * each.z;
     std::memset(shared_, poison, r.shared_bytes);
     std::pair<Submission*, const Record*> owner{job.submission.get(), &r};  // what CpuTile::fail expects
+    const auto begin = Profiler::Clock::now();
     r.kernel->cpu({x, std::min(x + each.x, r.grid.x), y, std::min(y + each.y, r.grid.y), z,
                    std::min(z + each.z, r.grid.z), r.grid, job.windows[tile.record].data(),
                    job.sizes[tile.record].data(), constants_of.constants, shared_, &owner});
+    if (job.submission->device->profiler) job.spans.push_back({&r, tile.record, 0, begin, Profiler::Clock::now()});
   }
 
   Job lay_out(std::shared_ptr<Submission> s) {
     Job job;
-    for (const Record& r : s->recording.records) {
+    flatten(job, s->recording, options_.mistake);
+    for (const Record& r : job.records) {
       std::vector<std::byte*> windows;
       std::vector<std::size_t> sizes;
       for (std::size_t i = 0; i < r.kernel->def->access.size(); ++i) {
+        job.memory.insert(r.bindings[i].allocation->memory.host);
         windows.push_back(window(r.bindings[i]));
         sizes.push_back(r.bindings[i].bytes);
       }
       job.windows.push_back(std::move(windows));
       job.sizes.push_back(std::move(sizes));
     }
-    arrange(s->recording.records, job.tiles);
+    arrange(job.records, job.tiles);
     if (options_.mistake == SimMistake::fence_signalled_early)
       if (auto failure = s->dependency_failure()) s->fail_with(std::move(*failure));
     if (options_.mistake == SimMistake::memory_not_retained) s->recording.retained.clear();
+    if (options_.mistake == SimMistake::plan_not_retained) {
+      for (Record& r : job.records) r.constants = job.constants.emplace_back(r.constants, r.constants + r.constants_bytes).data();
+      s->recording.calls.clear();
+    }
     job.submission = std::move(s);
     return job;
+  }
+
+  // The records in the order in which they run.
+  void flatten(Job& job, const Recording& recording, SimMistake mistake) {
+    std::vector<PlanCall> calls = recording.calls;
+    const std::size_t n = recording.records.size();
+    for (PlanCall& c : calls) {
+      if (mistake == SimMistake::replay_early && c.at > 0) --c.at;
+      if (mistake == SimMistake::replay_late && c.at < n) ++c.at;
+      for (const PlanCall& other : recording.calls)
+        if (mistake == SimMistake::values_of_last_replay && other.plan == c.plan) c.constants = other.constants;
+    }
+    if (mistake == SimMistake::replay_lost && !calls.empty()) calls.erase(calls.begin() + random_.below(calls.size()));
+    if (mistake == SimMistake::replay_twice && !calls.empty()) {
+      const std::uint32_t twice = random_.below(calls.size());
+      calls.insert(calls.begin() + twice, PlanCall(calls[twice]));
+    }
+    auto call = calls.begin();
+    bool replayed = false;
+    for (std::size_t i = 0; i <= n; ++i) {
+      for (; call != calls.end() && call->at == i; ++call, replayed = true) append(job, *call, mistake);
+      if (i == n) break;
+      job.records.push_back(recording.records[i]);
+      if (replayed) job.records.back().barrier_before = mistake != SimMistake::replay_not_separated_after;
+      replayed = false;
+    }
+  }
+
+  void append(Job& job, const PlanCall& c, SimMistake mistake) {
+    const auto& plan = static_cast<const SimPlan&>(*c.plan->prepared);
+    const std::size_t first = job.records.size();
+    job.records.insert(job.records.end(), plan.records.begin(), plan.records.end());
+    job.records[first].barrier_before = mistake != SimMistake::replay_not_separated_before;
+    if (mistake == SimMistake::plan_barrier_lost) {
+      if (const std::uint32_t lost = pick_barrier(plan.records)) job.records[first + lost].barrier_before = false;
+    }
+    const std::byte* constants = values(job, c, plan, mistake);
+    for (std::size_t i = 0; i < plan.patched.size(); ++i) {
+      const bool wrong = mistake == SimMistake::values_of_wrong_record;
+      const std::uint32_t at = plan.patched[(i + wrong) % plan.patched.size()].at;
+      job.records[first + plan.patched[i].record].constants = constants + at;
+    }
+  }
+
+  // The constants that a replay's records see.
+  static const std::byte* values(Job& job, const PlanCall& c, const SimPlan& plan, SimMistake mistake) {
+    const PlanState& state = *c.plan;
+    if (mistake == SimMistake::none || state.parameters.empty()) return c.constants;
+    auto& own = job.constants.emplace_back(c.constants, c.constants + state.constants.size());
+    if (mistake == SimMistake::parameter_ignored)
+      for (const PlanState::Place& p : state.parameters.front().places)
+        std::memcpy(own.data() + p.at, state.constants.data() + p.at, p.bytes);
+    if (mistake == SimMistake::upper_half_lost)
+      for (const PlanState::Parameter& parameter : state.parameters)
+        for (const PlanState::Place& p : parameter.places)
+          if (p.bytes == 8) std::memset(own.data() + p.at + 4, 0, 4);
+    if (mistake == SimMistake::values_of_first_replay) {
+      if (plan.first.empty()) plan.first = own;
+      own = plan.first;
+    }
+    return own.data();
   }
 
   std::byte* window(const Binding& b) const {
@@ -267,15 +399,16 @@ class SimDriver final : public Driver {
   Capabilities capabilities_;
   std::deque<Job> queue_;
   std::map<std::size_t, std::vector<void*>> free_;  // by size
+  std::set<const void*> pinned_, refused_;
   alignas(64) std::byte shared_[max_shared];
 };
 
 }  // namespace
 
-Result<Device> open_sim_device(SimOptions options) {
-  auto state = std::make_shared<DeviceState>();
-  state->driver = std::make_unique<SimDriver>(std::move(options));
-  return Device(std::move(state));
+std::unique_ptr<Driver> make_sim_driver(SimOptions options) { return std::make_unique<SimDriver>(std::move(options)); }
+
+Result<Device> open_sim_device(SimOptions options, const DeviceOptions& device) {
+  return open_device(make_sim_driver(std::move(options)), device);
 }
 
 void finish_sim_devices() {

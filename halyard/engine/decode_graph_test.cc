@@ -1,0 +1,106 @@
+// What the passes make of one token's work.
+#include <map>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "halyard/engine/kv_cache.h"
+#include "halyard/hal/record.h"
+#include "halyard/models/synthetic.h"
+#include "halyard/ops/attention/attention.h"
+#include "halyard/ops/fusion.h"
+#include "halyard/testing/models.h"
+
+namespace halyard::engine {
+namespace {
+
+using namespace halyard::testing;
+using ops::Precision;
+
+/// The decoding of one token, captured.
+struct Decode {
+  models::Model model;
+  std::unique_ptr<models::Workspace> workspace = expect(model.workspace(64));
+  KvCache cache{model.device(), model.info().layers,
+                {.dtype = model.precision() == Precision::exact ? DType::f32 : DType::f16, .limit = 256}};
+
+  ComputeGraph graph() {
+    Device device = model.device();
+    CommandEncoder e = expect(device.command_encoder());
+    expect(cache.reserve(e, 1));
+    models::Chunk chunk;
+    chunk.tokens = expect(device.alloc(DType::i32, {1}));
+    chunk.positions = expect(device.alloc(DType::i32, {1}));
+    chunk.logits = expect(device.alloc(DType::f32, {1, model.info().vocab_size}));
+    chunk.cache = cache.layers();
+    e.start_capture();
+    expect(model.record([&](std::size_t) -> Result<CommandEncoder*> { return &e; }, *workspace, chunk));
+    return expect(e.take_capture());
+  }
+};
+
+Decode decode_of(const Json& config, std::string_view format, Precision precision) {
+  models::SyntheticWeights weights(expect(models::synthetic_format(format)));
+  return {expect(models::Model::load(expect(Device::open("cpu", {.threads = 2})), ConfigView(config, "config"), weights,
+                                     precision))};
+}
+
+/// Dispatches of each kernel.
+std::map<std::string, std::size_t> kernels(const ComputeGraph& g) {
+  std::map<std::string, std::size_t> count;
+  for (const Record& r : g.recording().records) ++count[std::string(r.kernel->def->name)];
+  return count;
+}
+
+std::string size_of(const ComputeGraph& g) { return fmt::format("{} nodes, {} barriers", g.size(), g.barriers()); }
+
+TEST(DecodeGraph, OfTheDefaultModelsShapeIsHalved) {
+  Decode decode = decode_of(expect(models::synthetic_config("gutenberg-29m")), "q4", Precision::fast);
+  const Scratch scratch = decode.workspace->scratch();
+  const ComputeGraph recorded = decode.graph();
+  EXPECT_EQ(size_of(recorded), "173 nodes, 123 barriers");
+  EXPECT_EQ(size_of(remove_dead(recorded, scratch)), size_of(recorded)) << "nothing is recorded in vain";
+  EXPECT_EQ(reorder(recorded).barriers(), 123U) << "nor in a bad order";
+
+  const PlannedGraph optimized = expect(optimize(recorded, {scratch, ops::fusion_rules()}));
+  EXPECT_EQ(size_of(optimized.graph), "100 nodes, 66 barriers");
+  EXPECT_LT(optimized.bytes_after, optimized.bytes_before);
+  const std::map<std::string, std::size_t> expected = {{"embedding", 1},
+                                                       {"rope_angles", 1},
+                                                       {"rms_norm_pack", 17},
+                                                       {"matmul_affine4_fast", 25},
+                                                       {"matmul_affine4_fast_add", 16},
+                                                       {"norm_rope", 8},
+                                                       {"norm_rope_append", 8},
+                                                       {"kv_append", 8},
+                                                       {"attention_pack", 8},
+                                                       {"matmul_affine4_gated_pack", 8}};
+  EXPECT_EQ(kernels(optimized.graph), expected);
+  const std::string_view offset[] = {ops::kOffsetParameter};
+  EXPECT_EQ(expect(optimized.graph.compile(offset)).barriers(), 66U);
+}
+
+TEST(DecodeGraph, InExactArithmeticLosesTheOpsBetweenProjectionsAndCache) {
+  Decode decode = decode_of(expect(models::synthetic_config("gutenberg-29m")), "q4", Precision::exact);
+  const ComputeGraph recorded = decode.graph();
+  const PlannedGraph optimized =
+      expect(optimize(recorded, {decode.workspace->scratch(), ops::fusion_rules()}));
+  EXPECT_EQ(recorded.size() - optimized.graph.size(), 8U * 3);
+  EXPECT_EQ(recorded.barriers() - optimized.graph.barriers(), 8U * 2);
+}
+
+TEST(DecodeGraph, OfALlamaAppendsTurnedKeysAtOnce) {
+  const Json config = {{"model_type", "llama"},      {"hidden_size", 128},       {"num_hidden_layers", 2},
+                       {"num_attention_heads", 4},   {"num_key_value_heads", 2}, {"intermediate_size", 256},
+                       {"vocab_size", 97},           {"rms_norm_eps", 1e-5},     {"max_position_embeddings", 64}};
+  Decode decode = decode_of(config, "q8", Precision::fast);
+  const PlannedGraph optimized =
+      expect(optimize(decode.graph(), {decode.workspace->scratch(), ops::fusion_rules()}));
+  const auto count = kernels(optimized.graph);
+  EXPECT_EQ(count.at("rope_append"), 2U);
+  EXPECT_EQ(count.at("rope_half_split"), 2U) << "of the queries";
+  EXPECT_EQ(count.at("matmul_affine8_gated_pack"), 2U);
+}
+
+}  // namespace
+}  // namespace halyard::engine

@@ -1,0 +1,41 @@
+// A graph taken apart, for the passes to change. Internal to hal.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "halyard/hal/graph.h"
+#include "halyard/hal/hazard.h"
+#include "halyard/hal/passes.h"
+#include "halyard/hal/stretches.h"
+
+namespace halyard {
+
+struct Node {
+  Record record;                      ///< its bindings and constants lie in the draft's arena, or in the graph's
+  std::vector<RecordedPlace> places;  ///< whose `record` is not kept up to date
+};
+
+struct Draft {
+  /// `graph` must outlive it.
+  explicit Draft(const ComputeGraph& graph);
+  /// The nodes in their order, barriers placed anew.
+  ComputeGraph finish() const;
+
+  std::vector<Node> nodes;
+  std::vector<RecordedPlace> unused;
+  std::shared_ptr<DeviceState> device;
+  std::unordered_map<const Allocation*, std::shared_ptr<Allocation>> memory;  // all that a node may bind
+  Arena arena;
+};
+
+/// Whether a barrier must stand before the record, after those that `running` knows; books it there.
+bool needs_barrier(MemRanges& running, const Record&);
+
+/// The windows of a Scratch that are there.
+std::vector<Binding> bindings_of(const Scratch&);
+Binding binding_of(const Buffer&);
+
+}  // namespace halyard

@@ -1,0 +1,249 @@
+// Fusion: the rules say what may become one dispatch, this file whether the graph allows it.
+#include <algorithm>
+#include <cstring>
+
+#include <fmt/format.h>
+
+#include "halyard/hal/device.h"
+#include "halyard/hal/draft.h"
+#include "halyard/hal/driver.h"
+#include "halyard/hal/state.h"
+
+namespace halyard {
+namespace {
+
+bool conflict(const Record& a, const Record& b) {
+  bool found = false;
+  const auto against = [&](const Record& writer, const Record& other) {
+    for_each_write(writer, [&](const Binding& w) {
+      for (std::size_t i = 0; i < other.kernel->def->access.size(); ++i) found |= overlap(w, other.bindings[i]);
+    });
+  };
+  against(a, b);
+  against(b, a);
+  return found;
+}
+
+bool reads(const Record& r, const Binding& window) {
+  bool found = false;
+  for_each_read(r, [&](const Binding& b) { found |= b == window; });
+  return found;
+}
+bool writes(const Record& r, const Binding& window) {
+  bool found = false;
+  for_each_write(r, [&](const Binding& b) { found |= b == window; });
+  return found;
+}
+bool writes_any_of(const Record& r, const Binding& window) {
+  bool found = false;
+  for_each_write(r, [&](const Binding& b) { found |= overlap(b, window); });
+  return found;
+}
+
+/// A node that is to be fused, in the order of the rule.
+struct Part {
+  std::size_t at;
+  Record record;
+};
+
+/// Whether the fused dispatch finds what its parts found, leaves what they left, and may have its tiles run side by side.
+bool does_as_its_parts(const FusedDispatch& fused, std::span<const Part> parts) {
+  const auto window = [&](FusedDispatch::From f) -> const Binding& { return parts[f.part].record.bindings[f.binding]; };
+  for (std::size_t i = 0; i < fused.bindings.size(); ++i) {
+    const FusedDispatch::From from = fused.bindings[i];
+    const Part& part = parts[from.part];
+    const Binding& b = window(from);
+    const Access access = fused.kernel->access[i];
+    if (access != Access::write &&
+        (!reads(part.record, b) || std::any_of(parts.begin(), parts.end(), [&](const Part& p) {
+          return p.at < part.at && writes_any_of(p.record, b);
+        })))
+      return false;
+    if (access == Access::read) continue;
+    if (!writes(part.record, b) || std::any_of(parts.begin(), parts.end(), [&](const Part& p) {
+          return p.at > part.at && writes_any_of(p.record, b);
+        }))
+      return false;
+    // One tile must not write what another has yet to read or write.
+    for (std::size_t k = 0; k < fused.bindings.size(); ++k) {
+      const FusedDispatch::From other = fused.bindings[k];
+      if (k != i && overlap(window(other), b) && !(fused.in_place && other.part == from.part)) return false;
+    }
+  }
+  return true;
+}
+
+class Fuser {
+ public:
+  Fuser(Draft& d, std::vector<Binding> scratch) : d_(d), scratch_(std::move(scratch)), barriers_(count_barriers(d.nodes)) {}
+
+  /// Tries to fuse node `at` as the rule's consumer. The fused node's place, if it was done.
+  Result<std::optional<std::size_t>> try_rule(const FusionRule& rule, std::size_t at) {
+    if (d_.nodes[at].record.kernel->def->name != rule.consumer) return std::nullopt;
+    sources_ = sources_of(at);
+    chosen_.clear();
+    return choose(rule, at);
+  }
+
+ private:
+  static std::size_t count_barriers(const std::vector<Node>& nodes) {
+    MemRanges running;
+    std::size_t n = 0;
+    for (const Node& node : nodes) n += needs_barrier(running, node.record);
+    return n;
+  }
+
+  /// For each binding that the node reads, in their order: the last node before it that writes any of it.
+  std::vector<std::size_t> sources_of(std::size_t at) const {
+    std::vector<std::size_t> sources;
+    for_each_read(d_.nodes[at].record, [&](const Binding& b) {
+      for (std::size_t i = at; i-- > 0;) {
+        if (!writes_any_of(d_.nodes[i].record, b)) continue;
+        sources.push_back(i);
+        break;
+      }
+    });
+    return sources;
+  }
+
+  /// Goes through the ways to choose the rule's producers among the sources.
+  Result<std::optional<std::size_t>> choose(const FusionRule& rule, std::size_t at) {
+    if (chosen_.size() == rule.producers.size()) return attempt(rule, at);
+    for (const std::size_t s : sources_) {
+      if (d_.nodes[s].record.kernel->def->name != rule.producers[chosen_.size()]) continue;
+      if (std::find(chosen_.begin(), chosen_.end(), s) != chosen_.end()) continue;
+      chosen_.push_back(s);
+      const auto done = HALYARD_TRY(choose(rule, at));
+      if (done) return done;
+      chosen_.pop_back();
+    }
+    return std::nullopt;
+  }
+
+  Result<std::optional<std::size_t>> attempt(const FusionRule& rule, std::size_t at) {
+    std::vector<std::size_t> nodes = chosen_;
+    nodes.push_back(at);
+    std::vector<Record> records;
+    std::vector<Part> parts;
+    for (const std::size_t n : nodes) {
+      records.push_back(d_.nodes[n].record);
+      parts.push_back({n, d_.nodes[n].record});
+    }
+    const std::optional<FusedDispatch> fused = rule.fuse(records);
+    if (!fused) return std::nullopt;
+    HALYARD_TRY(check(*fused, parts));
+    if (!does_as_its_parts(*fused, parts)) return std::nullopt;
+    const auto node = HALYARD_TRY(make(*fused, parts));
+    if (!node) return std::nullopt;
+
+    std::sort(nodes.begin(), nodes.end());
+    const bool all_move_down =
+        std::all_of(nodes.begin(), nodes.end(), [&](std::size_t n) { return may_cross(n, n + 1, at, nodes); });
+    if (all_move_down && replace(nodes, at, *node)) return at - (nodes.size() - 1);
+    const std::size_t first = nodes.front();
+    if (nodes.size() == 2 && may_cross(at, first + 1, at, nodes) && replace(nodes, first, *node)) return first;
+    return std::nullopt;
+  }
+
+  static Result<void> check(const FusedDispatch& f, std::span<const Part> parts) {
+    if (f.bindings.size() != f.kernel->access.size())
+      return fail(Errc::invalid_argument, fmt::format("fusing into {}: it has {} bindings, got {}", f.kernel->name,
+                                                      f.kernel->access.size(), f.bindings.size()));
+    for (const FusedDispatch::From b : f.bindings)
+      if (b.part >= parts.size() || b.binding >= parts[b.part].record.kernel->def->access.size())
+        return fail(Errc::invalid_argument,
+                    fmt::format("fusing into {}: there is no binding {} of part {}", f.kernel->name, b.binding, b.part));
+    return {};
+  }
+
+  /// The node of a fused dispatch; nothing where it asks for more scratch than there is, or leaves a parameter no place.
+  Result<std::optional<Node>> make(const FusedDispatch& f, std::span<const Part> parts) {
+    if (f.shared_bytes > d_.device->driver->capabilities().max_shared_bytes) return std::nullopt;
+    Node node;
+    for (std::size_t i = 0; i < parts.size(); ++i)
+      for (RecordedPlace p : d_.nodes[parts[i].at].places) {
+        if (i >= f.constants_at.size() || !f.constants_at[i]) return std::nullopt;
+        p.at += *f.constants_at[i];
+        node.places.push_back(std::move(p));
+      }
+    auto* bindings = reinterpret_cast<Binding*>(d_.arena.take(f.bindings.size() * sizeof(Binding)));
+    for (std::size_t i = 0; i < f.bindings.size(); ++i)
+      bindings[i] = parts[f.bindings[i].part].record.bindings[f.bindings[i].binding];
+    std::byte* constants = d_.arena.take(f.constants.size());
+    std::memcpy(constants, f.constants.data(), f.constants.size());
+    const KernelRef kernel = HALYARD_TRY(Device(d_.device).kernel(*f.kernel));
+    node.record = {kernel.get(), bindings, constants, f.grid, static_cast<std::uint32_t>(f.constants.size()),
+                   static_cast<std::uint32_t>(f.shared_bytes), false};
+    return node;
+  }
+
+  /// Whether `node` conflicts with none of the nodes [begin, end), parts left out.
+  bool may_cross(std::size_t node, std::size_t begin, std::size_t end, const std::vector<std::size_t>& parts) const {
+    for (std::size_t i = begin; i < end; ++i)
+      if (!std::binary_search(parts.begin(), parts.end(), i) && conflict(d_.nodes[node].record, d_.nodes[i].record)) return false;
+    return true;
+  }
+
+  /// Puts `fused` in the place of the part `place` and drops the others, unless somebody would miss what they wrote or there
+  /// would be more barriers.
+  bool replace(const std::vector<std::size_t>& parts, std::size_t place, const Node& fused) {
+    std::vector<Node> nodes;
+    std::size_t at = 0;
+    for (std::size_t i = 0; i < d_.nodes.size(); ++i) {
+      if (i == place) at = nodes.size();
+      if (i == place) nodes.push_back(fused);
+      else if (!std::binary_search(parts.begin(), parts.end(), i)) nodes.push_back(d_.nodes[i]);
+    }
+    for (const std::size_t p : parts)
+      if (!may_lose_the_rest(d_.nodes[p].record, nodes, at)) return false;
+    const std::size_t barriers = count_barriers(nodes);
+    if (barriers > barriers_) return false;
+    barriers_ = barriers;
+    d_.nodes = std::move(nodes);
+    return true;
+  }
+
+  /// Whether nobody reads what `part` wrote, but nodes[at] does not write, after that.
+  bool may_lose_the_rest(const Record& part, const std::vector<Node>& nodes, std::size_t at) const {
+    ByteMap<bool> lost;
+    for_each_write(part, [&](const Binding& b) { lost.set(b, true); });
+    for_each_write(nodes[at].record, [&](const Binding& b) { lost.set(b, false); });
+    for (std::size_t i = at + 1; i < nodes.size(); ++i) {
+      bool read = false;
+      for_each_read(nodes[i].record, [&](const Binding& b) { read |= lost.any(b, true); });
+      if (read) return false;
+      for_each_overwritten(nodes[i].record, [&](const Binding& b) { lost.set(b, false); });
+    }
+    for (const Binding& b : scratch_) lost.set(b, false);
+    bool left = false;
+    for_each_write(part, [&](const Binding& b) { left |= lost.any(b, true); });
+    return !left;
+  }
+
+  Draft& d_;
+  std::vector<Binding> scratch_;
+  std::size_t barriers_;
+  std::vector<std::size_t> sources_, chosen_;
+};
+
+}  // namespace
+
+Result<ComputeGraph> fuse(const ComputeGraph& graph, std::span<const FusionRule> rules, const Scratch& scratch) {
+  if (!graph.device()) return fail(Errc::invalid_state, "a graph that no encoder captured has no device to fuse kernels for");
+  Draft d(graph);
+  Fuser fuser(d, bindings_of(scratch));
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (std::size_t at = 0; at < d.nodes.size(); ++at)
+      for (std::size_t r = 0; r < rules.size(); ++r) {
+        const auto place = HALYARD_TRY(fuser.try_rule(rules[r], at));
+        if (!place) continue;
+        changed = true;
+        at = *place;
+        r = SIZE_MAX;  // from the first rule again, for the new node
+      }
+  }
+  return d.finish();
+}
+
+}  // namespace halyard

@@ -1,0 +1,25 @@
+#include "halyard/ops/attention/kernels.h"
+#include "halyard/ops/rules.h"
+
+namespace halyard::ops {
+namespace {
+
+const KernelDef attention_pack_def = {"attention_pack", "rrrw", {}, HALYARD_CPU_KERNEL(attention_pack_cpu)};
+
+Fused attention_into_pack(Parts p) {
+  const Record &attention = p[0], &pack = p[1];
+  const auto c = constants_of<AttentionConstants>(attention);
+  if (attention.bindings[3] != pack.bindings[0] || c.head_dim % 32 != 0) return {};
+  return FusedDispatch{.kernel = &attention_pack_def,
+                       .grid = attention.grid,
+                       .bindings = {{0, 0}, {0, 1}, {0, 2}, {1, 1}},
+                       .constants = c,
+                       .shared_bytes = attention.shared_bytes,
+                       .constants_at = {0U}};
+}
+
+}  // namespace
+
+std::vector<FusionRule> attention_rules() { return {{{"attention"}, "pack_activations", attention_into_pack}}; }
+
+}  // namespace halyard::ops
