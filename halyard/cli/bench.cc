@@ -86,15 +86,20 @@ Result<void> run_bench(const BenchFlags& f, Context& context) {
   for (const engine::BenchTest& t : all) {
     std::size_t runs = 0;
     Device device = model.device();
+    Profile before;
     engine::BenchResult result = HALYARD_TRY(engine::run_bench(sequence, t, [&] {
-      if (runs++ == 1) device.reset_profile();  // the first run warms up
+      if (runs++ == 1) {  // the first run warms up
+        before = device.profile();
+        device.reset_stats();
+      }
       return check_interrupted();
     }));
-    report.add(std::move(result), device.profile());
+    report.add(std::move(result), {device.stats(), since(before, device.profile())});
   }
   report.raise_limits(limits());  // a machine's limits drift with its neighbours: the greater ones hold
   if (!f.plot.empty()) HALYARD_TRY(report.write_svg(f.plot));
   if (!f.trace.empty()) HALYARD_TRY(model.device().write_trace(f.trace));
+  if (const std::string note = pin_note(model.device().residency()); !note.empty()) fmt::print(stderr, "{}\n", note);
   return context.out.write(f.json.json ? report.json() : report.markdown());
 }
 
@@ -135,7 +140,7 @@ void add_bench(CLI::App& root, Context& context) {
       command.add_flag("--profile", flags->device.profile, "Add a table of where the time went, kernel by kernel")
           ->group("Output");
   command
-      .add_option("--trace", flags->trace, "With --profile: write what the last test ran when, as JSON for Perfetto")
+      .add_option("--trace", flags->trace, "With --profile: write what ran when, as JSON for Perfetto")
       ->type_name("FILE")
       ->needs(profile)
       ->group("Output");

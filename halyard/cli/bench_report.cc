@@ -63,7 +63,7 @@ double total_ms(const Profile& p) {
   return total;
 }
 
-/// 10^9 bytes of the windows it binds a second; windows that stay in caches make it more than the memory gives.
+/// 10^9 bytes a second of the windows that it binds, whether it reads all of them or not.
 double gb_s(const ProfileRow& row) {
   return row.elapsed.count() ? static_cast<double>(row.bytes) / static_cast<double>(row.elapsed.count()) : 0;
 }
@@ -72,29 +72,68 @@ double gb_s(const ProfileRow& row) {
 std::string profile_table(const std::string& test, const Profile& p) {
   if (p.kernels.empty()) return {};
   const double total = total_ms(p);
-  std::string out = fmt::format("\n| kernel in {} | calls | ms, all threads | share | GB/s bound |\n", test);
+  std::string out = fmt::format("\n| kernel in {} | calls | ms, all threads | share | GB/s at most |\n", test);
   out += "| --- | ---: | ---: | ---: | ---: |\n";
   for (const ProfileRow& row : p.kernels)
     out += fmt::format("| {} | {} | {:.2f} | {:.1f} % | {:.1f} |\n", row.name, row.calls, ms(row.thread_time),
                        100 * ms(row.thread_time) / total, gb_s(row));
-  return out;
+  out += fmt::format("| all | | {:.2f} | 100.0 % | |\n", total);
+  return out + "\nGB/s at most: of all bytes bound, read or not, as a KV cache to its end or a whole table of embeddings; "
+               "from caches too.\n";
 }
 
-OrderedJson profile_json(const Profile& p) {
-  const double total = total_ms(p);
-  OrderedJson rows = OrderedJson::array();
-  for (const ProfileRow& row : p.kernels)
-    rows.push_back({{"kernel", row.name},
-                    {"calls", row.calls},
-                    {"thread_ms", ms(row.thread_time)},
-                    {"elapsed_ms", ms(row.elapsed)},
-                    {"share", ms(row.thread_time) / total},
-                    {"bytes", row.bytes},
-                    {"gb_s", gb_s(row)}});
-  return rows;
+OrderedJson rows_json(const char* what, const std::vector<ProfileRow>& rows, double total) {
+  OrderedJson all = OrderedJson::array();
+  for (const ProfileRow& row : rows)
+    all.push_back({{what, row.name},
+                   {"calls", row.calls},
+                   {"thread_ms", ms(row.thread_time)},
+                   {"elapsed_ms", ms(row.elapsed)},
+                   {"share", total > 0 ? ms(row.thread_time) / total : 0},
+                   {"bytes_bound", row.bytes},
+                   {"gb_s_at_most", gb_s(row)}});
+  return all;
+}
+
+OrderedJson stats_json(const Stats& s) {
+  return {{"command_buffers", s.command_buffers},
+          {"syncs", s.syncs},
+          {"dispatches", s.dispatches},
+          {"auto_barriers", s.auto_barriers},
+          {"concurrent_dispatches", s.concurrent_dispatches},
+          {"explicit_barriers", s.explicit_barriers},
+          {"kernels_compiled", s.kernels_compiled},
+          {"bytes_allocated", s.bytes_allocated},
+          {"peak_bytes", s.peak_bytes},
+          {"submit_ns", s.submit_ns}};
+}
+
+OrderedJson residency_json(const Residency& r) {
+  return {{"count", r.count},         {"bytes", r.bytes},     {"pinned_bytes", r.pinned_bytes},
+          {"pin_limit", r.pin_limit}, {"refusal", r.refusal}};
+}
+
+std::vector<ProfileRow> since(const std::vector<ProfileRow>& before, std::vector<ProfileRow> now) {
+  for (ProfileRow& row : now) {
+    const auto same = [&](const ProfileRow& r) { return r.name == row.name; };
+    const auto was = std::find_if(before.begin(), before.end(), same);
+    if (was == before.end()) continue;
+    row.calls -= was->calls;
+    row.thread_time -= was->thread_time;
+    row.elapsed -= was->elapsed;
+    row.bytes -= was->bytes;
+  }
+  std::erase_if(now, [](const ProfileRow& row) { return row.calls == 0; });
+  std::stable_sort(now.begin(), now.end(),
+                   [](const ProfileRow& a, const ProfileRow& b) { return a.thread_time > b.thread_time; });
+  return now;
 }
 
 }  // namespace
+
+Profile since(const Profile& before, Profile now) {
+  return {since(before.kernels, std::move(now.kernels)), since(before.labels, std::move(now.labels))};
+}
 
 std::string BenchReport::markdown() const {
   const Capabilities& c = model_.device().capabilities();
@@ -111,11 +150,11 @@ std::string BenchReport::markdown() const {
         c.threads, test_name(r.test), r.mean_speed(), r.speed_deviation(), 100 * limit.share(), limit.name,
         100 * r.record_share, 100 * r.submit_share);
   }
-  for (std::size_t i = 0; i < results_.size(); ++i) out += profile_table(test_name(results_[i].test), profiles_[i]);
+  for (std::size_t i = 0; i < results_.size(); ++i) out += profile_table(test_name(results_[i].test), sights_[i].profile);
   return out;
 }
 
-OrderedJson BenchReport::object(const engine::BenchResult& r, const Profile& profile) const {
+OrderedJson BenchReport::object(const engine::BenchResult& r, const BenchSight& sight) const {
   const Capabilities& c = model_.device().capabilities();
   const Limit limit = limit_of(r);
   std::vector<double> samples_ns, samples_ts;
@@ -150,14 +189,19 @@ OrderedJson BenchReport::object(const engine::BenchResult& r, const Profile& pro
             {"bf16_gflop_s", limits_.bf16_gflop_s},
             {"f32_gflop_s", limits_.f32_gflop_s}}},
           {"record_share", r.record_share},
-          {"submit_share", r.submit_share}};
-  if (!profile.kernels.empty()) all["profile"] = profile_json(profile);
+          {"submit_share", r.submit_share},
+          {"stats", stats_json(sight.stats)},
+          {"residency", residency_json(model_.device().residency())}};
+  if (const Profile& p = sight.profile; !p.kernels.empty()) {
+    all["profile"] = rows_json("kernel", p.kernels, total_ms(p));
+    all["stages"] = rows_json("label", p.labels, total_ms(p));
+  }
   return all;
 }
 
 std::string BenchReport::json() const {
   OrderedJson all = OrderedJson::array();
-  for (std::size_t i = 0; i < results_.size(); ++i) all.push_back(object(results_[i], profiles_[i]));
+  for (std::size_t i = 0; i < results_.size(); ++i) all.push_back(object(results_[i], sights_[i]));
   return all.dump(2) + "\n";
 }
 

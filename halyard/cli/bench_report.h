@@ -16,15 +16,23 @@ namespace halyard::cli {
 /// "affine 4-bit", "bf16", …: how most of a directory's weights are stored.
 std::string weight_format(const ModelDir& dir);
 
+/// What a device saw of a test's timed repetitions.
+struct BenchSight {
+  Stats stats;
+  Profile profile;  ///< empty: not asked for
+};
+
+/// What a later profile of the same device has more.
+Profile since(const Profile& before, Profile now);
+
 class BenchReport {
  public:
   BenchReport(models::Model model, std::string name, std::string format, std::size_t batch, const CpuLimits& limits)
       : model_(std::move(model)), name_(std::move(name)), format_(std::move(format)), batch_(batch), limits_(limits) {}
 
-  /// `profile`: what the timed repetitions took, kernel by kernel; empty: not asked for.
-  void add(engine::BenchResult result, Profile profile = {}) {
+  void add(engine::BenchResult result, BenchSight sight) {
     results_.push_back(std::move(result));
-    profiles_.push_back(std::move(profile));
+    sights_.push_back(std::move(sight));
   }
   /// Takes the greater of each limit.
   void raise_limits(const CpuLimits& later) {
@@ -46,7 +54,7 @@ class BenchReport {
     double share() const { return limit > 0 ? reached / limit : 0; }
   };
   Limit limit_of(const engine::BenchResult&) const;
-  OrderedJson object(const engine::BenchResult&, const Profile&) const;
+  OrderedJson object(const engine::BenchResult&, const BenchSight&) const;
   std::string test_name(const engine::BenchTest&) const;
 
   models::Model model_;
@@ -54,7 +62,7 @@ class BenchReport {
   std::size_t batch_;
   CpuLimits limits_;
   std::vector<engine::BenchResult> results_;
-  std::vector<Profile> profiles_;  // one a result
+  std::vector<BenchSight> sights_;  // one a result
 };
 
 }  // namespace halyard::cli

@@ -104,11 +104,13 @@ Result<std::vector<std::int32_t>> stop_ids(const GenerateFlags& f, const engine:
 }
 
 /// mlx-lm's three lines.
-void print_stats(const engine::GenerateStats& s) {
+void print_stats(const engine::GenerateStats& s, const Device& device) {
   fmt::print(stderr, "Prompt: {} tokens, {:.3f} tokens-per-sec\n", s.prompt_tokens, s.prompt_tokens_per_second());
   fmt::print(stderr, "Generation: {} tokens, {:.3f} tokens-per-sec\n", s.generated_tokens,
              s.generation_tokens_per_second());
-  fmt::print(stderr, "Peak memory: {:.3f} GB (resident)\n", static_cast<double>(peak_resident_bytes()) / 1e9);
+  const std::string note = pin_note(device.residency());
+  fmt::print(stderr, "Peak memory: {:.3f} GB (resident{}{})\n", static_cast<double>(peak_resident_bytes()) / 1e9,
+             note.empty() ? "" : "; ", note);
 }
 
 std::string stats_json(const engine::GenerateStats& s, const std::string& prompt, const std::string& text) {
@@ -168,7 +170,7 @@ Result<void> run_generate(const GenerateFlags& f, Context& context) {
   if (f.json.json) return context.out.write(stats_json(stats, given, text));
   HALYARD_TRY(context.out.write("\n"));
   HALYARD_TRY(context.out.flush());
-  if (f.verbose == "true") print_stats(stats);
+  if (f.verbose == "true") print_stats(stats, loaded.model.device());
   return {};
 }
 

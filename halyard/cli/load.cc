@@ -42,6 +42,11 @@ std::size_t peak_resident_bytes() {
   return 0;
 }
 
+std::string pin_note(const Residency& r) {
+  if (r.refusal.empty()) return {};
+  return fmt::format("pinned {} of {}: {}", human_bytes(r.pinned_bytes), human_bytes(r.bytes), r.refusal);
+}
+
 std::string human_bytes(std::size_t bytes) {
   constexpr std::array<const char*, 5> units = {"B", "kB", "MB", "GB", "TB"};
   double value = static_cast<double>(bytes);

@@ -30,6 +30,9 @@ Result<std::string> text_or_input(Context&, const std::string& text);
 /// The most memory the process has had resident, mapped weights included; 0 where the system does not say.
 std::size_t peak_resident_bytes();
 
+/// "pinned 0 B of 16.5 MB: why, and what to do"; empty where the device has pinned all it wanted to.
+std::string pin_note(const Residency&);
+
 /// "16.5 MB": bytes in powers of ten, as mlx-lm prints memory.
 std::string human_bytes(std::size_t bytes);
 

@@ -201,6 +201,17 @@ TEST(ProgramOnTheDefaultModel, WritesTheTextAloneToStandardOutput) {
   EXPECT_NE(r.err.find("Peak memory: "), std::string::npos) << r.err;
 }
 
+TEST(ProgramOnTheDefaultModel, WritesTheSameWhereEveryDispatchIsValidated) {
+  const std::vector<std::string> command = {HALYARD_PROGRAM, "generate", "--model", halyard::testing::default_model().string(),
+                                            "-p", "It was a dark", "-m", "6", "--temp", "0"};
+  const Finished plain = run(command);
+  ASSERT_EQ(setenv("HALYARD_VALIDATE", "1", 1), 0);
+  const Finished validated = run(command);
+  ASSERT_EQ(unsetenv("HALYARD_VALIDATE"), 0);
+  EXPECT_EQ(validated.code, 0) << validated.err;
+  EXPECT_EQ(validated.out, plain.out);
+}
+
 TEST(ProgramOnTheDefaultModel, PrintsOneJsonObjectAndFindsTheModelItself) {
   const Finished r = run({HALYARD_PROGRAM, "generate", "-p", "x", "-m", "3", "--json"});
   EXPECT_EQ(r.code, 0) << r.err;

@@ -168,8 +168,13 @@ Result<void> Sequence::replay_decode(CommandEncoder& encoder, const models::Chun
     PlannedGraph planned{HALYARD_TRY(encoder.take_capture()), workspace_->scratch()};
     std::size_t scratch_bytes = 0;
     if (options_.optimize_plan) {
-      planned = HALYARD_TRY(optimize(planned.graph, {planned.scratch, ops::fusion_rules()}));
-      scratch_bytes = planned.bytes_after;
+      auto optimized = optimize(planned.graph, {planned.scratch, ops::fusion_rules()});
+      // Where there is no memory left for values of their own, the recording does as it is.
+      if (!optimized && optimized.error().code != Errc::out_of_memory) return tl::unexpected(std::move(optimized.error()));
+      if (optimized) {
+        planned = std::move(*optimized);
+        scratch_bytes = planned.bytes_after;
+      }
     }
     const std::string_view parameters[] = {ops::kOffsetParameter};
     decode_ = {HALYARD_TRY(planned.graph.compile(parameters)), scratch_bytes, cache_.generation(), chunk.logits};

@@ -91,7 +91,7 @@ class MemRanges {
       return b < end && begin < e && b < e;
     }
     void insert(std::uint64_t b, std::uint64_t e) {
-      if (begin == end && !set) [[likely]] begin = b, end = e;
+      if (begin == end && !set && b < e) [[likely]] begin = b, end = e;
       else insert_more(b, e);
     }
     void insert_more(std::uint64_t b, std::uint64_t e);

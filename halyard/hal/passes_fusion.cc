@@ -1,6 +1,7 @@
 // Fusion: the rules say what may become one dispatch, this file whether the graph allows it.
 #include <algorithm>
 #include <cstring>
+#include <deque>
 
 #include <fmt/format.h>
 
@@ -75,30 +76,43 @@ bool does_as_its_parts(const FusedDispatch& fused, std::span<const Part> parts) 
 
 class Fuser {
  public:
-  Fuser(Draft& d, std::vector<Binding> scratch) : d_(d), scratch_(std::move(scratch)), barriers_(count_barriers(d.nodes)) {}
+  Fuser(Draft& d, std::vector<Binding> scratch) : d_(d), scratch_(std::move(scratch)) {
+    for (const Node& n : d.nodes) nodes_.push_back(&n);
+    barriers_ = count_barriers(nodes_);
+  }
+  std::size_t size() const { return nodes_.size(); }
+  /// The nodes as they are now.
+  std::vector<Node> nodes() const {
+    std::vector<Node> all;
+    for (const Node* n : nodes_) all.push_back(*n);
+    return all;
+  }
 
   /// Tries to fuse node `at` as the rule's consumer. The fused node's place, if it was done.
   Result<std::optional<std::size_t>> try_rule(const FusionRule& rule, std::size_t at) {
-    if (d_.nodes[at].record.kernel->def->name != rule.consumer) return std::nullopt;
+    if (record(at).kernel->def->name != rule.consumer) return std::nullopt;
     sources_ = sources_of(at);
     chosen_.clear();
     return choose(rule, at);
   }
 
  private:
-  static std::size_t count_barriers(const std::vector<Node>& nodes) {
-    MemRanges running;
+  using Sequence = std::vector<const Node*>;
+  const Record& record(std::size_t node) const { return nodes_[node]->record; }
+
+  std::size_t count_barriers(const Sequence& nodes) {
+    running_.reset();
     std::size_t n = 0;
-    for (const Node& node : nodes) n += needs_barrier(running, node.record);
+    for (const Node* node : nodes) n += needs_barrier(running_, node->record);
     return n;
   }
 
   /// For each binding that the node reads, in their order: the last node before it that writes any of it.
   std::vector<std::size_t> sources_of(std::size_t at) const {
     std::vector<std::size_t> sources;
-    for_each_read(d_.nodes[at].record, [&](const Binding& b) {
+    for_each_read(record(at), [&](const Binding& b) {
       for (std::size_t i = at; i-- > 0;) {
-        if (!writes_any_of(d_.nodes[i].record, b)) continue;
+        if (!writes_any_of(record(i), b)) continue;
         sources.push_back(i);
         break;
       }
@@ -110,7 +124,7 @@ class Fuser {
   Result<std::optional<std::size_t>> choose(const FusionRule& rule, std::size_t at) {
     if (chosen_.size() == rule.producers.size()) return attempt(rule, at);
     for (const std::size_t s : sources_) {
-      if (d_.nodes[s].record.kernel->def->name != rule.producers[chosen_.size()]) continue;
+      if (record(s).kernel->def->name != rule.producers[chosen_.size()]) continue;
       if (std::find(chosen_.begin(), chosen_.end(), s) != chosen_.end()) continue;
       chosen_.push_back(s);
       const auto done = HALYARD_TRY(choose(rule, at));
@@ -126,8 +140,8 @@ class Fuser {
     std::vector<Record> records;
     std::vector<Part> parts;
     for (const std::size_t n : nodes) {
-      records.push_back(d_.nodes[n].record);
-      parts.push_back({n, d_.nodes[n].record});
+      records.push_back(record(n));
+      parts.push_back({n, record(n)});
     }
     const std::optional<FusedDispatch> fused = rule.fuse(records);
     if (!fused) return std::nullopt;
@@ -161,7 +175,7 @@ class Fuser {
     if (f.shared_bytes > d_.device->driver->capabilities().max_shared_bytes) return std::nullopt;
     Node node;
     for (std::size_t i = 0; i < parts.size(); ++i)
-      for (RecordedPlace p : d_.nodes[parts[i].at].places) {
+      for (RecordedPlace p : nodes_[parts[i].at]->places) {
         if (i >= f.constants_at.size() || !f.constants_at[i]) return std::nullopt;
         p.at += *f.constants_at[i];
         node.places.push_back(std::move(p));
@@ -180,39 +194,43 @@ class Fuser {
   /// Whether `node` conflicts with none of the nodes [begin, end), parts left out.
   bool may_cross(std::size_t node, std::size_t begin, std::size_t end, const std::vector<std::size_t>& parts) const {
     for (std::size_t i = begin; i < end; ++i)
-      if (!std::binary_search(parts.begin(), parts.end(), i) && conflict(d_.nodes[node].record, d_.nodes[i].record)) return false;
+      if (!std::binary_search(parts.begin(), parts.end(), i) && conflict(record(node), record(i))) return false;
     return true;
   }
 
   /// Puts `fused` in the place of the part `place` and drops the others, unless somebody would miss what they wrote or there
   /// would be more barriers.
   bool replace(const std::vector<std::size_t>& parts, std::size_t place, const Node& fused) {
-    std::vector<Node> nodes;
+    Sequence nodes;
     std::size_t at = 0;
-    for (std::size_t i = 0; i < d_.nodes.size(); ++i) {
+    for (std::size_t i = 0; i < nodes_.size(); ++i) {
       if (i == place) at = nodes.size();
-      if (i == place) nodes.push_back(fused);
-      else if (!std::binary_search(parts.begin(), parts.end(), i)) nodes.push_back(d_.nodes[i]);
+      if (i == place) nodes.push_back(&fused);
+      else if (!std::binary_search(parts.begin(), parts.end(), i)) nodes.push_back(nodes_[i]);
     }
     for (const std::size_t p : parts)
-      if (!may_lose_the_rest(d_.nodes[p].record, nodes, at)) return false;
+      if (!may_lose_the_rest(record(p), nodes, at)) return false;
     const std::size_t barriers = count_barriers(nodes);
     if (barriers > barriers_) return false;
     barriers_ = barriers;
-    d_.nodes = std::move(nodes);
+    nodes[at] = &made_.emplace_back(fused);
+    nodes_ = std::move(nodes);
     return true;
   }
 
   /// Whether nobody reads what `part` wrote, but nodes[at] does not write, after that.
-  bool may_lose_the_rest(const Record& part, const std::vector<Node>& nodes, std::size_t at) const {
+  bool may_lose_the_rest(const Record& part, const Sequence& nodes, std::size_t at) const {
     ByteMap<bool> lost;
     for_each_write(part, [&](const Binding& b) { lost.set(b, true); });
-    for_each_write(nodes[at].record, [&](const Binding& b) { lost.set(b, false); });
+    for_each_write(nodes[at]->record, [&](const Binding& b) { lost.set(b, false); });
+    const auto any_lost = [&](const Binding& b) { return writes_any_of(part, b) && lost.any(b, true); };
     for (std::size_t i = at + 1; i < nodes.size(); ++i) {
       bool read = false;
-      for_each_read(nodes[i].record, [&](const Binding& b) { read |= lost.any(b, true); });
+      for_each_read(nodes[i]->record, [&](const Binding& b) { read |= any_lost(b); });
       if (read) return false;
-      for_each_overwritten(nodes[i].record, [&](const Binding& b) { lost.set(b, false); });
+      for_each_overwritten(nodes[i]->record, [&](const Binding& b) {
+        if (any_lost(b)) lost.set(b, false);
+      });
     }
     for (const Binding& b : scratch_) lost.set(b, false);
     bool left = false;
@@ -222,7 +240,10 @@ class Fuser {
 
   Draft& d_;
   std::vector<Binding> scratch_;
-  std::size_t barriers_;
+  Sequence nodes_;
+  std::deque<Node> made_;
+  MemRanges running_;
+  std::size_t barriers_ = 0;
   std::vector<std::size_t> sources_, chosen_;
 };
 
@@ -234,7 +255,7 @@ Result<ComputeGraph> fuse(const ComputeGraph& graph, std::span<const FusionRule>
   Fuser fuser(d, bindings_of(scratch));
   for (bool changed = true; changed;) {
     changed = false;
-    for (std::size_t at = 0; at < d.nodes.size(); ++at)
+    for (std::size_t at = 0; at < fuser.size(); ++at)
       for (std::size_t r = 0; r < rules.size(); ++r) {
         const auto place = HALYARD_TRY(fuser.try_rule(rules[r], at));
         if (!place) continue;
@@ -243,6 +264,7 @@ Result<ComputeGraph> fuse(const ComputeGraph& graph, std::span<const FusionRule>
         r = SIZE_MAX;  // from the first rule again, for the new node
       }
   }
+  d.nodes = fuser.nodes();
   return d.finish();
 }
 

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <unordered_set>
 #include <vector>
 
 #include <fmt/format.h>
@@ -13,73 +14,127 @@
 #include "halyard/hal/validate.h"
 
 namespace halyard {
+namespace {
+
+constexpr std::size_t smallest = 256, largest = std::size_t{1} << 62;
+
+/// The least of the sizes 4, 5, 6, 7 · 2^k that holds the bytes.
+std::size_t size_class(std::size_t bytes) {
+  bytes = std::max(bytes, smallest);
+  const std::size_t step = std::bit_floor(bytes - 1) / 4;
+  return (bytes + step - 1) / step * step;
+}
+
+}  // namespace
 
 struct BufferPool::State {
   explicit State(Device d) : device(std::move(d)) {}
   using Memory = std::shared_ptr<Allocation>;
+  struct Class {
+    static constexpr std::size_t unknown = static_cast<std::size_t>(-1);
+    std::vector<Memory> released;  // the latest last
+    std::size_t spare = unknown;   // the fewest idle after an acquire since the last period's end
+  };
 
   Device device;
   mutable std::mutex mutex;
-  std::map<std::size_t, std::vector<Memory>> free;  // by size
-  std::vector<Memory> out;
+  std::map<std::size_t, Class> classes;  // by size
+  std::unordered_set<Memory> out;
+  PoolStats stats;
 
-  // Held by the pool alone: no handle is left and no recording that has not completed uses it.
-  static bool unused(const Memory& m) { return m.use_count() == 1; }
+  // Held by the pool alone, no handle is left, and no work that has not completed uses it.
+  bool idle(const Memory& m) const {
+    return m.use_count() == 1 && m->last_use() <= device.state()->completed.load(std::memory_order_acquire);
+  }
 
-  Memory take(std::size_t bytes) {
-    auto& list = free[bytes];
-    const auto it = std::find_if(list.begin(), list.end(), unused);
-    if (it == list.end()) return nullptr;
-    Memory m = std::move(*it);
-    list.erase(it);
-    return m;
+  // The one released last may still be in a cache.
+  Memory take(Class& c) {
+    Memory taken;
+    std::size_t left = 0;
+    for (std::size_t i = c.released.size(); i-- > 0;) {
+      if (!idle(c.released[i])) continue;
+      if (taken) {
+        ++left;
+        continue;
+      }
+      taken = std::move(c.released[i]);
+      c.released.erase(c.released.begin() + static_cast<std::ptrdiff_t>(i));
+    }
+    c.spare = std::min(c.spare, left);
+    return taken;
+  }
+
+  // Frees up to n idle allocations, the first released first.
+  void free(Class& c, std::size_t n) {
+    std::erase_if(c.released, [&](const Memory& m) {
+      if (n == 0 || !idle(m)) return false;
+      --n;
+      ++stats.freed;
+      stats.bytes_held -= m->memory.bytes;
+      return true;
+    });
+  }
+  void free_idle() {
+    for (auto& [bytes, c] : classes) free(c, c.released.size());
+  }
+  void end_period() {
+    for (auto& [bytes, c] : classes) free(c, std::exchange(c.spare, Class::unknown));
+    std::erase_if(classes, [](const auto& c) { return c.second.released.empty(); });
+  }
+
+  Result<Memory> allocate(std::size_t bytes) {
+    auto b = device.alloc(DType::u8, {bytes});
+    if (!b && b.error().code == Errc::out_of_memory) {
+      free_idle();
+      b = device.alloc(DType::u8, {bytes});
+    }
+    if (!b)
+      return fail(std::move(b).error(), fmt::format("a pool that holds {} bytes, {} of them handed out", stats.bytes_held, stats.bytes_out));
+    stats.bytes_held += bytes;
+    return b->allocation();
   }
 };
 
 BufferPool::BufferPool(Device d) : state_(std::make_shared<State>(std::move(d))) {}
 
 Result<Buffer> BufferPool::acquire(DType dtype, Shape shape) {
-  constexpr std::size_t smallest = 256, largest = std::size_t{1} << 62;
   std::size_t bytes = 0;
   if (!shape.elements(bytes) || __builtin_mul_overflow(bytes, size_of(dtype), &bytes) || bytes > largest)
     return fail(Errc::invalid_argument, fmt::format("a buffer of {} {}: too large", to_string(dtype), to_string(shape)));
-  bytes = std::bit_ceil(std::max(bytes, smallest));
-  const std::lock_guard lock(state_->mutex);
-  State::Memory memory = state_->take(bytes);
-  if (!memory) memory = HALYARD_TRY(state_->device.alloc(DType::u8, {bytes})).allocation();
-  if (memory->guard) std::memset(memory->memory.host, poison, memory->memory.bytes);  // a validating device
-  state_->out.push_back(memory);
+  bytes = size_class(bytes);
+  State& s = *state_;
+  const std::lock_guard lock(s.mutex);
+  State::Memory memory = s.take(s.classes[bytes]);
+  if (memory) ++s.stats.reused;
+  else memory = HALYARD_TRY(s.allocate(bytes));
+  if (memory->guard) std::memset(memory->memory.host, poison, bytes);  // a validating device
+  s.out.insert(memory);
+  s.stats.bytes_out += bytes;
+  s.stats.peak_out = std::max(s.stats.peak_out, s.stats.bytes_out);
+  if (++s.stats.acquired % period == 0) s.end_period();
   return Buffer(std::move(memory), 0, dtype, shape);
 }
 
 Result<void> BufferPool::release(const Buffer& b) {
-  const std::lock_guard lock(state_->mutex);
-  auto& out = state_->out;
-  const auto it = std::find(out.begin(), out.end(), b.allocation());
-  if (!b || it == out.end())
+  State& s = *state_;
+  const std::lock_guard lock(s.mutex);
+  auto node = s.out.extract(b.allocation());
+  if (node.empty())
     return fail(Errc::invalid_state, "release of a buffer that is not out: released before, or not from this pool");
-  state_->free[(*it)->memory.bytes].push_back(*it);
-  out.erase(it);
+  const std::size_t bytes = node.value()->memory.bytes;
+  s.stats.bytes_out -= bytes;
+  s.classes[bytes].released.push_back(std::move(node.value()));
   return {};
 }
 
 void BufferPool::trim() {
   const std::lock_guard lock(state_->mutex);
-  for (auto& [bytes, list] : state_->free) std::erase_if(list, State::unused);
+  state_->free_idle();
 }
 
-std::size_t BufferPool::bytes_out() const {
+PoolStats BufferPool::stats() const {
   const std::lock_guard lock(state_->mutex);
-  std::size_t n = 0;
-  for (const auto& m : state_->out) n += m->memory.bytes;
-  return n;
-}
-
-std::size_t BufferPool::bytes_held() const {
-  std::size_t n = bytes_out();
-  const std::lock_guard lock(state_->mutex);
-  for (const auto& [bytes, list] : state_->free) n += bytes * list.size();
-  return n;
+  return state_->stats;
 }
 
 }  // namespace halyard

@@ -84,13 +84,20 @@ std::string Profiler::trace() const {
     lanes = std::max(lanes, e.lane);
   }
   const auto us = [](Clock::duration d) { return std::chrono::duration<double, std::micro>(d).count(); };
-  std::string out = fmt::format("{{\"displayTimeUnit\":\"ns\",\"otherData\":{{\"spans_left_out\":{}}},\"traceEvents\":[", left_out_);
+  const auto quoted = [](std::string_view s) { return Json(s).dump(-1, ' ', true, Json::error_handler_t::replace); };
+  std::string labels;
+  for (const auto& [name, row] : by_label_)
+    labels += fmt::format("{}\n{}:{{\"calls\":{},\"us\":{:.3f},\"thread_us\":{:.3f}}}", labels.empty() ? "" : ",", quoted(name),
+                          row.calls, us(row.elapsed), us(row.thread_time));
+  std::string out =
+      fmt::format("{{\"displayTimeUnit\":\"ns\",\"otherData\":{{\"spans_left_out\":{},\"labels\":{{{}}}}},\"traceEvents\":[",
+                  left_out_, labels);
   for (std::uint32_t lane = 0; lane <= lanes; ++lane)
     out += fmt::format("{}\n{{\"name\":\"thread_name\",\"ph\":\"M\",\"pid\":1,\"tid\":{},\"args\":{{\"name\":\"{}\"}}}}",
                        lane ? "," : "", lane, lane ? fmt::format("thread {}", lane) : "command buffers");
   for (const Event& e : events_)
     out += fmt::format(",\n{{\"name\":{},\"ph\":\"X\",\"pid\":1,\"tid\":{},\"ts\":{:.3f},\"dur\":{:.3f}}}",
-                       Json(e.name).dump(-1, ' ', true, Json::error_handler_t::replace), e.lane, us(e.begin - zero),
+                       quoted(e.name), e.lane, us(e.begin - zero),
                        us(e.end - e.begin));
   return out + "\n]}\n";
 }

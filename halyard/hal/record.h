@@ -114,6 +114,7 @@ struct Recording {
     retained.clear();
     calls.clear();
     places.clear();
+    unused.clear();
     arena.clear();
     ranges.reset();
   }

@@ -82,10 +82,11 @@ class Bench {
 void on_every_isa(int times, const std::function<void(Bench&)>& body) {
   Random random;
   for (const Isa isa : isas()) {
-    Device device = open(isa, 3);
+    Device several = open(isa, 3);
+    Device checked = must(Device::open("cpu", {.isa = isa, .validate = true}));
     for (int i = 0; i < times; ++i) {
       SCOPED_TRACE(fmt::format("{}, {}", to_string(isa), i));
-      Bench b(device, random);
+      Bench b(i % 3 ? several : checked, random);  // which sees to it that kernels write what they declare
       body(b);
       if (::testing::Test::HasFailure()) return;
     }
@@ -200,7 +201,7 @@ TEST(Fusion, HeadsOnTheirWayIntoTheCache) {
       if (norm) HALYARD_TRY(rms_norm(e, x, w, normed, 1e-6F));
       HALYARD_TRY(rope(e, norm ? normed : x, angles, to, h.layout));
       return append ? kv_append(e, to, cache, 0) : Result<void>();
-    }, norm ? append ? "norm_rope_append" : "norm_rope" : "rope_append");
+    }, append ? "heads_append" : "norm_rope");
   });
 }
 
@@ -272,6 +273,30 @@ TEST(Fusion, GateAndUpIntoPack) {
       HALYARD_TRY(pack_activations(e, gate, form(p.n)));
       return matmul(e, {gate, form(p.n)}, down, y);
     }, fmt::format("pack_activations matmul_affine{}_gated_pack matmul_affine4_fast", p.bits));
+  });
+}
+
+TEST(Fusion, ProductIntoHeads) {
+  on_every_isa(12, [](Bench& b) {
+    const DType types[] = {DType::f32, DType::f16, DType::bf16};
+    const std::size_t t = 1 + b.random.below(b.random.below(2) ? 1 : 40), heads = 1 + b.random.below(4);
+    const std::size_t dim = 16 * (1 + b.random.below(8)), pairs = 1 + b.random.below(dim / 2), k = 64 * (1 + b.random.below(4));
+    const int bits = b.random.below(2) ? 4 : 8;
+    const bool turn = b.random.below(4), norm = turn && b.random.below(2), append = !turn || b.random.below(2);
+    const RopeLayout layout = b.random.below(2) ? RopeLayout::half_split : RopeLayout::interleaved;
+    const Weight w = random_weight(b, heads * dim, k, bits, 64);
+    const MatmulOptions options{.bias = b.random.below(2) ? b.in({heads * dim}) : Buffer()};
+    const Buffer x = b.in({t, k}), packed = b.scratch_bytes(packed_bytes(t, k)), angles = b.in({t, pairs, 2});
+    const Buffer norm_by = norm_weight(b, dim), y = b.scratch({t, heads, dim}), out = b.in({t, heads, dim});
+    const Buffer flat = must(y.view(0, DType::f32, {t, heads * dim}));
+    const Buffer cache = b.cache(types[b.random.below(3)], {heads, t + 3 + b.random.below(9), dim});
+    b.expect_fused([&](CommandEncoder& e) -> Result<void> {
+      HALYARD_TRY(pack_activations(e, x, packed));
+      HALYARD_TRY(matmul(e, {x, packed}, w, flat, options));
+      if (norm) HALYARD_TRY(rms_norm(e, y, norm_by, y, 1e-6F));
+      if (turn) HALYARD_TRY(rope(e, y, angles, append ? y : out, layout));
+      return append ? kv_append(e, y, cache, 0) : Result<void>();
+    }, fmt::format("pack_activations matmul_affine{}_heads{}", bits, append ? "_append" : ""));
   });
 }
 

@@ -13,6 +13,7 @@
 #include "halyard/ops/matmul/kernels.h"
 #include "halyard/ops/matmul/pack.h"
 #include "halyard/ops/matmul/simd.h"
+#include "halyard/ops/rope/heads.h"
 
 namespace halyard::ops {
 namespace {
@@ -257,18 +258,15 @@ void affine(const CpuTile& t) {
   }
 }
 
-// sums[64 (y - y0) + i] = row 32 group + i of the product bound at `binding`, for i < 32.
+// sums[step (y - y0) + i] = row `row` + i of the product bound at `binding`, for i < rows: whole panels.
 template <int bits>
-void group_sums(const CpuTile& t, const MatmulArgs& a, int binding, std::size_t group, float* sums) {
-  for (std::size_t half = 0; half < 2; ++half) {
-    const std::size_t panel_index = 2 * group + half;
-    panel_rows_of<bits>(a, t.as<const PackedGroup>(0), t.buffers[binding] + panel_index * panel_stride<bits>(a), t.y0, t.y1,
-                        [&](std::size_t y, Rows sum) {
-                          if (a.has_bias)
-                            sum = sum + load_some(t.as<const float>(binding + 1) + panel_index * panel_rows, panel_rows);
-                          store_some(sums + 64 * (y - t.y0) + half * panel_rows, panel_rows, sum);
+void sum_rows(const CpuTile& t, const MatmulArgs& a, int binding, std::size_t row, std::size_t rows, float* sums, std::size_t step) {
+  for (std::size_t i = 0; i < rows; i += panel_rows)
+    panel_rows_of<bits>(a, t.as<const PackedGroup>(0), t.buffers[binding] + (row + i) / panel_rows * panel_stride<bits>(a),
+                        t.y0, t.y1, [&](std::size_t y, Rows sum) {
+                          if (a.has_bias) sum = sum + load_some(t.as<const float>(binding + 1) + row + i, panel_rows);
+                          store_some(sums + step * (y - t.y0) + i, panel_rows, sum);
                         });
-  }
 }
 
 template <int bits>
@@ -276,8 +274,8 @@ void gated_pack(const CpuTile& t) {
   const auto& a = t.constants_as<GatedArgs>();
   auto* sums = reinterpret_cast<float*>(t.shared);  // of each position: 32 of gate, 32 of up
   for (std::size_t g = t.x0; g < t.x1; ++g) {
-    group_sums<bits>(t, a.gate, 1, g, sums);
-    group_sums<bits>(t, a.up, 3, g, sums + 32);
+    sum_rows<bits>(t, a.gate, 1, 32 * g, 32, sums, 64);
+    sum_rows<bits>(t, a.up, 3, 32 * g, 32, sums + 32, 64);
     with_gate(a.function, [&](auto f) {
       for (std::size_t y = t.y0; y < t.y1; ++y) {
         const float* both = sums + 64 * (y - t.y0);
@@ -289,12 +287,28 @@ void gated_pack(const CpuTile& t) {
   }
 }
 
+template <int bits>
+void product_heads(const CpuTile& t) {
+  const auto& a = t.constants_as<ProductHeadsArgs>();
+  const std::size_t head_dim = a.heads.head_dim;
+  auto* scratch = reinterpret_cast<float*>(t.shared);
+  float* sums = scratch + head_dim;
+  for (std::size_t h = t.x0; h < t.x1; ++h) {
+    sum_rows<bits>(t, a.product, 1, h * head_dim, head_dim, sums, head_dim);
+    for (std::size_t y = t.y0; y < t.y1; ++y)
+      heads::send(a.heads, y * a.heads.heads + h, sums + head_dim * (y - t.y0), t.buffers[3], t.as<const float>(4), t.buffers[5],
+                  scratch);
+  }
+}
+
 }  // namespace
 
 template <> void matmul_affine4_fast_cpu<kIsa>(const CpuTile& t) { affine<4>(t); }
 template <> void matmul_affine8_fast_cpu<kIsa>(const CpuTile& t) { affine<8>(t); }
 template <> void matmul_affine4_gated_pack_cpu<kIsa>(const CpuTile& t) { gated_pack<4>(t); }
 template <> void matmul_affine8_gated_pack_cpu<kIsa>(const CpuTile& t) { gated_pack<8>(t); }
+template <> void matmul_affine4_heads_cpu<kIsa>(const CpuTile& t) { product_heads<4>(t); }
+template <> void matmul_affine8_heads_cpu<kIsa>(const CpuTile& t) { product_heads<8>(t); }
 
 template <> void pack_activations_cpu<kIsa>(const CpuTile& t) {
   const std::size_t groups = t.grid.x;

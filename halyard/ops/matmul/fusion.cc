@@ -1,15 +1,27 @@
 #include <algorithm>
+#include <cstddef>
 
+#include "halyard/ops/attention/kernels.h"
 #include "halyard/ops/matmul/kernels.h"
 #include "halyard/ops/rules.h"
 
 namespace halyard::ops {
 namespace {
 
-const KernelDef gated_pack4_def = {"matmul_affine4_gated_pack", "rrrrrw", {1, gated_positions},
+const KernelDef gated_pack4_def = {"matmul_affine4_gated_pack", "rrrrrw", {1, fused_positions},
                                    HALYARD_CPU_KERNEL(matmul_affine4_gated_pack_cpu)};
-const KernelDef gated_pack8_def = {"matmul_affine8_gated_pack", "rrrrrw", {1, gated_positions},
+const KernelDef gated_pack8_def = {"matmul_affine8_gated_pack", "rrrrrw", {1, fused_positions},
                                    HALYARD_CPU_KERNEL(matmul_affine8_gated_pack_cpu)};
+
+constexpr KernelDef heads_kernel(std::string_view name, AccessList access, CpuKernelSelect cpu) {
+  return {name, access, {1, fused_positions}, cpu};
+}
+const KernelDef heads4_def = heads_kernel("matmul_affine4_heads", "rrrrrw", HALYARD_CPU_KERNEL(matmul_affine4_heads_cpu));
+const KernelDef heads8_def = heads_kernel("matmul_affine8_heads", "rrrrrw", HALYARD_CPU_KERNEL(matmul_affine8_heads_cpu));
+const KernelDef append4_def =
+    heads_kernel("matmul_affine4_heads_append", "rrrrrx", HALYARD_CPU_KERNEL(matmul_affine4_heads_cpu));
+const KernelDef append8_def =
+    heads_kernel("matmul_affine8_heads_append", "rrrrrx", HALYARD_CPU_KERNEL(matmul_affine8_heads_cpu));
 
 /// out = x·w + other: a bias of one position, or `other` itself as what the product is added to. Fast affine products add
 /// both to the finished sum, as the op does; the others begin with them.
@@ -49,16 +61,74 @@ Fused gate_and_up_into_pack(Parts p) {
                        .grid = {c.gate.n / 32, positions},
                        .bindings = {{0, 0}, {0, 1}, {0, 2}, {1, 1}, {1, 2}, {2, 2}},
                        .constants = c,
-                       .shared_bytes = std::min(positions, gated_positions) * 64 * sizeof(float)};
+                       .shared_bytes = std::min(positions, fused_positions) * 64 * sizeof(float)};
+}
+
+/// A product and the steps that `h` names. `weight`, `cos_sin`, `out`: where they are bound.
+Fused product_heads(const KernelDef& def, Parts p, const HeadConstants& h, FusedDispatch::From weight,
+                    FusedDispatch::From cos_sin, FusedDispatch::From out) {
+  const Record& matmul = p[0];
+  const ProductHeadsArgs c = {constants_of<MatmulArgs>(matmul), h};
+  const std::uint32_t positions = matmul.grid.y;
+  if (matmul.bindings[3] != p[1].bindings[0] || h.head_dim % panel_rows != 0) return {};
+  if (std::uint64_t{h.heads} * h.head_dim != c.product.n || std::uint64_t{h.heads} * positions != h.rows) return {};
+  return FusedDispatch{.kernel = &def,
+                       .grid = {h.heads, positions},
+                       .bindings = {{0, 0}, {0, 1}, {0, 2}, weight, cos_sin, out},
+                       .constants = c,
+                       .shared_bytes = (std::min(positions, fused_positions) + 1) * h.head_dim * sizeof(float),
+                       .constants_at = {std::nullopt, static_cast<std::uint32_t>(offsetof(ProductHeadsArgs, heads))}};
+}
+template <const KernelDef& def, bool interleaved>
+Fused product_into_rope(Parts p) {
+  return product_heads(def, p, turned_heads(p[1], interleaved), {0, 1}, {1, 1}, {1, 2});
+}
+template <const KernelDef& def>
+Fused product_into_norm_rope(Parts p) {
+  return product_heads(def, p, constants_of<HeadConstants>(p[1]), {1, 1}, {1, 2}, {1, 3});
+}
+template <const KernelDef& def>
+Fused product_into_append(Parts p) {
+  const auto c = constants_of<KvAppendConstants>(p[1]);
+  HeadConstants h = {};
+  h.rows = c.rows;
+  h.heads = c.n_kv_heads;
+  h.head_dim = c.head_dim;
+  return append_heads(h, p[1]) ? product_heads(def, p, h, {0, 1}, {0, 1}, {1, 1}) : Fused();
+}
+template <const KernelDef& def>
+Fused heads_into_append(Parts p) {
+  const Record &heads = p[0], &append = p[1];
+  auto c = constants_of<ProductHeadsArgs>(heads);
+  if (heads.bindings[5] != append.bindings[0] || !append_heads(c.heads, append)) return {};
+  return FusedDispatch{.kernel = &def,
+                       .grid = heads.grid,
+                       .bindings = {{0, 0}, {0, 1}, {0, 2}, {0, 3}, {0, 4}, {1, 1}},
+                       .constants = c,
+                       .shared_bytes = heads.shared_bytes,
+                       .constants_at = {std::nullopt, static_cast<std::uint32_t>(offsetof(ProductHeadsArgs, heads))}};
+}
+
+/// The rules of fast affine products of one width.
+template <const Product& product, const KernelDef& gated, const KernelDef& heads, const KernelDef& append>
+std::vector<FusionRule> rules_of() {
+  const std::string_view store = product.store.name;
+  return {{{store}, "add_f32", product_into_add<product>},
+          {{store, store}, "gated_pack", gate_and_up_into_pack<gated>},
+          {{store}, "rope_half_split", product_into_rope<heads, false>},
+          {{store}, "rope_interleaved", product_into_rope<heads, true>},
+          {{store}, "norm_rope", product_into_norm_rope<heads>},
+          {{store}, "kv_append", product_into_append<append>},
+          {{heads.name}, "kv_append", heads_into_append<append>}};
 }
 
 }  // namespace
 
 std::vector<FusionRule> matmul_rules() {
-  return {{{"matmul_affine4_fast"}, "add_f32", product_into_add<affine4_fast>},
-          {{"matmul_affine8_fast"}, "add_f32", product_into_add<affine8_fast>},
-          {{"matmul_affine4_fast", "matmul_affine4_fast"}, "gated_pack", gate_and_up_into_pack<gated_pack4_def>},
-          {{"matmul_affine8_fast", "matmul_affine8_fast"}, "gated_pack", gate_and_up_into_pack<gated_pack8_def>}};
+  std::vector<FusionRule> rules = rules_of<affine4_fast, gated_pack4_def, heads4_def, append4_def>();
+  const std::vector<FusionRule> wide = rules_of<affine8_fast, gated_pack8_def, heads8_def, append8_def>();
+  rules.insert(rules.end(), wide.begin(), wide.end());
+  return rules;
 }
 
 }  // namespace halyard::ops

@@ -7,6 +7,7 @@
 #include "halyard/base/types.h"
 #include "halyard/hal/kernel.h"
 #include "halyard/ops/elementwise/kernels.h"
+#include "halyard/ops/rope/kernels.h"
 #include "halyard/quant/format.h"
 
 namespace halyard::ops {
@@ -81,9 +82,20 @@ struct GatedArgs {
   MatmulArgs gate, up;
   Gate function;
 };
-inline constexpr std::uint32_t gated_positions = 16;  // of a tile: their sums lie in 4 KiB
 template <Isa> void matmul_affine4_gated_pack_cpu(const CpuTile&);
 template <Isa> void matmul_affine8_gated_pack_cpu(const CpuTile&);
+
+/// A product whose rows are heads, and what they go through on their way to attention. Bindings: x packed, weights, bias,
+/// norm's weight, cos_sin (any, where there is no such step), out or cache. Grid: heads × T. Scratch: a head for each
+/// position of a tile, and one more.
+struct ProductHeadsArgs {
+  MatmulArgs product;
+  HeadConstants heads;
+};
+template <Isa> void matmul_affine4_heads_cpu(const CpuTile&);
+template <Isa> void matmul_affine8_heads_cpu(const CpuTile&);
+
+inline constexpr std::uint32_t fused_positions = 16;  // of a tile of these kernels: the sums lie in the first cache
 
 /// A product's two forms: out = …, and out += …, which also reads it.
 struct Product {

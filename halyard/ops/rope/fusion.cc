@@ -1,63 +1,68 @@
-#include <cstddef>
-
+#include "halyard/ops/attention/kernels.h"
+#include "halyard/ops/norm/kernels.h"
 #include "halyard/ops/rope/kernels.h"
 #include "halyard/ops/rules.h"
 
 namespace halyard::ops {
+
+HeadConstants turned_heads(const Record& rope, bool interleaved) {
+  const auto c = constants_of<RopeConstants>(rope);
+  HeadConstants h = {};
+  h.rows = c.rows;
+  h.item_rows = c.item_rows;
+  h.heads = static_cast<std::uint32_t>(c.heads);
+  h.head_dim = static_cast<std::uint32_t>(c.head_dim);
+  h.pairs = static_cast<std::uint32_t>(c.pairs);
+  h.turn = 1;
+  h.interleaved = interleaved;
+  return h;
+}
+
+bool append_heads(HeadConstants& h, const Record& append) {
+  const auto c = constants_of<KvAppendConstants>(append);
+  h.offset = c.offset;
+  h.capacity = c.capacity;
+  h.cache = c.cache;
+  h.append = 1;
+  return h.rows == c.rows && h.heads == c.n_kv_heads && h.head_dim == c.head_dim;
+}
+
 namespace {
 
-const KernelDef norm_rope_def = {"norm_rope", "rrrw", {}, HALYARD_CPU_KERNEL(norm_rope_cpu)};
-const KernelDef rope_append_def = {"rope_append", "rrx", {}, HALYARD_CPU_KERNEL(rope_append_cpu)};
-const KernelDef norm_rope_append_def = {"norm_rope_append", "rrrx", {}, HALYARD_CPU_KERNEL(norm_rope_append_cpu)};
-
-constexpr auto append_at = static_cast<std::uint32_t>(offsetof(RopeFusedConstants, append));
+const KernelDef norm_rope_def = {"norm_rope", "rrrw", {}, HALYARD_CPU_KERNEL(heads_cpu)};
+const KernelDef heads_append_def = {"heads_append", "rrrx", {}, HALYARD_CPU_KERNEL(heads_cpu)};
 
 template <bool interleaved>
 Fused norm_into_rope(Parts p) {
   const Record &norm = p[0], &rope = p[1];
-  RopeFusedConstants c = {};
-  c.rope = constants_of<RopeConstants>(rope);
-  c.norm = constants_of<NormConstants>(norm);
-  c.interleaved = interleaved;
-  if (norm.bindings[2] != rope.bindings[0] || c.norm.width != c.rope.head_dim) return {};
+  const auto n = constants_of<NormConstants>(norm);
+  HeadConstants h = turned_heads(rope, interleaved);
+  if (norm.bindings[2] != rope.bindings[0] || n.width != h.head_dim) return {};
+  h.norm = 1;
+  h.eps = n.eps;
+  h.weight = n.weight;
   return FusedDispatch{.kernel = &norm_rope_def,
                        .grid = rope.grid,
                        .bindings = {{0, 0}, {0, 1}, {1, 1}, {1, 2}},
-                       .constants = c,
-                       .shared_bytes = c.rope.head_dim * sizeof(float)};
+                       .constants = h,
+                       .shared_bytes = h.head_dim * sizeof(float)};
 }
 
-/// The fused constants `c` with the append's. Whether the two agree on what a head is.
-bool add_append(RopeFusedConstants& c, const Record& append) {
-  c.append = constants_of<KvAppendConstants>(append);
-  return c.append.rows == c.rope.rows && c.append.head_dim == c.rope.head_dim;
+Fused into_append(Parts p, HeadConstants h, std::vector<FusedDispatch::From> bindings) {
+  if (p[0].bindings[p[0].kernel->def->access.size() - 1] != p[1].bindings[0] || !append_heads(h, p[1])) return {};
+  return FusedDispatch{.kernel = &heads_append_def,
+                       .grid = p[0].grid,
+                       .bindings = std::move(bindings),
+                       .constants = h,
+                       .shared_bytes = h.head_dim * sizeof(float),
+                       .constants_at = {std::nullopt, 0U}};  // both begin with the offset
 }
-
 template <bool interleaved>
 Fused rope_into_append(Parts p) {
-  const Record &rope = p[0], &append = p[1];
-  RopeFusedConstants c = {};
-  c.rope = constants_of<RopeConstants>(rope);
-  c.interleaved = interleaved;
-  if (rope.bindings[2] != append.bindings[0] || !add_append(c, append)) return {};
-  return FusedDispatch{.kernel = &rope_append_def,
-                       .grid = rope.grid,
-                       .bindings = {{0, 0}, {0, 1}, {1, 1}},
-                       .constants = c,
-                       .shared_bytes = c.rope.head_dim * sizeof(float),
-                       .constants_at = {std::nullopt, append_at}};
+  return into_append(p, turned_heads(p[0], interleaved), {{0, 0}, {0, 1}, {0, 1}, {1, 1}});
 }
-
 Fused norm_rope_into_append(Parts p) {
-  const Record &rope = p[0], &append = p[1];
-  auto c = constants_of<RopeFusedConstants>(rope);
-  if (rope.bindings[3] != append.bindings[0] || !add_append(c, append)) return {};
-  return FusedDispatch{.kernel = &norm_rope_append_def,
-                       .grid = rope.grid,
-                       .bindings = {{0, 0}, {0, 1}, {0, 2}, {1, 1}},
-                       .constants = c,
-                       .shared_bytes = rope.shared_bytes,
-                       .constants_at = {std::nullopt, append_at}};
+  return into_append(p, constants_of<HeadConstants>(p[0]), {{0, 0}, {0, 1}, {0, 2}, {1, 1}});
 }
 
 }  // namespace

@@ -1,8 +1,6 @@
 #pragma once
 
 #include "halyard/hal/kernel.h"
-#include "halyard/ops/attention/kernels.h"
-#include "halyard/ops/norm/kernels.h"
 
 namespace halyard::ops {
 
@@ -20,15 +18,17 @@ void rope_angles_cpu(const CpuTile&);                  ///< bindings: positions,
 template <Isa> void rope_half_split_cpu(const CpuTile&);   ///< bindings: x, cos_sin, out
 template <Isa> void rope_interleaved_cpu(const CpuTile&);  ///< bindings: x, cos_sin, out
 
-/// A head's way into the cache, or part of it: rms_norm, rope, kv_append. Scratch: a head.
-struct RopeFusedConstants {
-  RopeConstants rope;
-  NormConstants norm;        ///< where normalised: rows are heads
-  KvAppendConstants append;  ///< where appended
-  std::uint32_t interleaved;
+/// What heads go through on their way to attention, or part of it: rms_norm, rope, kv_append.
+struct HeadConstants {
+  std::uint64_t offset, capacity;          ///< append: as kv_append's
+  std::uint64_t rows, item_rows;           ///< T · heads, and how many of them one work-item does
+  std::uint32_t heads, head_dim, pairs;
+  float eps;
+  DType weight, cache;                     ///< dtypes
+  std::uint8_t norm, turn, append;         ///< which steps are taken
+  std::uint8_t interleaved;
 };
-template <Isa> void norm_rope_cpu(const CpuTile&);         ///< bindings: x, weight, cos_sin, out
-template <Isa> void rope_append_cpu(const CpuTile&);       ///< bindings: x, cos_sin, cache
-template <Isa> void norm_rope_append_cpu(const CpuTile&);  ///< bindings: x, weight, cos_sin, cache
+/// Bindings: x, norm's weight, rope's cos_sin (any, where there is no such step), out or cache. Scratch: a head.
+template <Isa> void heads_cpu(const CpuTile&);
 
 }  // namespace halyard::ops
