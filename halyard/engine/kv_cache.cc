@@ -63,8 +63,12 @@ Result<void> KvCache::move(CommandEncoder& e, std::size_t capacity, std::size_t 
   moved.reserve(shapes_.size());
   for (std::size_t i = 0; i < shapes_.size(); ++i) {
     const Shape shape{shapes_[i].kv_heads, capacity, shapes_[i].head_dim};
-    models::LayerKv to{HALYARD_TRY(device_.alloc(options_.dtype, shape)),
-                       HALYARD_TRY(device_.alloc(options_.dtype, shape))};
+    const auto fresh = [&]() -> Result<Buffer> {
+      auto b = device_.alloc(options_.dtype, shape);
+      if (!b) return fail(std::move(b).error(), fmt::format("a KV cache of {} positions", capacity));
+      return b;
+    };
+    models::LayerKv to{HALYARD_TRY(fresh()), HALYARD_TRY(fresh())};
     if (size_ > 0) {
       const models::LayerKv& from = layers_[i];
       for (const auto& [src, dst] : {std::pair{&from.k, &to.k}, std::pair{&from.v, &to.v}}) {

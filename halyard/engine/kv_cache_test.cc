@@ -59,6 +59,22 @@ TEST_F(KvCacheTest, GrowingKeepsWhatIsHeld) {
   }
 }
 
+TEST_F(KvCacheTest, SaysWhatForMemoryRanOutAndKeepsWhatItHolds) {
+  device_ = expect(Device::open("cpu", {.threads = 2, .memory_budget = 40'000}));
+  KvCache c = cache(4000, false);
+  expect(append(c, 250));
+  const Result<void> full = append(c, 10);  // the new memory, while the old one is in use, is too much
+  ASSERT_FALSE(full);
+  EXPECT_EQ(full.error().code, Errc::out_of_memory);
+  for (const char* part : {"a KV cache of 512 positions", "40000"})
+    EXPECT_NE(full.error().str().find(part), std::string::npos) << full.error().str();
+  EXPECT_EQ(c.capacity(), 256U);
+  expect(append(c, 6));
+  std::vector<float> expected(256);
+  std::iota(expected.begin(), expected.end(), 0.0F);
+  EXPECT_EQ(held(c, 1, true), expected);
+}
+
 TEST_F(KvCacheTest, RefusesToPassItsLimitNamingBoth) {
   KvCache c = cache(300, false);
   expect(append(c, 300));

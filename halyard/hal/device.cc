@@ -142,7 +142,11 @@ std::uint64_t Allocation::last_use() const {
 
 Result<Device> Device::open(std::string_view spec, DeviceOptions options) {
   auto state = std::make_shared<DeviceState>();
-  if (const char* on = std::getenv("HALYARD_VALIDATE")) options.validate = std::string_view(on) != "0";
+  const auto override = [](const char* variable, bool& option) {
+    if (const char* v = std::getenv(variable)) option = std::string_view(v) != "0";
+  };
+  override("HALYARD_VALIDATE", options.validate);
+  override("HALYARD_PIN", options.pin);
   if (options.timeout.count() < 0)
     return fail(Errc::invalid_argument, fmt::format("timeout: expected 0 ms or more, got {}", options.timeout.count()));
   state->memory_budget = options.memory_budget ? options.memory_budget : available_memory() / 10 * 9;

@@ -26,7 +26,8 @@ struct DeviceOptions {
   std::size_t memory_budget = 0;
   /// CPU: keep large memory of the residency set, imported files too, from being swapped out or dropped once it has been
   /// touched, as far as the system allows and up to three quarters of the memory that was free at open(). On by default:
-  /// it takes next to no time, and a token after a pause would else wait for a disk. See Device::residency().
+  /// it takes next to no time, and a token after a pause would else wait for a disk. See Device::residency(). HALYARD_PIN=0
+  /// in the environment turns it off.
   bool pin = true;
   /// How long a command buffer may run before a call that waits for it, or for one after it, gives the device up; 0: for
   /// ever. The device is then lost: see Device. With a timeout, waiting threads do not lend themselves to the work.
@@ -73,8 +74,9 @@ struct Stats {
 /// The residency set: what of the device's memory the system keeps in place. On the CPU pinned memory is neither swapped
 /// out nor, where it is a file's, dropped to be read again.
 struct Residency {
-  std::size_t count = 0, bytes = 0;  ///< members of the set
-  std::size_t pinned_bytes = 0;      ///< of them, pinned since a commit; what nobody has touched yet takes no memory
+  std::size_t count = 0;         ///< members of the set, and what has been dropped since the last commit
+  std::size_t bytes = 0;         ///< of the members
+  std::size_t pinned_bytes = 0;  ///< of them, pinned by a commit; what nobody has touched yet takes no memory
   std::size_t pin_limit = 0;         ///< the most that would be pinned
   std::string refusal;               ///< why the driver did not pin some of it, the latest reason; empty: it has
 };

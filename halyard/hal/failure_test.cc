@@ -190,6 +190,30 @@ TEST(Profile, SumsKernelsAndLabels) {
   }
 }
 
+TEST(Profile, CountsTheDispatchesOfReplays) {
+  Device d = value(Device::open("cpu", {.threads = 2, .profile = true}));
+  Buffer b = value(d.alloc(DType::u32, {256}));
+  auto e = value(d.command_encoder());
+  e.start_capture();
+  ok(run(e, scale_in_place_kernel, {b}, 256, 1U));
+  ok(run(e, sleeping_kernel, {b}, 2, 1));
+  ok(run(e, scale_in_place_kernel, {b}, 256, 1U));
+  const Plan plan = value(value(e.take_capture()).compile());
+  for (int i = 0; i < 2; ++i) ok(e.replay(plan));
+  ok(run(e, scale_in_place_kernel, {b}, 256, 1U));
+  ok(e.commit_and_wait("replays"));
+  const Profile p = d.profile();
+  ASSERT_EQ(p.kernels.size(), 2U);
+  EXPECT_EQ(p.kernels[0].name, "test_sleeping");
+  EXPECT_EQ(p.kernels[0].calls, 2U);
+  EXPECT_GE(p.kernels[0].thread_time, 4ms);
+  EXPECT_EQ(p.kernels[1].calls, 5U);
+  EXPECT_EQ(p.kernels[1].bytes, 5U * 1024);
+  ASSERT_EQ(p.labels.size(), 1U);
+  EXPECT_EQ(p.labels[0].name, "replays");
+  EXPECT_EQ(p.labels[0].thread_time, p.kernels[0].thread_time + p.kernels[1].thread_time);
+}
+
 TEST(Profile, WritesATraceWhoseLanesDoNotOverlap) {
   Device d = value(Device::open("cpu", {.threads = 2, .profile = true}));
   Buffer b = value(d.alloc(DType::u32, {4096}));

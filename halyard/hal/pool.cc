@@ -42,7 +42,8 @@ struct BufferPool::State {
   std::unordered_set<Memory> out;
   PoolStats stats;
 
-  // Held by the pool alone, no handle is left, and no work that has not completed uses it.
+  // Held by the pool alone: no handle is left, and no work in flight. That the work is seen to have completed also makes
+  // what it wrote happen before.
   bool idle(const Memory& m) const {
     return m.use_count() == 1 && m->last_use() <= device.state()->completed.load(std::memory_order_acquire);
   }
