@@ -272,19 +272,19 @@ void sum_rows(const CpuTile& t, const MatmulArgs& a, int binding, std::size_t ro
 template <int bits>
 void gated_pack(const CpuTile& t) {
   const auto& a = t.constants_as<GatedArgs>();
-  auto* sums = reinterpret_cast<float*>(t.shared);  // of each position: 32 of gate, 32 of up
-  for (std::size_t g = t.x0; g < t.x1; ++g) {
-    sum_rows<bits>(t, a.gate, 1, 32 * g, 32, sums, 64);
-    sum_rows<bits>(t, a.up, 3, 32 * g, 32, sums + 32, 64);
-    with_gate(a.function, [&](auto f) {
-      for (std::size_t y = t.y0; y < t.y1; ++y) {
-        const float* both = sums + 64 * (y - t.y0);
+  const std::size_t row = 32 * t.x0, rows = 32 * (t.x1 - t.x0), positions = t.y1 - t.y0;
+  auto* gate = reinterpret_cast<float*>(t.shared);  // [positions, rows]
+  float* up = gate + positions * rows;
+  sum_rows<bits>(t, a.gate, 1, row, rows, gate, rows);
+  sum_rows<bits>(t, a.up, 3, row, rows, up, rows);
+  with_gate(a.function, [&](auto f) {
+    for (std::size_t y = 0; y < positions; ++y)
+      for (std::size_t i = 0; i < rows; i += 32) {
         float product[32];
-        combine_32(both, both + 32, product, f);
-        pack(product, t.as<PackedGroup>(5)[y * t.grid.x + g]);
+        combine_32(gate + y * rows + i, up + y * rows + i, product, f);
+        pack(product, t.as<PackedGroup>(5)[(t.y0 + y) * t.grid.x + (row + i) / 32]);
       }
-    });
-  }
+  });
 }
 
 template <int bits>

@@ -8,9 +8,11 @@
 namespace halyard::ops {
 namespace {
 
-const KernelDef gated_pack4_def = {"matmul_affine4_gated_pack", "rrrrrw", {1, fused_positions},
+// Tiles read as many rows of weights in a row as those of plain products do.
+constexpr std::uint32_t gated_groups = tile_rows / 32;
+const KernelDef gated_pack4_def = {"matmul_affine4_gated_pack", "rrrrrw", {gated_groups, fused_positions},
                                    HALYARD_CPU_KERNEL(matmul_affine4_gated_pack_cpu)};
-const KernelDef gated_pack8_def = {"matmul_affine8_gated_pack", "rrrrrw", {1, fused_positions},
+const KernelDef gated_pack8_def = {"matmul_affine8_gated_pack", "rrrrrw", {gated_groups, fused_positions},
                                    HALYARD_CPU_KERNEL(matmul_affine8_gated_pack_cpu)};
 
 constexpr KernelDef heads_kernel(std::string_view name, AccessList access, CpuKernelSelect cpu) {
@@ -61,7 +63,7 @@ Fused gate_and_up_into_pack(Parts p) {
                        .grid = {c.gate.n / 32, positions},
                        .bindings = {{0, 0}, {0, 1}, {0, 2}, {1, 1}, {1, 2}, {2, 2}},
                        .constants = c,
-                       .shared_bytes = std::min(positions, fused_positions) * 64 * sizeof(float)};
+                       .shared_bytes = std::min(positions, fused_positions) * 2 * tile_rows * sizeof(float)};
 }
 
 /// A product and the steps that `h` names. `weight`, `cos_sin`, `out`: where they are bound.
