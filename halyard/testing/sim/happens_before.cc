@@ -7,7 +7,8 @@ namespace halyard::testing {
 namespace {
 
 bool share_bytes(const Binding& a, const Binding& b) {
-  return a.allocation == b.allocation && a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes;
+  return a.allocation == b.allocation &&
+         std::max(a.offset, b.offset) < std::min(a.offset + a.bytes, b.offset + b.bytes);
 }
 
 bool conflict(const Record& a, const Record& b) {

@@ -62,6 +62,9 @@ const std::array<KernelDef, 7> kernels = {{{"sim_fill", "w", tile, cpu_portable<
                                            {"sim_fold", "rw", tile, cpu_portable<fold>}}};
 const KernelDef& kernel_of(Op op) { return kernels[static_cast<std::size_t>(op)]; }
 
+// Work-items of a call.
+std::uint32_t items_of(const Call& c) { return c.op == Op::fold ? 1 : c.windows.front().bytes; }
+
 // -------------------------------------------------------------------------------------------------------- generator
 
 // Cuts a window of `bytes` out of the buffer through up to three views of views.
@@ -82,7 +85,7 @@ Window random_window(Random& random, const Program& p, std::uint32_t buffer, std
 }
 
 bool overlap(const Window& a, const Window& b) {
-  return a.buffer == b.buffer && a.begin < b.begin + b.bytes && b.begin < a.begin + a.bytes;
+  return a.buffer == b.buffer && std::max(a.begin, b.begin) < std::min(a.begin + a.bytes, b.begin + b.bytes);
 }
 
 // Tiles of one dispatch run in any order: what it writes must be apart from what else it binds.
@@ -102,7 +105,8 @@ Call random_call(Random& random, const Program& p) {
       b = random.below(p.sizes.size());
       most = std::min(most, p.sizes[b]);
     }
-    const std::uint32_t bytes = 1 + random.below(random.one_in(3) ? most : std::min(most, 12U));
+    // Now and then nothing at all: such a window conflicts with none.
+    const std::uint32_t bytes = random.one_in(15) ? 0 : 1 + random.below(random.one_in(3) ? most : std::min(most, 12U));
     for (const auto b : buffers) {
       const bool single = c.op == Op::fold && c.windows.size() + 1 == bindings;
       c.windows.push_back(random_window(random, p, b, single ? 1 : bytes));
@@ -301,7 +305,7 @@ Counts count(const Program& p) {
   for (const Stage& stage : p.stages) {
     for (const Meant& m : flatten(p, stage)) {
       ++n.dispatches;
-      ++n.by_kernel[name_of(m.call.op)];
+      if (items_of(m.call) > 0) ++n.by_kernel[name_of(m.call.op)];
     }
     for (const Step& s : stage.steps) n.explicit_barriers += s.barrier_before;
     n.syncs += stage.end == Stage::End::wait;
@@ -392,9 +396,8 @@ Result<void> dispatch(CommandEncoder& e, const Call& c, const Captured* plan, co
   if (c.c_from) places[n++] = {plan->parameters[*c.c_from].name, offsetof(Numbers, c), 4, UINT32_MAX};
   if (c.d_from) places[n++] = {plan->parameters[*c.d_from].name, offsetof(Numbers, d), 8, UINT64_MAX};
   const KernelRef kernel = HALYARD_TRY(e.kernel(kernel_of(c.op)));
-  const std::uint32_t items = c.op == Op::fold ? 1 : c.windows.front().bytes;
   return e.dispatch({.kernel = kernel,
-                     .grid = {items, 1, 1},
+                     .grid = {items_of(c), 1, 1},
                      .buffers = std::span<const Buffer>(bound.data(), c.windows.size()),
                      .constants = c.numbers,
                      .parameters = std::span<const ParameterPlace>(places.data(), n)});

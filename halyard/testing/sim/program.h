@@ -83,8 +83,8 @@ struct Program {
   std::uint64_t seed = 0;
   Hazards hazards = Hazards::automatic;
   std::vector<std::uint32_t> sizes;  ///< bytes of each buffer
-  std::vector<bool> scratch;    ///< allocated before its first stage; dropped once its last one is committed
-  std::vector<Captured> plans;  ///< dropped once the last stage that replays it is committed
+  std::vector<bool> scratch;         ///< allocated before its first stage; dropped once its last one is committed
+  std::vector<Captured> plans;       ///< dropped once the last stage that replays it is committed
   std::vector<Stage> stages;
 };
 
@@ -115,7 +115,7 @@ std::vector<Meant> flatten(const Program&, const Stage&);
 /// What the counters come to.
 struct Counts {
   std::uint64_t dispatches = 0, explicit_barriers = 0, command_buffers = 0, syncs = 0;
-  std::map<std::string_view, std::uint64_t> by_kernel;
+  std::map<std::string_view, std::uint64_t> by_kernel;  ///< dispatches that have work-items
 };
 Counts count(const Program&);
 

@@ -40,9 +40,10 @@ enum class TrackerMistake : std::uint8_t {
   capture_swallows,      // a barrier due before a capture is forgotten
   replay_not_forgotten,  // what a replay ran stays booked after it
   read_read_orders,
-  end_long,          // ranges end a byte late
-  whole_allocation,  // any two windows of a buffer conflict
-  never_forgets,     // a barrier leaves the ranges booked
+  end_long,           // ranges end a byte late
+  whole_allocation,   // any two windows of a buffer conflict
+  nothing_conflicts,  // a window of no bytes conflicts with one around it
+  never_forgets,      // a barrier leaves the ranges booked
 };
 
 struct Range {
@@ -61,7 +62,8 @@ bool conflict(const Range& earlier, const Range& later, TrackerMistake mistake) 
   if (!raw && !war && !waw && !rar) return false;
   if (mistake == TrackerMistake::whole_allocation) return true;
   if (mistake == TrackerMistake::views_by_offset) return earlier.begin == later.begin;
-  return earlier.begin < later.end && later.begin < earlier.end;
+  if (mistake == TrackerMistake::nothing_conflicts) return earlier.begin < later.end && later.begin < earlier.end;
+  return std::max(earlier.begin, later.begin) < std::min(earlier.end, later.end);
 }
 
 // Whether a barrier is placed for the reasons given, by a tracker that makes the mistake.
@@ -325,6 +327,7 @@ constexpr Mutant mutants[] = {
     tracker("two reads are ordered", TrackerMistake::read_read_orders),
     tracker("a range ends a byte late", TrackerMistake::end_long),
     tracker("all windows of a buffer conflict", TrackerMistake::whole_allocation),
+    tracker("a window of no bytes conflicts", TrackerMistake::nothing_conflicts),
     tracker("a barrier forgets nothing", TrackerMistake::never_forgets),
     tracker("a replay forgets nothing", TrackerMistake::replay_not_forgotten),
 };
