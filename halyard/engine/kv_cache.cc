@@ -68,7 +68,9 @@ Result<void> KvCache::move(CommandEncoder& e, std::size_t capacity, std::size_t 
       if (!b) return fail(std::move(b).error(), fmt::format("a KV cache of {} positions", capacity));
       return b;
     };
-    models::LayerKv to{HALYARD_TRY(fresh()), HALYARD_TRY(fresh())};
+    models::LayerKv to;
+    to.k = HALYARD_TRY(fresh());
+    to.v = HALYARD_TRY(fresh());
     if (size_ > 0) {
       const models::LayerKv& from = layers_[i];
       for (const auto& [src, dst] : {std::pair{&from.k, &to.k}, std::pair{&from.v, &to.v}}) {

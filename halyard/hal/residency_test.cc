@@ -41,8 +41,9 @@ class PinLog final : public Driver {
     const std::lock_guard lock(mutex_);
     ++calls_;
     EXPECT_EQ(pinned_.erase(m.host), 1U) << "unpinned without having been pinned";
-    for (const auto& [submission, uses] : submitted_) {
-      if (!uses.contains(m.host)) continue;
+    for (const auto& [weak, uses] : submitted_) {
+      const auto submission = weak.lock();
+      if (!submission || !uses.contains(m.host)) continue;
       EXPECT_NE(submission->ended, Profiler::Clock::time_point()) << "unpinned while " << submission->label << " uses it";
     }
   }
@@ -53,7 +54,7 @@ class PinLog final : public Driver {
       for (const auto& a : s->recording.retained) uses.insert(a->memory.host);
       for (const PlanCall& c : s->recording.calls)
         for (const auto& a : c.plan->recording->retained) uses.insert(a->memory.host);
-      std::erase_if(submitted_, [](const auto& w) { return is_done(*w.first); });
+      std::erase_if(submitted_, [](const auto& w) { return is_done(w.first.lock().get()); });
       pinned_at_submit_ = pinned_;
       submitted_.emplace_back(s, std::move(uses));
     }
@@ -70,14 +71,15 @@ class PinLog final : public Driver {
   void refuse_above(std::size_t bytes) { most_ = bytes; }
 
  private:
-  static bool is_done(const Submission& s) {
-    const auto status = s.status.load();
+  static bool is_done(const Submission* s) {
+    if (!s) return true;
+    const auto status = s->status.load();
     return status == CommandBufferStatus::completed || status == CommandBufferStatus::failed;
   }
 
   mutable std::mutex mutex_;
   std::set<void*> pinned_, pinned_at_submit_;
-  std::vector<std::pair<std::shared_ptr<Submission>, std::set<void*>>> submitted_;
+  std::vector<std::pair<std::weak_ptr<Submission>, std::set<void*>>> submitted_;
   std::size_t calls_ = 0, most_ = SIZE_MAX;
   std::unique_ptr<Driver> inner_;
 };

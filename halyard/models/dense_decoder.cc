@@ -94,7 +94,8 @@ Result<ops::Activations> activations(CommandEncoder& e, const Buffer& x, const B
       std::any_of(consumers.begin(), consumers.end(), [](const Linear* l) { return l->weight.wants_packed(); });
   if (!pack) return ops::Activations{x, {}};
   const std::size_t t = x.shape()[0], k = x.shape()[1];
-  ops::Activations a{x, HALYARD_TRY(packed.view(0, DType::u8, {ops::packed_bytes(t, k)}))};
+  const Buffer room = HALYARD_TRY(packed.view(0, DType::u8, {ops::packed_bytes(t, k)}));
+  const ops::Activations a{x, room};
   HALYARD_TRY(ops::pack_activations(e, x, a.packed));
   return a;
 }
