@@ -366,13 +366,13 @@ class Property {
   std::vector<Results> expected_;
 };
 
-/// HALYARD_PASSES_SEEDS programs, from a random seed or HALYARD_TEST_SEED.
+/// HALYARD_PASSES_SEEDS programs, from a random seed or HALYARD_SEED.
 struct Seeds {
   static std::uint64_t number(const char* name, std::uint64_t otherwise) {
     const char* text = std::getenv(name);
     return text ? std::strtoull(text, nullptr, 10) : otherwise;
   }
-  std::uint64_t first = number("HALYARD_TEST_SEED", std::random_device{}());
+  std::uint64_t first = number("HALYARD_SEED", std::random_device{}());
   std::uint64_t count = number("HALYARD_PASSES_SEEDS", 300);
 };
 
@@ -381,7 +381,7 @@ TEST(Passes, EachLeavesTheBytesOfTheRecordedOrderAndNoMoreBarriers) {
   const Seeds seeds;
   std::size_t dead = 0, fused = 0, barriers = 0;
   for (std::uint64_t seed = seeds.first; seed < seeds.first + seeds.count; ++seed) {
-    SCOPED_TRACE(fmt::format("HALYARD_TEST_SEED={} HALYARD_PASSES_SEEDS=1", seed));
+    SCOPED_TRACE(fmt::format("HALYARD_SEED={} HALYARD_PASSES_SEEDS=1", seed));
     Property property(d, seed);
     const State start = property.start();
     for (const Pass& pass : kPasses) {
@@ -408,7 +408,7 @@ TEST(Passes, AnySequenceOfThemDoesToo) {
   for (std::uint64_t seed = seeds.first; seed < seeds.first + seeds.count; ++seed) {
     Property property(d, seed);
     State s = property.start();
-    std::string names = fmt::format("HALYARD_TEST_SEED={} HALYARD_PASSES_SEEDS=1", seed);
+    std::string names = fmt::format("HALYARD_SEED={} HALYARD_PASSES_SEEDS=1", seed);
     for (std::uint32_t n = 2 + property.below(4); n > 0; --n) {
       const Pass& pass = kPasses[property.below(kPasses.size())];
       names += fmt::format(", {}", pass.name);
