@@ -213,7 +213,7 @@ Tiles claim(Lane& lane, std::uint32_t index, std::uint32_t phase, const Phase& p
     if (in > static_cast<std::int32_t>(phase)) return {};
     const std::uint32_t begin = in == static_cast<std::int32_t>(phase) ? static_cast<std::uint32_t>(seen) : first;
     if (begin >= end) return {};
-    const std::uint32_t count = p.share == p.tiles ? p.tiles : std::max<std::uint32_t>(1, (end - begin) / 4);
+    const std::uint32_t count = p.share == p.tiles ? p.tiles : std::max<std::uint32_t>(1, (end - begin) / 2);
     const std::uint64_t then = (std::uint64_t{phase} << 32) | (begin + count);
     if (lane.next.compare_exchange_weak(seen, then, std::memory_order_relaxed)) return {begin, count};
   }
