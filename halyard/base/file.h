@@ -24,6 +24,7 @@ class File {
   ~File();
 
   int fd() const { return fd_; }
+  const std::string& path() const { return path_; }
   /// Bytes, as the file system says.
   std::uint64_t size() const { return size_; }
 

@@ -15,7 +15,7 @@ Result<MappedFile> MappedFile::open(const std::string& path) {
   if (file.size() > std::numeric_limits<std::size_t>::max() / 2)
     return fail(Errc::limit_exceeded, fmt::format("{}: {} bytes do not fit the address space", path, file.size()));
   const auto size = static_cast<std::size_t>(file.size());
-  auto mapping = std::make_shared<Mapping>(path, std::move(file));
+  auto mapping = std::make_shared<Mapping>(std::move(file));
   if (size > 0) {  // an empty mapping is an error to mmap
     void* start = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, mapping->file.fd(), 0);
     if (start == MAP_FAILED)

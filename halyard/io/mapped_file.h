@@ -22,9 +22,9 @@ class MappedFile {
   static Result<MappedFile> open(const std::string& path);
 
   std::span<const std::byte> bytes() const { return mapping_->bytes; }
-  const std::string& path() const { return mapping_->path; }
+  const std::string& path() const { return mapping_->file.path(); }
   /// The path, sharing ownership of the mapping: whoever holds it may use bytes().
-  std::shared_ptr<const std::string> owner() const { return {mapping_, &mapping_->path}; }
+  std::shared_ptr<const std::string> owner() const { return {mapping_, &mapping_->file.path()}; }
   /// The file itself.
   const File& file() const { return mapping_->file; }
   /// An error where the file has become shorter since it was opened.
@@ -34,10 +34,9 @@ class MappedFile {
 
  private:
   struct Mapping {
-    std::string path;
     File file;
     std::span<const std::byte> bytes;
-    Mapping(std::string p, File f) : path(std::move(p)), file(std::move(f)) {}
+    explicit Mapping(File f) : file(std::move(f)) {}
     Mapping(const Mapping&) = delete;
     Mapping& operator=(const Mapping&) = delete;
     ~Mapping();

@@ -57,7 +57,12 @@ bool spin_until(const Condition& holds) {
 
 std::uint32_t tiles_along(std::uint32_t items, std::uint32_t tile) { return items / tile + (items % tile != 0); }
 
-std::uint32_t dispatches_of(const Phase& p) { return static_cast<std::uint32_t>(p.end - p.first); }
+// Dispatches in the phases so far.
+std::uint32_t dispatches_in(const Schedule& s) {
+  if (s.phases.empty()) return 0;
+  const Phase& last = s.phases.back();
+  return last.number + static_cast<std::uint32_t>(last.end - last.first);
+}
 
 /// Appends a record's tiles: to the last phase where that is `open`. There must be room for the task. The record's constants
 /// are the replay's, at `replay_constants`, unless that is none.
@@ -72,7 +77,7 @@ void append(Schedule& to, const Record& r, Arena& arena, int threads, bool& open
   if (open && to.phases.back().tiles > max_tiles) open = false;
   if (!open) {
     const Task* begin = to.tasks.data() + to.tasks.size();
-    to.phases.push_back({begin, begin, 0, 0, to.phases.empty() ? 0 : to.phases.back().number + dispatches_of(to.phases.back()), nullptr});
+    to.phases.push_back({begin, begin, 0, 0, dispatches_in(to), nullptr});
   }
   open = true;
   const std::size_t n = r.kernel->def->access.size();
@@ -94,7 +99,7 @@ void append(Schedule& to, const Record& r, Arena& arena, int threads, bool& open
 /// Appends a plan's phases.
 void append(Schedule& to, const PlanCall& call) {
   const Schedule& plan = static_cast<const CpuPlan&>(*call.plan->prepared).schedule;
-  const std::uint32_t before = to.phases.empty() ? 0 : to.phases.back().number + dispatches_of(to.phases.back());
+  const std::uint32_t before = dispatches_in(to);
   for (const Phase& p : plan.phases) {
     Phase& phase = to.phases.emplace_back(p);
     phase.number += before;
@@ -232,11 +237,11 @@ void open_phase(Job& job, std::uint32_t phase) {
 // core by itself; but where other programs keep all cores busy, it sees no reason to.
 void spread(Job& job, std::uint32_t lane, std::uint32_t lanes) {
   const int here = current_core();
-  std::vector<int> taken;
   bool shared = false;
   for (std::uint32_t i = 0; i < lanes; ++i)
     shared |= i != lane && job.lanes[i].core.load(std::memory_order_relaxed) == here;
   if (shared && here >= 0) {
+    std::vector<int> taken;
     for (std::uint32_t i = 0; i < lanes; ++i)
       if (i != lane) taken.push_back(job.lanes[i].core.load(std::memory_order_relaxed));
     leave_cores(taken);
