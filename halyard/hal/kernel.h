@@ -73,6 +73,8 @@ class Constants {
   alignas(8) std::byte bytes_[max_bytes];
 };
 
+struct CpuJob;
+
 /// What a CPU kernel sees: the work-items [x0,x1) × [y0,y1) × [z0,z1) of its grid, to be done by this call alone.
 struct CpuTile {
   std::uint32_t x0, x1, y0, y1, z0, z1;
@@ -81,12 +83,15 @@ struct CpuTile {
   const std::size_t* sizes;        ///< bytes of each binding's window
   const void* constants;           ///< the dispatch's Constants; aligned to 8
   std::byte* shared;               ///< this thread's scratch of the dispatch's shared_bytes, aligned to 64, content undefined
-  void* job;                       ///< for fail()
+  CpuJob* job;                     ///< for may_write() and fail()
 
   template <class T>
   T* as(std::size_t i) const { return reinterpret_cast<T*>(buffers[i]); }
   template <class T>
   const T& constants_as() const { return *static_cast<const T*>(constants); }
+  /// Restartable kernels ask before they write to any binding, and return where the answer is no: another thread has done
+  /// the tile meanwhile.
+  bool may_write() const;
   /// Makes the command buffer fail. `format` is a printf format for two long long values; the first failure wins.
   void fail(const char* format, long long a = 0, long long b = 0) const;
 };
@@ -101,6 +106,9 @@ struct KernelDef {
   AccessList access;             ///< one letter a binding
   Grid tile;                     ///< work-items of one CPU tile along each axis; fixed, so that results never depend on threads
   CpuKernelSelect cpu = nullptr; ///< nullptr: the CPU device does not have it
+  /// Its CPU tiles ask may_write(): where a thread loses its core in one of them, another does it again. What the first
+  /// one reads may change meanwhile; whatever it finds, it must come to its end and stay within its windows.
+  bool restartable = false;
 };
 
 /// A kernel function that is the same for every instruction set.

@@ -17,6 +17,10 @@
 
 namespace halyard {
 
+namespace cpu {
+class Attempt;
+}
+
 /// What was recorded.
 struct RecordCounts {
   std::uint64_t dispatches = 0, auto_barriers = 0, concurrent_dispatches = 0, explicit_barriers = 0;
@@ -268,9 +272,21 @@ struct Submission {
   void fail_with(Error);
   /// Fails with the loss of its device and completes without having run.
   void abandon();
-  /// Signals the fence, lets go of everything it held, and sets the final status. Called by the driver, once.
-  void complete();
+  /// Signals the fence, lets go of everything it held, and sets the final status. Called by the driver, once. `still_read`:
+  /// something still reads what it recorded, and the driver will call release().
+  void complete(bool still_read = false);
+  /// Lets go of what it recorded.
+  void release();
   Result<void> outcome();
+};
+
+/// What a tile of a CPU kernel belongs to, for whoever calls kernels.
+struct CpuJob {
+  enum class Answer : std::uint8_t { none, yes, no };
+  Submission* submission;
+  const Record* record;
+  cpu::Attempt* attempt = nullptr;  ///< null: nobody else may do it
+  Answer answer = Answer::none;     ///< to may_write()
 };
 
 }  // namespace halyard

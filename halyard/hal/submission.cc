@@ -90,7 +90,9 @@ void Submission::abandon() {
   complete();
 }
 
-void Submission::complete() {
+void Submission::release() { device->spare.give(std::move(recording)); }
+
+void Submission::complete(bool still_read) {
   if (failed.load(std::memory_order_acquire)) {
     if (signal) signal->signal_failure(signal_value, failure->error);
     const std::lock_guard lock(device->failures_mutex);
@@ -100,7 +102,7 @@ void Submission::complete() {
   }
   wait_on.reset();
   signal.reset();
-  device->spare.give(std::move(recording));
+  if (!still_read) release();
   if (!device->lost.load(std::memory_order_acquire)) device->completed.store(sequence, std::memory_order_release);
   status.store(failed ? CommandBufferStatus::failed : CommandBufferStatus::completed, std::memory_order_release);
 }

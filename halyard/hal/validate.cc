@@ -49,7 +49,7 @@ void poison_write_only(const Record& r) {
 
 }  // namespace
 
-WriteCheck::WriteCheck(const Record& record, bool fresh) {
+WriteCheck::WriteCheck(const Record& record, bool fresh, Allowed allowed) {
   if (fresh) poison_write_only(record);
   for (std::size_t i = 0; i < record.kernel->def->access.size(); ++i) {
     const Allocation* a = record.bindings[i].allocation;
@@ -57,7 +57,7 @@ WriteCheck::WriteCheck(const Record& record, bool fresh) {
     if (std::any_of(record.bindings, record.bindings + i, same)) continue;
     const auto size = static_cast<std::int64_t>(a->memory.bytes), guard = static_cast<std::int64_t>(a->guard);
     if (guard) add(i, a, -guard, 0);
-    for_gaps(windows(record, a, [](Access w) { return w != Access::read; }), 0, size,
+    for_gaps(windows(record, a, [&](Access w) { return w != Access::read && allowed == Allowed::declared; }), 0, size,
              [&](std::int64_t begin, std::int64_t end) { add(i, a, begin, end); });
     if (guard) add(i, a, size, size + guard);
   }
@@ -92,7 +92,7 @@ std::string WriteCheck::violation() const {
     if (r.begin < 0) return fmt::format("writes before the {} bytes of memory at binding {}", size, r.binding);
     if (static_cast<std::size_t>(r.begin) == size && r.end > r.begin && r.allocation->guard)
       return fmt::format("writes past the {} bytes of memory at binding {}", size, r.binding);
-    return fmt::format("writes to bytes [{}, {}) of the {} bytes of memory at binding {}, which it does not declare", r.begin,
+    return fmt::format("writes to bytes [{}, {}) of the {} bytes of memory at binding {}, which it may not", r.begin,
                        r.end, size, r.binding);
   }
   return {};

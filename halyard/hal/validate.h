@@ -19,12 +19,13 @@ inline constexpr std::size_t guard_bytes = 4096;
 /// What they hold, and all that is undefined: bytes that make a NaN of every kind of float, and -1 of an integer.
 inline constexpr int poison = 0xff;
 
-/// Remembers, by hash, all bytes of the memory that a dispatch binds but does not declare to write, guards included.
+/// Remembers, by hash, all bytes of the memory that a dispatch binds but may not write, guards included.
 /// Sees what changes while it lives, so nothing else may run on that memory. Needs host-visible memory.
 class WriteCheck {
  public:
+  enum class Allowed : std::uint8_t { nothing, declared };
   /// `fresh`: none of the dispatch has run yet; what it only writes is poisoned first.
-  WriteCheck(const Record&, bool fresh);
+  WriteCheck(const Record&, bool fresh, Allowed = Allowed::declared);
   /// What was written against the declaration: "writes bytes [0, 64) of …"; empty where nothing was.
   std::string violation() const;
 

@@ -1,6 +1,9 @@
 #include "halyard/hal/cpu/placement.h"
 
+#include <chrono>
+
 #if defined(__linux__)
+#include <pthread.h>
 #include <sched.h>
 #endif
 
@@ -20,10 +23,31 @@ void leave_cores(std::span<const int> taken) {
   ::sched_setaffinity(0, sizeof allowed, &allowed);
 }
 
+ThreadClock this_thread_clock() {
+  ThreadClock clock{};
+  return ::pthread_getcpuclockid(::pthread_self(), &clock) == 0 ? clock : ThreadClock{};
+}
+
+bool stands_still(ThreadClock clock) {
+#if defined(__SANITIZE_THREAD__)
+  // Who is taken for standing still reads on while others write. Nothing comes of what it reads, but it is a race.
+  clock = {};
+#endif
+  if (clock == ThreadClock{}) return false;
+  timespec before, after;
+  if (::clock_gettime(clock, &before) != 0) return false;
+  const auto until = std::chrono::steady_clock::now() + std::chrono::microseconds(1);
+  while (std::chrono::steady_clock::now() < until) {
+  }
+  return ::clock_gettime(clock, &after) == 0 && before.tv_sec == after.tv_sec && before.tv_nsec == after.tv_nsec;
+}
+
 #else
 
 int current_core() { return -1; }
 void leave_cores(std::span<const int>) {}
+ThreadClock this_thread_clock() { return {}; }
+bool stands_still(ThreadClock) { return false; }
 
 #endif
 

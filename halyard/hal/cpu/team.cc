@@ -17,15 +17,21 @@
 
 namespace halyard {
 
+bool CpuTile::may_write() const {
+  using Answer = CpuJob::Answer;
+  if (!job) return true;  // called outside a command buffer, by a test
+  if (job->answer == Answer::none) job->answer = !job->attempt || job->attempt->close() ? Answer::yes : Answer::no;
+  return job->answer == Answer::yes;
+}
+
 void CpuTile::fail(const char* format, long long a, long long b) const {
   char text[256];
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
   std::snprintf(text, sizeof text, format, a, b);
 #pragma GCC diagnostic pop
-  if (!job) return;  // a kernel called outside a command buffer, by a test
-  const auto& owner = *static_cast<const std::pair<Submission*, const Record*>*>(job);
-  owner.first->fail_with(Error{Errc::kernel_failed, fmt::format("kernel {}: {}", owner.second->kernel->def->name, text), {}});
+  if (!job || !may_write()) return;
+  job->submission->fail_with({Errc::kernel_failed, fmt::format("kernel {}: {}", job->record->kernel->def->name, text), {}});
 }
 
 namespace cpu {
@@ -43,6 +49,8 @@ void relax() {
 
 // How long a thread without work keeps looking for some before it sleeps: about what waking it up costs.
 constexpr auto spin_time = std::chrono::microseconds(50);
+// How long a thread whose job goes on without it sleeps before it looks again whether another has lost its core.
+constexpr auto nap = std::chrono::microseconds(500);
 template <class Condition>
 bool spin_until(const Condition& holds) {
   const auto until = Clock::now() + spin_time;
@@ -89,7 +97,8 @@ void append(Schedule& to, const Record& r, Arena& arena, int threads, bool& open
   }
   Phase& phase = to.phases.back();
   to.tasks.push_back({r.kernel->cpu, buffers, sizes, replay_constants == none ? r.constants : nullptr, replay_constants,
-                      phase.tiles, phase.tiles + tiles, tiles_x, tiles_y, tile, r.grid, &r});
+                      phase.tiles, phase.tiles + tiles, tiles_x, tiles_y, tile, r.grid, &r,
+                      threads > 1 && r.kernel->def->restartable});
   ++phase.end;
   phase.tiles += tiles;
   phase.share = tiles_along(phase.tiles, static_cast<std::uint32_t>(threads));
@@ -131,96 +140,158 @@ struct Hand {
   std::byte* scratch;
   Job::Member* notes;  // null: nobody watches
   std::uint32_t lane;
+  Attempt* attempt;    // null: nobody else may do its tiles
 };
 
-// Tiles [begin, end) of one dispatch.
-inline void run_tiles(const Job& job, const Phase& phase, const Task& task, std::uint32_t begin, std::uint32_t end, const Hand& hand) {
-  if (task.record->shared_bytes && !hand.scratch) [[unlikely]]
-    return job.submission->fail_with(
-        {Errc::out_of_memory, fmt::format("kernel {}: no memory for scratch", task.record->kernel->def->name), {}});
-  std::uint32_t x = begin, y = 0, z = 0;  // the tile's place, in tiles
-  if (x >= task.tiles_x) {
+// A thread has left a tile that another one has taken over.
+void straggler_back(Job& job) {
+  std::unique_lock lock(job.mutex);
+  const bool last = job.stragglers.fetch_sub(1) == 1 && job.outlived;
+  lock.unlock();
+  if (last) job.submission->release();
+}
+
+// Whether the tile just run was its thread's to write.
+bool was_own(CpuJob& tile) {
+  if (tile.answer == CpuJob::Answer::none) [[unlikely]] {
+    tile.submission->fail_with({Errc::kernel_failed, fmt::format("kernel {} is restartable and did not ask may_write()",
+                                                                 tile.record->kernel->def->name), {}});
+    return tile.attempt->close();
+  }
+  return std::exchange(tile.answer, CpuJob::Answer::none) == CpuJob::Answer::yes;
+}
+
+// A tile's place in its grid, in tiles.
+struct Place {
+  std::uint32_t x, y = 0, z = 0;
+  Place(const Task& task, std::uint32_t tile) : x(tile - task.first_tile) {
+    if (x < task.tiles_x) return;
     y = x / task.tiles_x;
     x %= task.tiles_x;
     z = y / task.tiles_y;
     y %= task.tiles_y;
   }
-  std::pair<Submission*, const Record*> owner{job.submission.get(), task.record};
-  const std::byte* constants = task.constants ? task.constants : phase.constants + task.replay_constants;
-  const Grid tile = task.tile, grid = task.grid;
-  CpuTile t{0, grid.x, 0, grid.y, 0, grid.z, grid, task.buffers, task.sizes, constants, hand.scratch, &owner};
-  if (task.end_tile - task.first_tile == 1) return task.run(t);
-  for (; begin < end; ++begin) {
+  void advance(const Task& task) {
+    if (++x < task.tiles_x) return;
+    x = 0;
+    if (++y < task.tiles_y) return;
+    y = 0;
+    ++z;
+  }
+  void set(CpuTile& t, const Task& task) const {
+    const Grid tile = task.tile, grid = task.grid;
     t.x0 = x * tile.x;
     t.x1 = t.x0 + std::min(grid.x - t.x0, tile.x);
     t.y0 = y * tile.y;
     t.y1 = t.y0 + std::min(grid.y - t.y0, tile.y);
     t.z0 = z * tile.z;
     t.z1 = t.z0 + std::min(grid.z - t.z0, tile.z);
+  }
+};
+
+CpuTile whole(const Phase& phase, const Task& task, const Hand& hand, CpuJob& owner) {
+  const std::byte* constants = task.constants ? task.constants : phase.constants + task.replay_constants;
+  return {0, task.grid.x, 0, task.grid.y, 0, task.grid.z, task.grid, task.buffers, task.sizes, constants, hand.scratch, &owner};
+}
+
+// Those of a thread's tiles that are this dispatch's. False: another thread has taken over what was left.
+inline bool run_tiles(const Job& job, const Phase& phase, const Task& task, Tiles& mine, const Hand& hand) {
+  const std::uint32_t end = std::min(mine.end, task.end_tile);
+  if (task.record->shared_bytes && !hand.scratch) [[unlikely]] {
+    job.submission->fail_with(
+        {Errc::out_of_memory, fmt::format("kernel {}: no memory for scratch", task.record->kernel->def->name), {}});
+    mine = {end, mine.end, mine.ran + end - mine.begin};
+    return true;
+  }
+  CpuJob owner{job.submission.get(), task.record, task.restartable ? hand.attempt : nullptr};
+  CpuTile t = whole(phase, task, hand, owner);
+  const bool several = task.end_tile - task.first_tile > 1;
+  for (Place place(task, mine.begin);; place.advance(task)) {
+    if (several) place.set(t, task);
+    if (owner.attempt) owner.attempt->open(mine);
     task.run(t);
-    if (++x < task.tiles_x) continue;
-    x = 0;
-    if (++y < task.tiles_y) continue;
-    y = 0;
-    ++z;
+    if (owner.attempt && !was_own(owner)) return false;
+    ++mine.ran;
+    if (++mine.begin == end) return true;
   }
 }
 
-// The same, making sure that they write nothing but what their kernel declares.
-void run_tiles_checked(const Job& job, const Phase& phase, const Task& task, std::uint32_t begin, std::uint32_t end, const Hand& hand) {
-  const WriteCheck check(*task.record, begin == 0);
-  for (; begin < end; ++begin) {
-    if (hand.scratch) std::memset(hand.scratch, poison, task.record->shared_bytes);
-    run_tiles(job, phase, task, begin, begin + 1, hand);
+// The same, making sure that they write nothing but what their kernel declares; and nothing at all where they may not.
+void run_tiles_checked(const Job& job, const Phase& phase, const Task& task, Tiles& mine, Hand hand) {
+  const auto fail_where = [&](const WriteCheck& check, std::string_view when) {
+    if (const std::string wrong = check.violation(); !wrong.empty())
+      job.submission->fail_with(
+          {Errc::kernel_failed, fmt::format("kernel {} {}{}", task.record->kernel->def->name, wrong, when), {}});
+  };
+  hand.attempt = nullptr;  // who takes over would write meanwhile
+  const std::uint32_t end = std::min(mine.end, task.end_tile);
+  const bool fresh = mine.begin == task.first_tile;
+  if (task.record->kernel->def->restartable && hand.scratch) {
+    const WriteCheck check(*task.record, fresh, WriteCheck::Allowed::nothing);
+    for (std::uint32_t tile = mine.begin; tile < end; ++tile) {
+      CpuJob refused{job.submission.get(), task.record, nullptr, CpuJob::Answer::no};
+      CpuTile t = whole(phase, task, hand, refused);
+      Place(task, tile).set(t, task);
+      task.run(t);
+    }
+    fail_where(check, " without asking may_write()");
   }
-  if (const std::string wrong = check.violation(); !wrong.empty())
-    job.submission->fail_with({Errc::kernel_failed, fmt::format("kernel {} {}", task.record->kernel->def->name, wrong), {}});
+  const WriteCheck check(*task.record, fresh);
+  while (mine.begin < end) {
+    if (hand.scratch) std::memset(hand.scratch, poison, task.record->shared_bytes);
+    Tiles one = {mine.begin, mine.begin + 1, mine.ran};
+    run_tiles(job, phase, task, one, hand);
+    mine = {one.end, mine.end, one.ran};
+  }
+  fail_where(check, "");
 }
 
 // The same, noting what runs and how long.
-void run_tiles_watched(const Job& job, const Phase& phase, const Task& task, std::uint32_t begin, std::uint32_t end, const Hand& hand) {
+bool run_tiles_watched(const Job& job, const Phase& phase, const Task& task, Tiles& mine, const Hand& hand) {
   const Submission& s = *job.submission;
   hand.notes->running.store(task.record->kernel->def, std::memory_order_relaxed);
   const auto started = Clock::now();
-  if (s.device->validate) run_tiles_checked(job, phase, task, begin, end, hand);
-  else run_tiles(job, phase, task, begin, end, hand);
-  if (s.device->profiler) {
+  bool done = true;
+  if (s.device->validate) run_tiles_checked(job, phase, task, mine, hand);
+  else done = run_tiles(job, phase, task, mine, hand);
+  if (done && s.device->profiler) {
     const auto dispatch = phase.number + static_cast<std::uint32_t>(&task - phase.first);
     hand.notes->spans.push_back({task.record, dispatch, hand.lane, started, Clock::now()});
   }
   hand.notes->running.store(nullptr, std::memory_order_relaxed);
+  return done;
 }
 
-// Tiles [begin, end) of a phase.
-void run_phase(const Job& job, const Phase& phase, std::uint32_t begin, std::uint32_t end, const Hand& hand) {
+// A thread's tiles of a phase. Where another thread has taken over, none are left of them, counted or not.
+void run_phase(Job& job, const Phase& phase, Tiles& mine, const Hand& hand) {
   const Task* task = phase.first;
-  if (begin >= task->end_tile)
-    task = std::upper_bound(task, phase.end, begin, [](std::uint32_t tile, const Task& t) { return tile < t.end_tile; });
-  for (; begin < end; ++task) {
-    const std::uint32_t first = begin - task->first_tile, stop = std::min(end, task->end_tile);
-    if (hand.notes) [[unlikely]] run_tiles_watched(job, phase, *task, first, stop - task->first_tile, hand);
-    else run_tiles(job, phase, *task, first, stop - task->first_tile, hand);
-    begin = stop;
+  if (mine.begin >= task->end_tile)
+    task = std::upper_bound(task, phase.end, mine.begin, [](std::uint32_t tile, const Task& t) { return tile < t.end_tile; });
+  for (; mine; ++task) {
+    const bool done = hand.notes ? run_tiles_watched(job, phase, *task, mine, hand) : run_tiles(job, phase, *task, mine, hand);
+    if (done) [[likely]] continue;
+    mine = {};
+    return straggler_back(job);
   }
 }
 
-struct Tiles {
-  std::uint32_t begin = 0, count = 0;
-};
-
-// Claims some of a lane's tiles, fewer towards its end; none where there are none left. Succeeds only in the open phase: as
-// long as a tile of a phase is unclaimed it is not over, and then the lane does not say that this one is claimed.
-Tiles claim(Lane& lane, std::uint32_t index, std::uint32_t phase, const Phase& p) {
+// Claims some of a lane's tiles for a thread, fewer towards its end; false where there are none left. Succeeds only in the
+// open phase: as long as a tile of a phase is unclaimed it is not over, and then the lane does not say that this one is
+// claimed.
+bool claim(Lane& lane, std::uint32_t index, std::uint32_t phase, const Phase& p, Tiles& to) {
   const std::uint32_t first = std::min(p.tiles, index * p.share), end = std::min(p.tiles, first + p.share);
   std::uint64_t seen = lane.next.load(std::memory_order_relaxed);
   while (true) {
     const auto in = static_cast<std::int32_t>(seen >> 32);
-    if (in > static_cast<std::int32_t>(phase)) return {};
+    if (in > static_cast<std::int32_t>(phase)) return false;
     const std::uint32_t begin = in == static_cast<std::int32_t>(phase) ? static_cast<std::uint32_t>(seen) : first;
-    if (begin >= end) return {};
-    const std::uint32_t count = p.share == p.tiles ? p.tiles : std::max<std::uint32_t>(1, (end - begin) / 2);
-    const std::uint64_t then = (std::uint64_t{phase} << 32) | (begin + count);
-    if (lane.next.compare_exchange_weak(seen, then, std::memory_order_relaxed)) return {begin, count};
+    if (begin >= end) return false;
+    const std::uint32_t stop = p.share == p.tiles ? p.tiles : begin + std::max<std::uint32_t>(1, (end - begin) / 2);
+    const std::uint64_t then = (std::uint64_t{phase} << 32) | stop;
+    if (lane.next.compare_exchange_weak(seen, then, std::memory_order_relaxed)) {
+      to = {begin, stop, to.ran};
+      return true;
+    }
   }
 }
 
@@ -250,24 +321,38 @@ void spread(Job& job, std::uint32_t lane, std::uint32_t lanes) {
 }
 
 // Waits until a phase after `seen` is open: for a moment on the core, where others are at work on tiles of some
-// microseconds, then asleep. A thread that has lost its core comes back after milliseconds; whoever has slept meanwhile is
-// owed that time by the scheduler and gets its core at once when woken, so that the threads run at the same time again.
-void await_phase(Job& job, std::uint32_t seen, std::uint32_t lane, std::uint32_t lanes) {
+// microseconds. Then returns the tiles of a thread that has lost its core, if there are any that may be redone. If not, it
+// sleeps: whoever has slept meanwhile is owed that time by the scheduler and gets its core at once when woken, so that the
+// threads run at the same time again.
+Tiles await_phase(Job& job, std::uint32_t seen, std::uint32_t lane, std::uint32_t lanes) {
   const auto opened = [&] {
     return job.phase.load(std::memory_order_acquire) != seen || job.abandoned.load(std::memory_order_relaxed);
   };
-  if (spin_until(opened)) return;
-  std::unique_lock lock(job.mutex);
-  job.sleeping.fetch_add(1);
-  job.opened.wait(lock, opened);
-  job.sleeping.fetch_sub(1);
-  lock.unlock();
-  spread(job, lane, lanes);
+  while (!spin_until(opened)) {
+    for (std::uint32_t i = 0; i < lanes; ++i) {
+      Lane& other = job.lanes[i];
+      if (i == lane || !other.attempt.is_open() || !stands_still(other.clock.load(std::memory_order_relaxed))) continue;
+      if (const Tiles left = other.attempt.take_over()) {
+        job.stragglers.fetch_add(1);
+        return left;
+      }
+    }
+    std::unique_lock lock(job.mutex);
+    job.sleeping.fetch_add(1);
+    const bool woken = job.opened.wait_for(lock, nap, opened);
+    job.sleeping.fetch_sub(1);
+    lock.unlock();
+    if (!woken) continue;
+    spread(job, lane, lanes);
+    break;
+  }
+  return {};
 }
 
 // Opens the next phase that needs more than one thread, having run those of a single tile. False where the job has
 // finished.
-bool advance(Job& job, std::uint32_t phase, int threads, const Hand& hand) {
+bool advance(Job& job, std::uint32_t phase, int threads, Hand hand) {
+  hand.attempt = nullptr;  // nobody else is in these phases
   const auto last = static_cast<std::uint32_t>(job.phases.size());
   for (++phase; phase < last && !job.submission->failed.load(std::memory_order_relaxed); ++phase) {
     const Phase& p = job.phases[phase];
@@ -275,7 +360,8 @@ bool advance(Job& job, std::uint32_t phase, int threads, const Hand& hand) {
       open_phase(job, phase);
       return true;
     }
-    run_phase(job, p, 0, p.tiles, hand);
+    Tiles all = {0, p.tiles};
+    run_phase(job, p, all, hand);
   }
   open_phase(job, last);
   return false;
@@ -284,21 +370,24 @@ bool advance(Job& job, std::uint32_t phase, int threads, const Hand& hand) {
 // Works on the job until it has finished. True for the one thread that finished it.
 bool work(Job& job, int threads, const Hand& hand) {
   const auto lanes = static_cast<std::uint32_t>(threads);
+  job.lanes[hand.lane].clock.store(this_thread_clock(), std::memory_order_relaxed);
   spread(job, hand.lane, lanes);
   for (std::uint32_t phase; (phase = job.phase.load(std::memory_order_acquire)) < job.phases.size();) {
     const Phase& p = job.phases[phase];
-    std::uint32_t ran = 0;
+    Tiles mine;
     for (std::uint32_t i = 0; i < lanes; ++i) {  // its own lane first
       const std::uint32_t lane = hand.lane + i < lanes ? hand.lane + i : hand.lane + i - lanes;
-      for (Tiles t; (t = claim(job.lanes[lane], lane, phase, p)).count; ran += t.count)
-        run_phase(job, p, t.begin, t.begin + t.count, hand);
+      while (claim(job.lanes[lane], lane, phase, p, mine)) run_phase(job, p, mine, hand);
     }
-    if (ran && job.done.fetch_add(ran, std::memory_order_acq_rel) + ran == p.tiles) {
-      if (!advance(job, phase, threads, hand)) return true;
-    } else {
-      await_phase(job, phase, hand.lane, lanes);
+    do {
+      if (mine.ran && job.done.fetch_add(mine.ran, std::memory_order_acq_rel) + mine.ran == p.tiles) {
+        if (!advance(job, phase, threads, hand)) return true;
+        break;
+      }
+      mine = await_phase(job, phase, hand.lane, lanes);
       if (job.abandoned.load(std::memory_order_relaxed)) return false;
-    }
+      run_phase(job, p, mine, hand);
+    } while (mine.ran);
   }
   return false;
 }
@@ -397,7 +486,12 @@ struct Team::Shared {
       }
       profiler->add(*job.submission, spans);
     }
-    job.submission->complete();
+    bool straggling = job.stragglers.load() != 0;
+    if (straggling) {
+      const std::lock_guard lock(job.mutex);
+      straggling = job.outlived = job.stragglers.load() != 0;
+    }
+    job.submission->complete(straggling);
     completed.store(sequence, std::memory_order_release);
   }
 
@@ -415,7 +509,7 @@ struct Team::Shared {
     std::uint32_t lane = 0;
     const std::shared_ptr<Job> job = join(seen, lane);
     if (!job) return;
-    if (work(*job, threads, {scratch(), job->notes ? &job->notes[lane] : nullptr, lane})) finish(job);
+    if (work(*job, threads, {scratch(), job->notes ? &job->notes[lane] : nullptr, lane, &job->lanes[lane].attempt})) finish(job);
   }
 
   // Gives up the running job, and with it the device: what is queued fails, and nothing is started again.

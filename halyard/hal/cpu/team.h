@@ -2,8 +2,9 @@
 //
 // A command buffer is a list of phases, the records between two barriers. Each record is cut into tiles. A thread runs the
 // tiles of its own share of the phase first, then those that the others have not got to, and whoever finishes the phase's
-// last tile opens the next. No thread waits for a particular other one, so a thread that loses its core holds up no more
-// than the few tiles it has claimed. A waiting thread joins in: waiting costs no wake-up.
+// last tile opens the next. No thread waits for a particular other one: where one loses its core, the others take over what
+// it has claimed, and the tile it is at too if its kernel can be restarted. A waiting thread joins in: waiting costs no
+// wake-up.
 #pragma once
 
 #include <atomic>
@@ -16,6 +17,8 @@
 #include <thread>
 #include <vector>
 
+#include "halyard/hal/cpu/attempt.h"
+#include "halyard/hal/cpu/placement.h"
 #include "halyard/hal/state.h"
 
 namespace halyard::cpu {
@@ -34,6 +37,7 @@ struct Task {
   std::uint32_t tiles_x, tiles_y;
   Grid tile, grid;
   const Record* record;
+  bool restartable;                ///< and there are others to restart it
 };
 
 /// The tasks between two barriers.
@@ -64,6 +68,8 @@ struct alignas(64) Lane {
   /// The phase (high 32 bits) and the next unclaimed tile (low 32 bits). An older phase, or -1: nothing is claimed yet.
   std::atomic<std::uint64_t> next{~std::uint64_t{0}};
   std::atomic<int> core{-1};  ///< where its thread was seen last
+  std::atomic<ThreadClock> clock{};  ///< its thread's
+  Attempt attempt;
 };
 
 /// One submission.
@@ -85,6 +91,9 @@ struct Job : Schedule {
   alignas(64) std::atomic<std::uint32_t> done{0};   // finished tiles of the open phase
   std::mutex mutex;
   std::condition_variable opened;
+
+  std::atomic<int> stragglers{0};  // threads that still read for tiles which others have taken over
+  bool outlived = false;           // they have not come back before the job completed; guarded by `mutex`
 };
 
 class Team {

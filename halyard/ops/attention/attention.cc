@@ -11,7 +11,7 @@ namespace halyard::ops {
 namespace {
 
 const KernelDef kv_append_def = {"kv_append", "rx", {}, HALYARD_CPU_KERNEL(kv_append_cpu)};
-const KernelDef attention_def = {"attention", "rrrw", {}, HALYARD_CPU_KERNEL(attention_cpu)};
+const KernelDef attention_def = {"attention", "rrrw", {}, HALYARD_CPU_KERNEL(attention_cpu), true};
 
 constexpr std::size_t kMaxHeadDim = 256;
 

@@ -325,7 +325,7 @@ void attend(const Attention& a) {
       span_end = 0;
     }
   }
-  store_totals(a);
+  if (a.tile.may_write()) store_totals(a);
 }
 
 void attention(const CpuTile& t, bool packed) {

@@ -4,7 +4,7 @@
 namespace halyard::ops {
 namespace {
 
-const KernelDef attention_pack_def = {"attention_pack", "rrrw", {}, HALYARD_CPU_KERNEL(attention_pack_cpu)};
+const KernelDef attention_pack_def = {"attention_pack", "rrrw", {}, HALYARD_CPU_KERNEL(attention_pack_cpu), true};
 
 Fused attention_into_pack(Parts p) {
   const Record &attention = p[0], &pack = p[1];

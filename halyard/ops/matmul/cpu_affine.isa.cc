@@ -246,15 +246,23 @@ std::size_t panel_stride(const MatmulArgs& a) { return a.k / a.group * block_byt
 template <int bits>
 void affine(const CpuTile& t) {
   const auto& a = t.constants_as<MatmulArgs>();
-  for (std::size_t i = t.x0; i < t.x1; ++i) {
+  const auto finish = [&](std::size_t i, std::size_t y, Rows sum) {
     const std::size_t row = i * panel_rows, rows = std::min<std::size_t>(panel_rows, a.n - row);
-    panel_rows_of<bits>(a, t.as<const PackedGroup>(0), t.buffers[1] + i * panel_stride<bits>(a), t.y0, t.y1,
-                        [&](std::size_t y, Rows sum) {
-                          float* out = t.as<float>(3) + y * a.n + row;
-                          if (a.has_bias) sum = sum + load_some(t.as<const float>(2) + row, rows);
-                          if (a.accumulate) sum = sum + load_some(out, rows);
-                          store_some(out, rows, sum);
-                        });
+    float* out = t.as<float>(3) + y * a.n + row;
+    if (a.has_bias) sum = sum + load_some(t.as<const float>(2) + row, rows);
+    if (a.accumulate) sum = sum + load_some(out, rows);
+    store_some(out, rows, sum);
+  };
+  const auto sums = [&](std::size_t i, const auto& emit) {
+    panel_rows_of<bits>(a, t.as<const PackedGroup>(0), t.buffers[1] + i * panel_stride<bits>(a), t.y0, t.y1, emit);
+  };
+  if (t.y1 - t.y0 == 1) {
+    Rows of_tile[tile_rows / panel_rows];
+    for (std::size_t i = t.x0; i < t.x1; ++i) sums(i, [&](std::size_t, const Rows& sum) { of_tile[i - t.x0] = sum; });
+    if (!t.may_write()) return;
+    for (std::size_t i = t.x0; i < t.x1; ++i) finish(i, t.y0, of_tile[i - t.x0]);
+  } else if (t.may_write()) {
+    for (std::size_t i = t.x0; i < t.x1; ++i) sums(i, [&](std::size_t y, const Rows& sum) { finish(i, y, sum); });
   }
 }
 
@@ -277,6 +285,7 @@ void gated_pack(const CpuTile& t) {
   float* up = gate + positions * rows;
   sum_rows<bits>(t, a.gate, 1, row, rows, gate, rows);
   sum_rows<bits>(t, a.up, 3, row, rows, up, rows);
+  if (!t.may_write()) return;
   with_gate(a.function, [&](auto f) {
     for (std::size_t y = 0; y < positions; ++y)
       for (std::size_t i = 0; i < rows; i += 32) {
@@ -295,6 +304,7 @@ void product_heads(const CpuTile& t) {
   float* sums = scratch + head_dim;
   for (std::size_t h = t.x0; h < t.x1; ++h) {
     sum_rows<bits>(t, a.product, 1, h * head_dim, head_dim, sums, head_dim);
+    if (!t.may_write()) return;
     for (std::size_t y = t.y0; y < t.y1; ++y)
       heads::send(a.heads, y * a.heads.heads + h, sums + head_dim * (y - t.y0), t.buffers[3], t.as<const float>(4), t.buffers[5],
                   scratch);

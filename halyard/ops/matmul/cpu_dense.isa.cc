@@ -127,21 +127,35 @@ void product(Matrix w, std::size_t n, Matrix x, std::size_t t, std::size_t k, Ou
   for (; r < n; ++r) block_row<Dot, 1>(w.from(r), x, t, k, out.from(0, r));
 }
 
-// What the sums start from: the bias, what `out` held, both, or zero.
-void start(const CpuTile& t, const MatmulArgs& a, const float* bias, float* out) {
-  for (std::size_t y = t.y0; y < t.y1; ++y)
-    for (std::size_t i = t.x0; i < t.x1; ++i) {
-      float& o = out[y * a.n + i];
-      o = (a.accumulate ? o : 0.0F) + (a.has_bias ? bias[i] : 0.0F);
-    }
-}
+// A tile's sums. Those of one position lie apart from `out` until they are finished, so that the tile can be restarted.
+struct Sums {
+  const CpuTile& t;
+  Output out, at;
+  float apart[tile_rows];
+
+  Sums(const CpuTile& tile, const MatmulArgs& a, std::size_t binding)
+      : t(tile), out{tile.as<float>(binding) + tile.y0 * a.n + tile.x0, a.n}, at(single() ? Output{apart, 0} : out) {}
+  bool single() const { return t.y1 - t.y0 == 1; }
+
+  // From the bias, what `out` held, both, or zero. False: another thread does the tile.
+  bool start(const MatmulArgs& a, const float* bias) {
+    if (!single() && !t.may_write()) return false;
+    for (std::size_t y = 0; y < t.y1 - t.y0; ++y)
+      for (std::size_t i = 0; i < t.x1 - t.x0; ++i)
+        at.data[y * at.stride + i] = (a.accumulate ? out.data[y * out.stride + i] : 0.0F) + (a.has_bias ? bias[t.x0 + i] : 0.0F);
+    return true;
+  }
+  void finish() const {
+    if (single() && t.may_write()) std::copy_n(apart, t.x1 - t.x0, out.data);
+  }
+};
 
 template <class Dot>
 void dense(const CpuTile& t) {
   const auto& a = t.constants_as<MatmulArgs>();
   const std::size_t k = a.k, positions = t.y1 - t.y0;
-  float* out = t.as<float>(3);
-  start(t, a, t.as<const float>(2), out);
+  Sums sums(t, a, 3);
+  if (!sums.start(a, t.as<const float>(2))) return;
   const Matrix w{t.buffers[1] + t.x0 * k * Dot::w_bytes, k * Dot::w_bytes};
   const float* x = t.as<const float>(0) + t.y0 * k;
   const std::size_t span = positions == 1 ? span_single : span_several;
@@ -153,8 +167,9 @@ void dense(const CpuTile& t) {
       for (std::size_t y = 0; y < positions; ++y) Dot::round(x + y * k + j, count, rounded + y * count);
       xs = {t.shared, count * sizeof(bf16)};
     }
-    product<Dot>({w.data + j * Dot::w_bytes, w.stride}, t.x1 - t.x0, xs, positions, count, {out + t.y0 * a.n + t.x0, a.n});
+    product<Dot>({w.data + j * Dot::w_bytes, w.stride}, t.x1 - t.x0, xs, positions, count, sums.at);
   }
+  sums.finish();
 }
 
 float element(DType type, const std::byte* p, std::size_t i) {
@@ -186,8 +201,8 @@ void dequantise_whole_bytes(const std::byte* q, std::size_t count, float s, floa
 void affine(const CpuTile& t) {
   const auto& a = t.constants_as<MatmulArgs>();
   const std::size_t k = a.k, groups = k / a.group, row_bytes = k * a.bits / 8, positions = t.y1 - t.y0;
-  float* out = t.as<float>(5);
-  start(t, a, t.as<const float>(4), out);
+  Sums sums(t, a, 5);
+  if (!sums.start(a, t.as<const float>(4))) return;
   auto* w = reinterpret_cast<float*>(t.shared);
   for (std::size_t i = t.x0; i < t.x1; i += dequantised_rows) {
     const std::size_t rows = std::min<std::size_t>(dequantised_rows, t.x1 - i);
@@ -201,9 +216,10 @@ void affine(const CpuTile& t) {
         }
       const Matrix x{t.buffers[0] + (t.y0 * k + j) * sizeof(float), k * sizeof(float)};
       product<WidenedDot<float>>({t.shared, count * sizeof(float)}, rows, x, positions, count,
-                                 {out + t.y0 * a.n + i, a.n});
+                                 sums.at.from(0, i - t.x0));
     }
   }
+  sums.finish();
 }
 
 }  // namespace

@@ -11,12 +11,12 @@ namespace {
 // Tiles read as many rows of weights in a row as those of plain products do.
 constexpr std::uint32_t gated_groups = tile_rows / 32;
 const KernelDef gated_pack4_def = {"matmul_affine4_gated_pack", "rrrrrw", {gated_groups, fused_positions},
-                                   HALYARD_CPU_KERNEL(matmul_affine4_gated_pack_cpu)};
+                                   HALYARD_CPU_KERNEL(matmul_affine4_gated_pack_cpu), true};
 const KernelDef gated_pack8_def = {"matmul_affine8_gated_pack", "rrrrrw", {gated_groups, fused_positions},
-                                   HALYARD_CPU_KERNEL(matmul_affine8_gated_pack_cpu)};
+                                   HALYARD_CPU_KERNEL(matmul_affine8_gated_pack_cpu), true};
 
 constexpr KernelDef heads_kernel(std::string_view name, AccessList access, CpuKernelSelect cpu) {
-  return {name, access, {1, fused_positions}, cpu};
+  return {name, access, {1, fused_positions}, cpu, true};
 }
 const KernelDef heads4_def = heads_kernel("matmul_affine4_heads", "rrrrrw", HALYARD_CPU_KERNEL(matmul_affine4_heads_cpu));
 const KernelDef heads8_def = heads_kernel("matmul_affine8_heads", "rrrrrw", HALYARD_CPU_KERNEL(matmul_affine8_heads_cpu));

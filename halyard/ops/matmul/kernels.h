@@ -64,6 +64,7 @@ inline constexpr std::size_t span_several = chunk;
 // Exact affine: rows that are dequantised together.
 inline constexpr std::size_t dequantised_rows = 4;
 
+// All products are restartable; plain ones until the end of the tile where it has one position, else until its start.
 // Bindings: x f32 [T, k] (fast affine: PackedGroup [T, k/32]), weights, bias f32 [n] or any, out f32 [T, n].
 template <Isa> void matmul_f32_cpu(const CpuTile&);
 template <Isa> void matmul_f16_cpu(const CpuTile&);

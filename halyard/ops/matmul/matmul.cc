@@ -21,7 +21,7 @@ constexpr Grid panels_tile{tile_rows / panel_rows, tile_positions};
 
 constexpr Product product(std::string_view store, std::string_view accumulate, AccessList reads_write, AccessList reads_both,
                           Grid tile, CpuKernelSelect cpu) {
-  return {{store, reads_write, tile, cpu}, {accumulate, reads_both, tile, cpu}};
+  return {{store, reads_write, tile, cpu, true}, {accumulate, reads_both, tile, cpu, true}};
 }
 
 const Product dense_f32 = product("matmul_f32", "matmul_f32_add", "rrrw", "rrrx", rows_tile, HALYARD_CPU_KERNEL(matmul_f32_cpu));

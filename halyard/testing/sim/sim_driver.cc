@@ -229,7 +229,7 @@ class SimDriver final : public Driver {
     const std::uint32_t x = tile.index % across * each.x, y = tile.index / across % down * each.y,
                         z = tile.index / across / down * each.z;
     std::memset(shared_, poison, r.shared_bytes);
-    std::pair<Submission*, const Record*> owner{job.submission.get(), &r};  // what CpuTile::fail expects
+    CpuJob owner{job.submission.get(), &r};
     const auto begin = Profiler::Clock::now();
     r.kernel->cpu({x, std::min(x + each.x, r.grid.x), y, std::min(y + each.y, r.grid.y), z,
                    std::min(z + each.z, r.grid.z), r.grid, job.windows[tile.record].data(),

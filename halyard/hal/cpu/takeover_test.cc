@@ -1,0 +1,232 @@
+// Tiles whose thread has lost its core, and which other threads do in its place.
+#include <atomic>
+#include <chrono>
+#include <random>
+#include <thread>
+
+#include <gtest/gtest.h>
+
+#include "halyard/hal/cpu/attempt.h"
+#include "halyard/hal/cpu/placement.h"
+#include "halyard/testing/kernels.h"
+
+namespace halyard {
+namespace {
+
+using namespace testing;
+using namespace std::chrono_literals;
+using cpu::Attempt;
+using cpu::Tiles;
+
+constexpr std::uint32_t tiles = 64;
+
+template <class F> bool soon(const F& holds) {
+  for (int i = 0; i < 20'000 && !holds(); ++i) std::this_thread::sleep_for(1ms);
+  return holds();
+}
+
+void expect_kernel_failure(const Result<void>& r, const char* message) {
+  ASSERT_FALSE(r);
+  EXPECT_EQ(r.error().code, Errc::kernel_failed);
+  EXPECT_NE(r.error().str().find(message), std::string::npos) << r.error().str();
+}
+
+// One tile's first thread stays away, asleep, until it is told to come back.
+struct Gate {
+  std::atomic<std::uint32_t> closed_at{tiles};  // none
+  std::atomic<bool> open{false};
+  std::atomic<int> away{0}, refused{0};
+
+  void pass(std::uint32_t tile) {
+    std::uint32_t here = tile;
+    if (!closed_at.compare_exchange_strong(here, tiles)) return;
+    ++away;
+    while (!open) std::this_thread::sleep_for(1ms);
+  }
+  bool may_write(const CpuTile& t) {
+    const bool may = t.may_write();
+    if (!may) ++refused;
+    return may;
+  }
+} gate;
+
+// x[i] += y[i], slowly in one tile.
+void gated_add(const CpuTile& t) {
+  gate.pass(t.x0);
+  const std::int32_t sum = t.as<std::int32_t>(1)[t.x0] + t.as<std::int32_t>(0)[t.x0];
+  if (gate.may_write(t)) t.as<std::int32_t>(0)[t.x0] = sum;
+}
+const KernelDef gated_add_kernel = {"test_gated_add", "xr", {1, 1, 1}, cpu_portable<gated_add>, true};
+
+void gated_failure(const CpuTile& t) {
+  const bool first = gate.closed_at == t.x0;
+  gate.pass(t.x0);
+  if (first) t.fail("late");
+  if (gate.may_write(t)) t.as<std::int32_t>(0)[t.x0] = 1;
+}
+const KernelDef gated_failure_kernel = {"test_gated_failure", "x", {1, 1, 1}, cpu_portable<gated_failure>, true};
+
+// Three threads, none of them the test's own.
+class Takeover : public ::testing::Test {
+ protected:
+  void SetUp() override {
+#if defined(__SANITIZE_THREAD__)
+    GTEST_SKIP() << "no thread is taken for standing still";
+#endif
+    gate.open = false;
+    gate.closed_at = tiles;
+    gate.away = gate.refused = 0;
+    ok(y.write(std::span<const std::int32_t>(std::vector<std::int32_t>(tiles, 1))));
+  }
+  void TearDown() override { gate.open = true; }
+
+  CommandBuffer commit(const KernelDef& k, std::initializer_list<Buffer> buffers) {
+    auto e = value(device.command_encoder());
+    ok(run(e, k, buffers, tiles));
+    return value(e.commit());
+  }
+  void come_back() {
+    gate.open = true;
+    EXPECT_TRUE(soon([] { return gate.refused == gate.away; }));
+  }
+
+  Device device = value(Device::open("cpu", {.threads = 4}));
+  Buffer x = value(device.alloc(DType::i32, {tiles})), y = value(device.alloc(DType::i32, {tiles}));
+};
+
+TEST_F(Takeover, AThreadThatIsAwayHoldsUpNobodyAndWritesNothingLater) {
+  for (const std::uint32_t at : {0U, 5U, 15U, 16U, 63U}) {
+    gate.open = false;
+    gate.closed_at = at;
+    ok(x.write(std::span<const std::int32_t>(std::vector<std::int32_t>(tiles, 7))));
+    const CommandBuffer c = commit(gated_add_kernel, {x, y});
+    ASSERT_TRUE(soon([&] { return c.status() == CommandBufferStatus::completed; })) << at;
+    EXPECT_EQ(value(x.read<std::int32_t>()), std::vector<std::int32_t>(tiles, 8)) << at;
+    ok(x.write(std::span<const std::int32_t>(std::vector<std::int32_t>(tiles, -1))));
+    come_back();
+    EXPECT_EQ(value(x.read<std::int32_t>()), std::vector<std::int32_t>(tiles, -1)) << at;
+  }
+  EXPECT_EQ(gate.away, 5);
+}
+
+TEST_F(Takeover, MemoryIsFreedWhenTheLastThreadHasLeftIt) {
+  gate.closed_at = 5;
+  const CommandBuffer c = commit(gated_add_kernel, {x, y});
+  ASSERT_TRUE(soon([&] { return c.status() == CommandBufferStatus::completed; }));
+  x = y = Buffer();
+  EXPECT_EQ(device.stats().bytes_allocated, 2 * 4 * tiles);
+  come_back();
+  EXPECT_TRUE(soon([&] { return device.stats().bytes_allocated == 0; }));
+}
+
+TEST_F(Takeover, LaterWorkRunsWithoutIt) {
+  gate.closed_at = 5;
+  for (int i = 0; i < 50; ++i) {
+    const CommandBuffer c = commit(gated_add_kernel, {x, y});
+    ASSERT_TRUE(soon([&] { return c.status() == CommandBufferStatus::completed; })) << i;
+  }
+  EXPECT_EQ(value(x.read<std::int32_t>()), std::vector<std::int32_t>(tiles, 50));
+  come_back();
+  EXPECT_EQ(gate.away, 1);
+}
+
+TEST_F(Takeover, AFailureThatComesTooLateIsNone) {
+  gate.closed_at = 5;
+  const CommandBuffer c = commit(gated_failure_kernel, {x});
+  ASSERT_TRUE(soon([&] { return c.status() == CommandBufferStatus::completed; }));
+  come_back();
+  ok(device.wait_idle());
+}
+
+TEST_F(Takeover, AnEarlyFailureCounts) {
+  gate.closed_at = 5;
+  gate.open = true;
+  auto e = value(device.command_encoder());
+  ok(run(e, gated_failure_kernel, {x}, tiles));
+  expect_kernel_failure(e.commit_and_wait(), "late");
+}
+
+// Threads that are away now and then, in places that differ from run to run.
+std::atomic<std::uint32_t> naps{0};
+void drowsy_increment(const CpuTile& t) {
+  std::minstd_rand random(naps.fetch_add(1) * 7919 + 1);
+  if (random() % 40 == 0) std::this_thread::sleep_for(std::chrono::microseconds(random() % 600));
+  const std::int32_t more = t.as<std::int32_t>(0)[t.x0] + 1;
+  if (!t.may_write()) return;
+  if (random() % 80 == 0) std::this_thread::sleep_for(std::chrono::microseconds(random() % 600));
+  t.as<std::int32_t>(0)[t.x0] = more;
+}
+const KernelDef drowsy_kernel = {"test_drowsy", "x", {1, 1, 1}, cpu_portable<drowsy_increment>, true};
+
+TEST_F(Takeover, EachTileIsWrittenOnceWhoeverSleepsWhere) {
+  constexpr int dispatches = 200;
+  auto e = value(device.command_encoder());
+  for (int i = 0; i < dispatches; ++i) ok(run(e, drowsy_kernel, {x}, tiles));
+  ok(e.commit_and_wait());
+  EXPECT_EQ(value(x.read<std::int32_t>()), std::vector<std::int32_t>(tiles, dispatches));
+}
+
+void hasty(const CpuTile& t) { t.as<std::int32_t>(0)[t.x0] = 1; }
+const KernelDef hasty_kernel = {"test_hasty", "x", {1, 1, 1}, cpu_portable<hasty>, true};
+
+TEST(Restartable, AKernelThatDoesNotAskIsAnError) {
+  for (const bool validate : {false, true}) {
+    Device d = value(Device::open("cpu", {.threads = 2, .validate = validate}));
+    const Buffer x = value(d.alloc(DType::i32, {tiles}));
+    auto e = value(d.command_encoder());
+    ok(run(e, hasty_kernel, {x}, tiles));
+    expect_kernel_failure(e.commit_and_wait(), validate ? "without asking may_write()" : "did not ask may_write()");
+  }
+}
+
+TEST(Attempt, HasOneTaker) {
+  // What a tile's thread has done before, the taker sees.
+  constexpr std::uint32_t rounds = 20'000;
+  std::vector<int> times(rounds + 1, 0);
+  std::vector<std::uint32_t> before(rounds + 1, 0);
+  Attempt attempt;
+  std::atomic<bool> over{false};
+  std::uint32_t kept = 0, taken = 0;
+  std::thread taker([&] {
+    while (!over) {
+      const Tiles t = attempt.take_over();
+      if (!t) continue;
+      ++taken;
+      ASSERT_EQ(t.end, t.begin + 1);
+      ASSERT_EQ(t.ran, before[t.begin]);
+      ++times[t.begin];
+    }
+  });
+  for (std::uint32_t i = 0; i < rounds; ++i) {
+    before[i] = i % 3;
+    attempt.open({i, i + 1, i % 3});
+    if (i % 16 == 0) std::this_thread::yield();
+    if (!attempt.close()) continue;
+    ++kept;
+    ++times[i];
+  }
+  over = true;
+  taker.join();
+  EXPECT_EQ(kept + taken, rounds);
+  times.pop_back();
+  EXPECT_EQ(times, std::vector<int>(rounds, 1));
+}
+
+TEST(ThreadClock, StandsStillWhileItsThreadHasNoCore) {
+#if defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "no thread is taken for standing still";
+#endif
+  EXPECT_FALSE(cpu::stands_still(cpu::this_thread_clock()));
+  std::atomic<cpu::ThreadClock> clock{};
+  std::atomic<bool> over{false};
+  std::thread sleeper([&] {
+    clock = cpu::this_thread_clock();
+    while (!over) std::this_thread::sleep_for(10ms);
+  });
+  EXPECT_TRUE(soon([&] { return clock != cpu::ThreadClock{} && cpu::stands_still(clock); }));
+  over = true;
+  sleeper.join();
+}
+
+}  // namespace
+}  // namespace halyard
