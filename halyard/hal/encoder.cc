@@ -153,22 +153,18 @@ void CommandEncoder::State::record(Recording& to, const Dispatch& d, bool barrie
 Result<void> CommandEncoder::dispatch(const Dispatch& d) {
   State& s = *state_;
   HALYARD_TRY(s.check(d));
-  bool barrier = std::exchange(s.barrier_pending, false);
+  Recording& to = s.capture ? *s.capture : s.submission->recording;
+  const bool automatic = s.options.hazards == Hazards::automatic;
+  const bool conflict = automatic && s.order(to, d);
   if (s.capture) {
-    if (s.options.hazards == Hazards::automatic) barrier |= s.order(*s.capture, d);
     for (const ParameterPlace& p : d.parameters)
-      s.capture->places.push_back({std::string(p.name), static_cast<std::uint32_t>(s.capture->records.size()), p.at, p.bytes,
-                                   p.most});
-    s.record(*s.capture, d, barrier);
-    return {};
+      to.places.push_back({std::string(p.name), static_cast<std::uint32_t>(to.records.size()), p.at, p.bytes, p.most});
+  } else {
+    if (automatic) RecordCounter::add(conflict ? s.counts.auto_barriers : s.counts.concurrent_dispatches, 1);
+    RecordCounter::add(s.counts.dispatches, 1);
   }
-  if (s.options.hazards == Hazards::automatic) {
-    const bool conflict = s.order(s.submission->recording, d);
-    RecordCounter::add(conflict ? s.counts.auto_barriers : s.counts.concurrent_dispatches, 1);
-    barrier |= conflict;
-  }
-  s.record(s.submission->recording, d, barrier);
-  RecordCounter::add(s.counts.dispatches, 1);
+  const bool asked = std::exchange(s.barrier_pending, false);
+  s.record(to, d, conflict || asked);
   return {};
 }
 

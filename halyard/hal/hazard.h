@@ -160,7 +160,7 @@ bool MemRanges::place_dispatch(std::size_t n, const Range& range) {
   if (!free) {
     ++barriers_forced_;
     reset();
-    for (std::size_t i = 0; i < n; ++i) slot(range(i).allocation);  // the same slots, emptied
+    for (std::size_t i = 0; i < n; ++i) slots[i]->renew(epoch_);
   }
   for (std::size_t i = 0; i < n; ++i) {
     const BufferRange& r = range(i);

@@ -97,8 +97,8 @@ void append(Schedule& to, const Record& r, Arena& arena, int threads, bool& open
   }
   Phase& phase = to.phases.back();
   to.tasks.push_back({r.kernel->cpu, buffers, sizes, replay_constants == none ? r.constants : nullptr, replay_constants,
-                      phase.tiles, phase.tiles + tiles, tiles_x, tiles_y, tile, r.grid, &r,
-                      threads > 1 && r.kernel->def->restartable});
+                      phase.tiles, phase.tiles + tiles, tiles_x, tiles_y, tile, r.grid, r.shared_bytes != 0,
+                      threads > 1 && r.kernel->def->restartable, &r});
   ++phase.end;
   phase.tiles += tiles;
   phase.share = tiles_along(phase.tiles, static_cast<std::uint32_t>(threads));
@@ -194,10 +194,16 @@ CpuTile whole(const Phase& phase, const Task& task, const Hand& hand, CpuJob& ow
   return {0, task.grid.x, 0, task.grid.y, 0, task.grid.z, task.grid, task.buffers, task.sizes, constants, hand.scratch, &owner};
 }
 
+// A dispatch of a single tile, by a thread that nobody watches or takes over.
+inline void run_single(const Job& job, const Phase& phase, const Task& task, const Hand& hand) {
+  CpuJob owner{job.submission.get(), task.record};
+  task.run(whole(phase, task, hand, owner));
+}
+
 // Those of a thread's tiles that are this dispatch's. False: another thread has taken over what was left.
 inline bool run_tiles(const Job& job, const Phase& phase, const Task& task, Tiles& mine, const Hand& hand) {
   const std::uint32_t end = std::min(mine.end, task.end_tile);
-  if (task.record->shared_bytes && !hand.scratch) [[unlikely]] {
+  if (task.needs_scratch && !hand.scratch) [[unlikely]] {
     job.submission->fail_with(
         {Errc::out_of_memory, fmt::format("kernel {}: no memory for scratch", task.record->kernel->def->name), {}});
     mine = {end, mine.end, mine.ran + end - mine.begin};
@@ -205,9 +211,8 @@ inline bool run_tiles(const Job& job, const Phase& phase, const Task& task, Tile
   }
   CpuJob owner{job.submission.get(), task.record, task.restartable ? hand.attempt : nullptr};
   CpuTile t = whole(phase, task, hand, owner);
-  const bool several = task.end_tile - task.first_tile > 1;
   for (Place place(task, mine.begin);; place.advance(task)) {
-    if (several) place.set(t, task);
+    place.set(t, task);
     if (owner.attempt) owner.attempt->open(mine);
     task.run(t);
     if (owner.attempt && !was_own(owner)) return false;
@@ -267,7 +272,13 @@ void run_phase(Job& job, const Phase& phase, Tiles& mine, const Hand& hand) {
   const Task* task = phase.first;
   if (mine.begin >= task->end_tile)
     task = std::upper_bound(task, phase.end, mine.begin, [](std::uint32_t tile, const Task& t) { return tile < t.end_tile; });
+  const bool plain = !hand.notes && hand.scratch;
   for (; mine; ++task) {
+    if (plain && task->end_tile - task->first_tile == 1 && !(task->restartable && hand.attempt)) {
+      run_single(job, phase, *task, hand);
+      mine = {mine.begin + 1, mine.end, mine.ran + 1};
+      continue;
+    }
     const bool done = hand.notes ? run_tiles_watched(job, phase, *task, mine, hand) : run_tiles(job, phase, *task, mine, hand);
     if (done) [[likely]] continue;
     mine = {};

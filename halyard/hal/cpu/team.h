@@ -36,8 +36,9 @@ struct Task {
   std::uint32_t first_tile, end_tile;  ///< of the phase's tiles
   std::uint32_t tiles_x, tiles_y;
   Grid tile, grid;
-  const Record* record;
+  bool needs_scratch;
   bool restartable;                ///< and there are others to restart it
+  const Record* record;
 };
 
 /// The tasks between two barriers.
