@@ -13,6 +13,8 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include "halyard/io/mapped_file.h"
+
 namespace halyard::cli {
 namespace {
 
@@ -21,6 +23,20 @@ constexpr std::size_t chunk_bytes = std::size_t{64} << 10;
 volatile std::sig_atomic_t interrupt_flag = 0;  // a signal handler can reach nothing else
 
 extern "C" void halyard_on_interrupt(int) { interrupt_flag = 1; }
+
+// A mapped file has become shorter: no page is there any more. Writes what can be written from here, and ends.
+extern "C" void halyard_on_missing_page(int signal, siginfo_t* info, void*) {
+  const char* path = mapped_file_at(info->si_addr);
+  if (!path) {  // not ours: as if there were no handler
+    std::signal(signal, SIG_DFL);
+    return;
+  }
+  for (const char* part : {"\nerror: ", path,
+                           ": was cut off while it was in use: replace a file in use by renaming a new one "
+                           "over it, never in place\n"})
+    if (::write(STDERR_FILENO, part, std::strlen(part)) < 0) break;
+  ::_exit(exit_failed);
+}
 
 void print_error(std::string_view line) { fmt::print(stderr, "error: {}\n", line); }
 
@@ -194,6 +210,10 @@ void install_signal_handlers() {
   struct sigaction pipe = {};
   pipe.sa_handler = SIG_IGN;
   ::sigaction(SIGPIPE, &pipe, nullptr);
+  struct sigaction missing = {};
+  missing.sa_sigaction = halyard_on_missing_page;
+  missing.sa_flags = SA_SIGINFO;
+  ::sigaction(SIGBUS, &missing, nullptr);
 }
 
 void set_help_manner(CLI::App& root) {

@@ -9,6 +9,7 @@
 #include <map>
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <spawn.h>
@@ -237,6 +238,19 @@ TEST(ProgramOnTheDefaultModel, FinishesTheLineAndSaysHowFarItCameWhenInterrupted
   ASSERT_FALSE(r.out.empty());
   EXPECT_EQ(r.out.back(), '\n');
   EXPECT_NE(r.err.find("Generation: "), std::string::npos) << r.err;
+}
+
+TEST(ProgramOnTheDefaultModel, NamesTheFileThatIsCutOffWhileItIsUsed) {
+  const auto copy = std::filesystem::temp_directory_path() / fmt::format("halyard-cut-{}", ::getpid());
+  std::filesystem::copy(halyard::testing::default_model(), copy, std::filesystem::copy_options::recursive);
+  // --exact: the weights are used where they lie.
+  const Finished r = run({"bash", "-c",
+                          fmt::format("'{}' generate --model '{}' -p x -m -1 --exact & child=$!; sleep 0.7; "
+                                      "truncate -s 1000000 '{}'/model.safetensors; wait $child",
+                                      HALYARD_PROGRAM, copy.string(), copy.string())});
+  std::filesystem::remove_all(copy);
+  EXPECT_EQ(r.code, 1) << r.err;
+  EXPECT_NE(r.err.find("model.safetensors: was cut off while it was in use"), std::string::npos) << r.err;
 }
 
 TEST(ProgramOnTheDefaultModel, NamesBothLengthsWhereThePromptIsLongerThanTheContext) {

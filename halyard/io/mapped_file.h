@@ -11,11 +11,16 @@
 
 namespace halyard {
 
+namespace internal {
+struct KnownMapping;
+}
+
 /// A regular file mapped read-only and private. Copies share the mapping; the last one unmaps.
 ///
 /// The size is that at the time of opening. If another process truncates the file afterwards, touching what was cut off
 /// raises SIGBUS, as for every mapped file: weights are replaced by renaming a new file over them, never in place. Who is
-/// about to touch much of it asks check_size() first.
+/// about to touch much of it asks check_size() first; a program that would say which file it was handles the signal with
+/// mapped_file_at().
 class MappedFile {
  public:
   /// Maps the whole of `path`. Errors name the path: not_found, io, or bad_file where it is not a regular file.
@@ -40,9 +45,14 @@ class MappedFile {
     Mapping(const Mapping&) = delete;
     Mapping& operator=(const Mapping&) = delete;
     ~Mapping();
+    internal::KnownMapping* known = nullptr;  // where mapped_file_at() finds it
   };
   explicit MappedFile(std::shared_ptr<const Mapping> mapping) : mapping_(std::move(mapping)) {}
   std::shared_ptr<const Mapping> mapping_;
 };
+
+/// The path of the mapped file that `address` lies in; null where it lies in none. May be called by a signal handler on a
+/// thread that has just touched the address.
+const char* mapped_file_at(const void* address) noexcept;
 
 }  // namespace halyard
