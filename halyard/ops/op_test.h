@@ -65,11 +65,11 @@ void on_every_device(Body body) {
   }
 }
 
-/// A generator whose seed is printed where the test fails. HALYARD_TEST_SEED sets it.
+/// A generator whose seed is printed where the test fails. HALYARD_SEED sets it.
 struct Random {
-  unsigned seed = std::getenv("HALYARD_TEST_SEED") ? static_cast<unsigned>(std::atoi(std::getenv("HALYARD_TEST_SEED")))
-                                                   : std::random_device()();
-  ::testing::ScopedTrace trace{__FILE__, __LINE__, fmt::format("HALYARD_TEST_SEED={}", seed)};
+  unsigned seed = std::getenv("HALYARD_SEED") ? static_cast<unsigned>(std::atoi(std::getenv("HALYARD_SEED")))
+                                              : std::random_device()();
+  ::testing::ScopedTrace trace{__FILE__, __LINE__, fmt::format("HALYARD_SEED={}", seed)};
   std::mt19937 engine{seed};
 
   std::vector<float> normal(std::size_t n, float scale = 1) {

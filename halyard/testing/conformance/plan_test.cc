@@ -13,8 +13,8 @@ using namespace testing;
 constexpr std::string_view kBias[] = {"bias"};
 
 // x = 3 x + constant; the constant is the parameter "bias".
-Result<void> scale_by_bias(CommandEncoder& e, const Buffer& x, std::uint32_t constant) {
-  const ParameterPlace place[] = {{"bias", 0, 4, 1000}};
+Result<void> scale_by_bias(CommandEncoder& e, const Buffer& x, std::uint32_t constant, std::uint64_t most = 1000) {
+  const ParameterPlace place[] = {{"bias", 0, 4, most}};
   const Buffer buffers[] = {x};
   return e.dispatch({.kernel = HALYARD_TRY(e.kernel(scale_in_place_kernel)),
                      .grid = {static_cast<std::uint32_t>(x.shape().elements()), 1, 1},
@@ -125,6 +125,14 @@ TEST_P(Plans, RecordNothingWhereAValueOrTheStateIsWrong) {
   ok(e.commit_and_wait());
   EXPECT_EQ(e.replay(plan, good).error().code, Errc::invalid_state);
   expect_contents();
+
+  auto twice = value(device.command_encoder());
+  twice.start_capture();
+  for (const std::uint64_t most : {1000U, 50U}) ok(scale_by_bias(twice, x, 1, most));
+  const Plan bounded = value(value(twice.take_capture()).compile(kBias));
+  const PlanParameter least[] = {{"bias", 50}}, more[] = {{"bias", 51}};
+  EXPECT_EQ(twice.replay(bounded, more).error().code, Errc::invalid_argument);
+  ok(twice.replay(bounded, least));
 }
 
 TEST_P(Plans, MayBeDroppedBeforeTheirWorkHasRun) {
