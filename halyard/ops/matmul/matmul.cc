@@ -63,23 +63,13 @@ Result<Buffer> import_span(Device& device, const quant::MatrixView& m, std::span
   return device.import_host(m.owner, bytes.data(), DType::u8, {bytes.size()});
 }
 
-Result<void> check(const char* op, const char* what, const Buffer& b, DType dtype, const Shape& shape) {
-  if (!b) return fail(Errc::invalid_argument, fmt::format("{}: {} is a null buffer", op, what));
-  if (b.dtype() != dtype || b.shape() != shape)
-    return fail(Errc::invalid_argument, fmt::format("{}: {} must be {} {}, got {} {}", op, what, to_string(dtype),
-                                                    to_string(shape), to_string(b.dtype()), to_string(b.shape())));
-  return {};
-}
-
-// A [T, k] of f32 with k columns: T.
-Result<std::size_t> positions_of(const char* op, const Buffer& x, std::size_t k) {
-  if (!x) return fail(Errc::invalid_argument, fmt::format("{}: x is a null buffer", op));
-  if (x.dtype() != DType::f32 || x.shape().rank() != 2 || x.shape()[1] != k)
-    return fail(Errc::invalid_argument, fmt::format("{}: x must be f32 [T, {}], got {} {}", op, k, to_string(x.dtype()),
-                                                    to_string(x.shape())));
-  if (x.shape()[0] > std::numeric_limits<std::uint32_t>::max())
-    return fail(Errc::invalid_argument, fmt::format("{}: {} positions are more than 2^32", op, x.shape()[0]));
-  return x.shape()[0];
+// Activations f32 [T, k]: T, which is one of the grid's extents.
+Result<std::size_t> positions_of(std::string_view op, const Buffer& x) {
+  HALYARD_TRY(check_rank(op, "x", x, {DType::f32}, 2));
+  const std::size_t t = x.shape()[0];
+  if (t > std::numeric_limits<std::uint32_t>::max())
+    return bad_argument(op, "x", "less than 2^32 positions", std::to_string(t));
+  return t;
 }
 
 }  // namespace
@@ -157,11 +147,9 @@ std::size_t Weight::bytes() const {
 std::size_t packed_bytes(std::size_t t, std::size_t k) { return t * (k / 32) * sizeof(PackedGroup); }
 
 Result<void> pack_activations(CommandEncoder& encoder, const Buffer& x, const Buffer& packed) {
-  const std::size_t k = x ? x.shape().back() : 0;
-  const std::size_t t = HALYARD_TRY(positions_of("pack_activations", x, k));
-  if (k % 32 != 0)
-    return fail(Errc::invalid_argument, fmt::format("pack_activations: {} columns do not divide into groups of 32", k));
-  HALYARD_TRY(check("pack_activations", "packed", packed, DType::u8, {packed_bytes(t, k)}));
+  const std::size_t t = HALYARD_TRY(positions_of("pack_activations", x)), k = x.shape()[1];
+  if (k % 32 != 0) return bad_argument("pack_activations", "x", "whole groups of 32 columns", to_string(x.shape()));
+  HALYARD_TRY(check_tensor("pack_activations", "packed", packed, {DType::u8}, {packed_bytes(t, k)}));
   const Buffer buffers[] = {x, packed};
   return encoder.dispatch({.kernel = HALYARD_TRY(encoder.kernel(pack_kernel)),
                            .grid = {static_cast<std::uint32_t>(k / 32), static_cast<std::uint32_t>(t)},
@@ -173,11 +161,12 @@ Result<void> matmul(CommandEncoder& encoder, const Activations& a, const Weight&
   const Weight::Impl* w = MatmulAccess::impl(weight);
   if (!w) return fail(Errc::invalid_argument, "matmul: the weight was never loaded");
   const std::size_t n = weight.rows(), k = weight.columns();
-  const std::size_t t = HALYARD_TRY(positions_of("matmul", a.x, k));
-  if (weight.wants_packed()) HALYARD_TRY(check("matmul", "packed", a.packed, DType::u8, {packed_bytes(t, k)}));
-  HALYARD_TRY(check("matmul", "out", out, DType::f32, {t, n}));
-  if (options.bias) HALYARD_TRY(check("matmul", "bias", options.bias, DType::f32, {n}));
-  if (overlap(out, a.x)) return fail(Errc::invalid_argument, "matmul: out must be another buffer than x");
+  const std::size_t t = HALYARD_TRY(positions_of("matmul", a.x));
+  HALYARD_TRY(check_tensor("matmul", "x", a.x, {DType::f32}, {t, k}));
+  if (weight.wants_packed()) HALYARD_TRY(check_tensor("matmul", "packed", a.packed, {DType::u8}, {packed_bytes(t, k)}));
+  HALYARD_TRY(check_tensor("matmul", "out", out, {DType::f32}, {t, n}));
+  if (options.bias) HALYARD_TRY(check_tensor("matmul", "bias", options.bias, {DType::f32}, {n}));
+  HALYARD_TRY(check_apart("matmul", "x", a.x, out));
 
   MatmulArgs args = w->args;
   args.has_bias = options.bias ? 1 : 0;

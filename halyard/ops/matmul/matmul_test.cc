@@ -460,24 +460,24 @@ struct Refusals : ::testing::Test {
 TEST_F(Refusals, of_products_say_what_was_expected_and_what_came) {
   const Buffer x = alloc(DType::f32, {3, 64}), out = alloc(DType::f32, {3, 16});
   refused(matmul(encoder, {x, {}}, Weight(), out), {"never loaded"});
-  refused(matmul(encoder, {Buffer(), {}}, dense, out), {"x is a null buffer"});
-  refused(matmul(encoder, {alloc(DType::f32, {3, 65}), {}}, dense, out), {"f32 [T, 64]", "f32 [3, 65]"});
-  refused(matmul(encoder, {alloc(DType::i32, {3, 64}), {}}, dense, out), {"f32 [T, 64]", "i32 [3, 64]"});
-  refused(matmul(encoder, {alloc(DType::f32, {64}), {}}, dense, out), {"f32 [T, 64]", "[64]"});
-  refused(matmul(encoder, {x, {}}, dense, Buffer()), {"out is a null buffer"});
+  refused(matmul(encoder, {Buffer(), {}}, dense, out), {"matmul: x: expected f32", "a null buffer"});
+  refused(matmul(encoder, {alloc(DType::f32, {3, 65}), {}}, dense, out), {"expected [3, 64]", "[3, 65]"});
+  refused(matmul(encoder, {alloc(DType::i32, {3, 64}), {}}, dense, out), {"expected f32", "i32 [3, 64]"});
+  refused(matmul(encoder, {alloc(DType::f32, {64}), {}}, dense, out), {"expected 2 axes", "[64]"});
+  refused(matmul(encoder, {x, {}}, dense, Buffer()), {"out: expected f32", "a null buffer"});
   refused(matmul(encoder, {x, {}}, dense, alloc(DType::f32, {2, 16})), {"[3, 16]", "[2, 16]"});
-  refused(matmul(encoder, {x, {}}, dense, alloc(DType::bf16, {3, 16})), {"out must be f32", "bf16"});
+  refused(matmul(encoder, {x, {}}, dense, alloc(DType::bf16, {3, 16})), {"out: expected f32", "bf16"});
   refused(matmul(encoder, {x, {}}, dense, out, {.bias = alloc(DType::f32, {17})}), {"bias", "[16]", "[17]"});
-  refused(matmul(encoder, {x, {}}, affine, out), {"packed is a null buffer"});
-  refused(matmul(encoder, {x, alloc(DType::u8, {7})}, affine, out), {"packed must be u8 [240]", "[7]"});
-  refused(matmul(encoder, {x, {}}, dense, x.view(0, DType::f32, {3, 16}).value()), {"another buffer than x"});
+  refused(matmul(encoder, {x, {}}, affine, out), {"packed: expected u8", "a null buffer"});
+  refused(matmul(encoder, {x, alloc(DType::u8, {7})}, affine, out), {"packed: expected [240]", "[7]"});
+  refused(matmul(encoder, {x, {}}, dense, x.view(0, DType::f32, {3, 16}).value()), {"memory apart from x"});
 }
 
 TEST_F(Refusals, of_packing_say_what_was_expected_and_what_came) {
-  refused(pack_activations(encoder, Buffer(), alloc(DType::u8, {80})), {"x is a null buffer"});
-  refused(pack_activations(encoder, alloc(DType::f32, {1, 48}), alloc(DType::u8, {80})), {"48 columns", "32"});
-  refused(pack_activations(encoder, alloc(DType::f32, {1, 64}), alloc(DType::u8, {79})), {"u8 [80]", "u8 [79]"});
-  refused(pack_activations(encoder, alloc(DType::f32, {1, 64}), alloc(DType::f32, {80})), {"u8 [80]", "f32 [80]"});
+  refused(pack_activations(encoder, Buffer(), alloc(DType::u8, {80})), {"x: expected f32", "a null buffer"});
+  refused(pack_activations(encoder, alloc(DType::f32, {1, 48}), alloc(DType::u8, {80})), {"groups of 32 columns", "[1, 48]"});
+  refused(pack_activations(encoder, alloc(DType::f32, {1, 64}), alloc(DType::u8, {79})), {"expected [80]", "[79]"});
+  refused(pack_activations(encoder, alloc(DType::f32, {1, 64}), alloc(DType::f32, {80})), {"expected u8", "f32 [80]"});
 }
 
 TEST(WeightLoad, refuses_a_matrix_that_contradicts_itself) {
