@@ -177,7 +177,8 @@ Result<std::size_t> bytes_of(DType dtype, const Shape& shape) {
 Result<Buffer> Device::alloc(DType dtype, Shape shape) {
   const std::size_t bytes = HALYARD_TRY(bytes_of(dtype, shape));
   AtomicStats& stats = state_->stats;
-  if (!stats.add_bytes(bytes, state_->memory_budget))
+  const auto fits = [&] { return stats.add_bytes(bytes, state_->memory_budget); };
+  if (!fits() && (state_->settle(), !fits()))
     return fail(Errc::out_of_memory,
                 fmt::format("a buffer of {} {} asks for {} bytes: {} are in use, the memory budget is {}", to_string(dtype),
                             to_string(shape), bytes, stats.bytes_allocated.load(), state_->memory_budget));
@@ -315,6 +316,7 @@ void RecordCounters::reset() {
 }
 
 Stats Device::stats() const {
+  state_->settle();
   const AtomicStats& s = state_->stats;
   const RecordCounts r = s.recorded.sum();
   return {.command_buffers = s.command_buffers,
@@ -354,8 +356,12 @@ const Capabilities& Device::capabilities() const { return state_->driver->capabi
 std::size_t Device::memory_budget() const { return state_->memory_budget; }
 bool Device::is_lost() const { return state_->lost.load(std::memory_order_acquire); }
 bool Device::residency_enabled() const { return true; }
-std::size_t Device::residency_count() const { return state_->residency.count(); }
+std::size_t Device::residency_count() const {
+  state_->settle();
+  return state_->residency.count();
+}
 Residency Device::residency() const {
+  state_->settle();
   const PinnedMemory pinned = state_->driver->pinned_memory();
   return {state_->residency.count(), state_->residency.bytes(), pinned.bytes, pinned.limit, state_->residency.refusal()};
 }

@@ -163,6 +163,13 @@ struct DeviceState : std::enable_shared_from_this<DeviceState> {
   bool validate = false;                 // DeviceOptions::validate
   std::chrono::milliseconds timeout{0};  // how long a submission may run; 0: for ever
 
+  /// Completed submissions whose memory a thread still reads: at most for as long as it takes to come to its end.
+  std::atomic<int> held_back{0};
+  /// Waits until there are none, so that memory nobody uses is free and counted as free.
+  void settle() const {
+    for (int n; (n = held_back.load()) != 0;) held_back.wait(n);
+  }
+
   /// Waits until the submission and all before it have completed. Errc::timeout or device_lost where they will not.
   Result<void> wait(std::uint64_t sequence);
   /// The device no longer answers: `stuck` did not finish in time. `running` names the kernels that ran, if known.
@@ -273,10 +280,9 @@ struct Submission {
   /// Fails with the loss of its device and completes without having run.
   void abandon();
   /// Signals the fence, lets go of everything it held, and sets the final status. Called by the driver, once. `still_read`:
-  /// something still reads what it recorded, and the driver will call release().
+  /// a thread still reads what it recorded, and the driver calls let_go() when that thread is done.
   void complete(bool still_read = false);
-  /// Lets go of what it recorded.
-  void release();
+  void let_go();
   Result<void> outcome();
 };
 

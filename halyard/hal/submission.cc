@@ -90,7 +90,11 @@ void Submission::abandon() {
   complete();
 }
 
-void Submission::release() { device->spare.give(std::move(recording)); }
+void Submission::let_go() {
+  device->spare.give(std::move(recording));
+  device->held_back.fetch_sub(1);
+  device->held_back.notify_all();
+}
 
 void Submission::complete(bool still_read) {
   if (failed.load(std::memory_order_acquire)) {
@@ -102,7 +106,8 @@ void Submission::complete(bool still_read) {
   }
   wait_on.reset();
   signal.reset();
-  if (!still_read) release();
+  if (still_read) device->held_back.fetch_add(1);
+  else device->spare.give(std::move(recording));
   if (!device->lost.load(std::memory_order_acquire)) device->completed.store(sequence, std::memory_order_release);
   status.store(failed ? CommandBufferStatus::failed : CommandBufferStatus::completed, std::memory_order_release);
 }

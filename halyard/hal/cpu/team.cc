@@ -148,7 +148,7 @@ void straggler_back(Job& job) {
   std::unique_lock lock(job.mutex);
   const bool last = job.stragglers.fetch_sub(1) == 1 && job.outlived;
   lock.unlock();
-  if (last) job.submission->release();
+  if (last) job.submission->let_go();
 }
 
 // Whether the tile just run was its thread's to write.
