@@ -90,7 +90,8 @@ bool too_many_tiles(const Grid& grid, const Grid& tile) {
 
 }  // namespace
 
-Result<void> CommandEncoder::State::check(const Dispatch& d) const {
+// Called once, by dispatch(), and inlined there, as the two below.
+[[gnu::always_inline]] inline Result<void> CommandEncoder::State::check(const Dispatch& d) const {
   const CompiledKernel* k = d.kernel.get();
   if (!k) return fail(Errc::invalid_argument, "dispatch without a kernel");
   if (k->device != device.get())
@@ -123,14 +124,14 @@ Result<void> CommandEncoder::State::check(const Dispatch& d) const {
 }
 
 // Whether a barrier must stand before a dispatch with these bindings, and books them as running.
-bool CommandEncoder::State::order(Recording& to, const Dispatch& d) {
+[[gnu::always_inline]] inline bool CommandEncoder::State::order(Recording& to, const Dispatch& d) {
   const AccessList& access = d.kernel.get()->def->access;
   return !to.ranges.place_dispatch(access.size(), [&](std::size_t i) {
     return BufferRange::from_buffer(d.buffers[i], access[i] == Access::read ? MemRangeRole::src : MemRangeRole::dst);
   });
 }
 
-void CommandEncoder::State::record(Recording& to, const Dispatch& d, bool barrier) {
+[[gnu::always_inline]] inline void CommandEncoder::State::record(Recording& to, const Dispatch& d, bool barrier) {
   const std::size_t n = d.buffers.size();
   std::byte* block = to.arena.take(n * sizeof(Binding) + d.constants.size());
   auto* bindings = reinterpret_cast<Binding*>(block);
