@@ -397,7 +397,7 @@ bool work(Job& job, int threads, const Hand& hand) {
       }
       mine = await_phase(job, phase, hand.lane, lanes);
       if (job.abandoned.load(std::memory_order_relaxed)) return false;
-      run_phase(job, p, mine, hand);
+      if (mine) run_phase(job, p, mine, hand);  // none: the phase is over, and its tasks may be gone
     } while (mine.ran);
   }
   return false;
