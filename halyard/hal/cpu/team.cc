@@ -332,15 +332,15 @@ void spread(Job& job, std::uint32_t lane, std::uint32_t lanes) {
 }
 
 // Waits until a phase after `seen` is open: for a moment on the core, where others are at work on tiles of some
-// microseconds. Then returns the tiles of a thread that has lost its core, if there are any that may be redone. If not, it
+// microseconds. Then, where it `may_take`, returns the tiles of a thread that has lost its core and may be redone. If not, it
 // sleeps: whoever has slept meanwhile is owed that time by the scheduler and gets its core at once when woken, so that the
 // threads run at the same time again.
-Tiles await_phase(Job& job, std::uint32_t seen, std::uint32_t lane, std::uint32_t lanes) {
+Tiles await_phase(Job& job, std::uint32_t seen, std::uint32_t lane, std::uint32_t lanes, bool may_take) {
   const auto opened = [&] {
     return job.phase.load(std::memory_order_acquire) != seen || job.abandoned.load(std::memory_order_relaxed);
   };
   while (!spin_until(opened)) {
-    for (std::uint32_t i = 0; i < lanes; ++i) {
+    for (std::uint32_t i = 0; may_take && i < lanes; ++i) {
       Lane& other = job.lanes[i];
       if (i == lane || !other.attempt.is_open() || !stands_still(other.clock.load(std::memory_order_relaxed))) continue;
       if (const Tiles left = other.attempt.take_over()) {
@@ -390,12 +390,15 @@ bool work(Job& job, int threads, const Hand& hand) {
       const std::uint32_t lane = hand.lane + i < lanes ? hand.lane + i : hand.lane + i - lanes;
       while (claim(job.lanes[lane], lane, phase, p, mine)) run_phase(job, p, mine, hand);
     }
+    // Once a phase: two threads that each take the other for absent, as on one core they are in turn, come to an end.
+    bool may_take = true;
     do {
       if (mine.ran && job.done.fetch_add(mine.ran, std::memory_order_acq_rel) + mine.ran == p.tiles) {
         if (!advance(job, phase, threads, hand)) return true;
         break;
       }
-      mine = await_phase(job, phase, hand.lane, lanes);
+      mine = await_phase(job, phase, hand.lane, lanes, may_take);
+      if (mine) may_take = false;
       if (job.abandoned.load(std::memory_order_relaxed)) return false;
       if (mine) run_phase(job, p, mine, hand);  // none: the phase is over, and its tasks may be gone
     } while (mine.ran);
