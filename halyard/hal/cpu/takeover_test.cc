@@ -168,6 +168,20 @@ TEST_F(Takeover, EachTileIsWrittenOnceWhoeverSleepsWhere) {
   EXPECT_EQ(value(x.read<std::int32_t>()), std::vector<std::int32_t>(tiles, dispatches));
 }
 
+// Every thread looks absent in every tile: whoever takes over looks absent too.
+void absent_increment(const CpuTile& t) {
+  const std::int32_t more = t.as<std::int32_t>(0)[t.x0] + 1;
+  std::this_thread::sleep_for(2ms);
+  if (t.may_write()) t.as<std::int32_t>(0)[t.x0] = more;
+}
+const KernelDef absent_kernel = {"test_absent", "x", {1, 1, 1}, cpu_portable<absent_increment>, true};
+
+TEST_F(Takeover, EndsWhereEveryThreadSeemsAway) {
+  const CommandBuffer c = commit(absent_kernel, {x});
+  ASSERT_TRUE(soon([&] { return c.status() == CommandBufferStatus::completed; }));
+  EXPECT_EQ(value(x.read<std::int32_t>()), std::vector<std::int32_t>(tiles, 1));
+}
+
 void hasty(const CpuTile& t) { t.as<std::int32_t>(0)[t.x0] = 1; }
 const KernelDef hasty_kernel = {"test_hasty", "x", {1, 1, 1}, cpu_portable<hasty>, true};
 
