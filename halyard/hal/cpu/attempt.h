@@ -20,9 +20,10 @@ struct Tiles {
 
 class alignas(64) Attempt {
  public:
-  /// By its thread: it begins with tile `t.begin`.
-  void open(const Tiles& t) {
+  /// By its thread: it begins with tile `t.begin` of the open phase, number `phase`.
+  void open(const Tiles& t, std::uint32_t phase) {
     // They change with the tiles claimed, and seldom with the tile.
+    if (phase_.load(std::memory_order_relaxed) != phase) phase_.store(phase, std::memory_order_relaxed);
     if (end_.load(std::memory_order_relaxed) != t.end) end_.store(t.end, std::memory_order_relaxed);
     if (ahead_.load(std::memory_order_relaxed) != t.begin - t.ran) ahead_.store(t.begin - t.ran, std::memory_order_relaxed);
     const std::uint32_t turn = turn_of(state_.load(std::memory_order_relaxed));
@@ -36,10 +37,11 @@ class alignas(64) Attempt {
 
   bool is_open() const { return is_open(state_.load(std::memory_order_relaxed)); }
   /// By another thread: the tile that is open, those its thread would run next, and what it has not counted. They are the
-  /// caller's then. None where it has asked to write or another one was faster.
-  Tiles take_over() {
+  /// caller's then. None where it has asked to write, another one was faster, or they are not of `phase`: the caller may not
+  /// have seen yet that the next one has been opened.
+  Tiles take_over(std::uint32_t phase) {
     std::uint64_t seen = state_.load(std::memory_order_acquire);
-    if (!is_open(seen)) return {};
+    if (!is_open(seen) || phase_.load(std::memory_order_relaxed) != phase) return {};
     const auto begin = static_cast<std::uint32_t>(seen);
     const Tiles t = {begin, end_.load(std::memory_order_relaxed), begin - ahead_.load(std::memory_order_relaxed)};
     // Where the state has not changed, the rest has not either: both exchanges acquire and release.
@@ -52,7 +54,7 @@ class alignas(64) Attempt {
   static bool is_open(std::uint64_t state) { return turn_of(state) % 2 != 0; }
 
   std::atomic<std::uint64_t> state_{0};  // high: a count, odd while open; low: the tile
-  std::atomic<std::uint32_t> end_{0}, ahead_{0};  // ahead: the tile less what is not counted
+  std::atomic<std::uint32_t> phase_{0}, end_{0}, ahead_{0};  // ahead: the tile less what is not counted
 };
 
 }  // namespace halyard::cpu

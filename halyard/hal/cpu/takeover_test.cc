@@ -205,7 +205,7 @@ TEST(Attempt, HasOneTaker) {
   std::uint32_t kept = 0, taken = 0;
   std::thread taker([&] {
     while (!over) {
-      const Tiles t = attempt.take_over();
+      const Tiles t = attempt.take_over(7);
       if (!t) continue;
       ++taken;
       ASSERT_EQ(t.end, t.begin + 1);
@@ -215,7 +215,7 @@ TEST(Attempt, HasOneTaker) {
   });
   for (std::uint32_t i = 0; i < rounds; ++i) {
     before[i] = i % 3;
-    attempt.open({i, i + 1, i % 3});
+    attempt.open({i, i + 1, i % 3}, 7);
     if (i % 16 == 0) std::this_thread::yield();
     if (!attempt.close()) continue;
     ++kept;

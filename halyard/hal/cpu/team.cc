@@ -213,7 +213,7 @@ inline bool run_tiles(const Job& job, const Phase& phase, const Task& task, Tile
   CpuTile t = whole(phase, task, hand, owner);
   for (Place place(task, mine.begin);; place.advance(task)) {
     place.set(t, task);
-    if (owner.attempt) owner.attempt->open(mine);
+    if (owner.attempt) owner.attempt->open(mine, static_cast<std::uint32_t>(&phase - job.phases.data()));
     task.run(t);
     if (owner.attempt && !was_own(owner)) return false;
     ++mine.ran;
@@ -343,7 +343,7 @@ Tiles await_phase(Job& job, std::uint32_t seen, std::uint32_t lane, std::uint32_
     for (std::uint32_t i = 0; may_take && i < lanes; ++i) {
       Lane& other = job.lanes[i];
       if (i == lane || !other.attempt.is_open() || !stands_still(other.clock.load(std::memory_order_relaxed))) continue;
-      if (const Tiles left = other.attempt.take_over()) {
+      if (const Tiles left = other.attempt.take_over(seen)) {
         job.stragglers.fetch_add(1);
         return left;
       }
