@@ -211,9 +211,10 @@ inline bool run_tiles(const Job& job, const Phase& phase, const Task& task, Tile
   }
   CpuJob owner{job.submission.get(), task.record, task.restartable ? hand.attempt : nullptr};
   CpuTile t = whole(phase, task, hand, owner);
+  const auto number = static_cast<std::uint32_t>(&phase - job.phases.data());
   for (Place place(task, mine.begin);; place.advance(task)) {
     place.set(t, task);
-    if (owner.attempt) owner.attempt->open(mine, static_cast<std::uint32_t>(&phase - job.phases.data()));
+    if (owner.attempt) owner.attempt->open(mine, number);
     task.run(t);
     if (owner.attempt && !was_own(owner)) return false;
     ++mine.ran;
@@ -383,6 +384,9 @@ bool work(Job& job, int threads, const Hand& hand) {
   const auto lanes = static_cast<std::uint32_t>(threads);
   job.lanes[hand.lane].clock.store(this_thread_clock(), std::memory_order_relaxed);
   spread(job, hand.lane, lanes);
+  // A thread takes over once a phase: two that each take the other for absent, as on one core they are in turn, come to an
+  // end.
+  std::uint32_t taken_in = none;
   for (std::uint32_t phase; (phase = job.phase.load(std::memory_order_acquire)) < job.phases.size();) {
     const Phase& p = job.phases[phase];
     Tiles mine;
@@ -390,15 +394,13 @@ bool work(Job& job, int threads, const Hand& hand) {
       const std::uint32_t lane = hand.lane + i < lanes ? hand.lane + i : hand.lane + i - lanes;
       while (claim(job.lanes[lane], lane, phase, p, mine)) run_phase(job, p, mine, hand);
     }
-    // Once a phase: two threads that each take the other for absent, as on one core they are in turn, come to an end.
-    bool may_take = true;
     do {
       if (mine.ran && job.done.fetch_add(mine.ran, std::memory_order_acq_rel) + mine.ran == p.tiles) {
         if (!advance(job, phase, threads, hand)) return true;
         break;
       }
-      mine = await_phase(job, phase, hand.lane, lanes, may_take);
-      if (mine) may_take = false;
+      mine = await_phase(job, phase, hand.lane, lanes, taken_in != phase);
+      if (mine) taken_in = phase;
       if (job.abandoned.load(std::memory_order_relaxed)) return false;
       if (mine) run_phase(job, p, mine, hand);  // none: the phase is over, and its tasks may be gone
     } while (mine.ran);
