@@ -55,8 +55,7 @@ Result<void> File::check_size() const {
   if (::fstat(fd_, &st) != 0) return os_error(path_, errno);
   const auto now = static_cast<std::uint64_t>(st.st_size);
   if (now >= size_) return {};
-  return fail(Errc::io, fmt::format("{}: {} bytes, but {} when it was opened: replace a file in use by renaming a new one "
-                                    "over it, never in place", path_, now, size_));
+  return fail(Errc::io, fmt::format("{}: {} bytes, but {} when it was opened: {}", path_, now, size_, replace_by_renaming));
 }
 
 Result<std::string> read_file(const std::string& path, std::uint64_t max_bytes) {

@@ -9,6 +9,9 @@
 
 namespace halyard {
 
+/// What to say of a file that has become shorter while it was in use.
+inline constexpr char replace_by_renaming[] = "replace a file in use by renaming a new one over it, never in place";
+
 /// An open, read-only, regular file. Movable; closes itself.
 class File {
  public:

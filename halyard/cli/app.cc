@@ -31,9 +31,7 @@ extern "C" void halyard_on_missing_page(int signal, siginfo_t* info, void*) {
     std::signal(signal, SIG_DFL);
     return;
   }
-  for (const char* part : {"\nerror: ", path,
-                           ": was cut off while it was in use: replace a file in use by renaming a new one "
-                           "over it, never in place\n"})
+  for (const char* part : {"\nerror: ", path, ": was cut off while it was in use: ", replace_by_renaming, "\n"})
     if (::write(STDERR_FILENO, part, std::strlen(part)) < 0) break;
   ::_exit(exit_failed);
 }

@@ -245,9 +245,10 @@ TEST(ProgramOnTheDefaultModel, NamesTheFileThatIsCutOffWhileItIsUsed) {
   std::filesystem::copy(halyard::testing::default_model(), copy, std::filesystem::copy_options::recursive);
   // --exact: the weights are used where they lie.
   const Finished r = run({"bash", "-c",
-                          fmt::format("'{}' generate --model '{}' -p x -m -1 --exact & child=$!; sleep 0.7; "
-                                      "truncate -s 1000000 '{}'/model.safetensors; wait $child",
-                                      HALYARD_PROGRAM, copy.string(), copy.string())});
+                          fmt::format("cd '{0}'; '{1}' generate --model . -p x -m -1 --exact > text & child=$!; "
+                                      "until [ -s text ] || ! kill -0 $child; do sleep 0.1; done; "
+                                      "truncate -s 1000000 model.safetensors; wait $child",
+                                      copy.string(), HALYARD_PROGRAM)});
   std::filesystem::remove_all(copy);
   EXPECT_EQ(r.code, 1) << r.err;
   EXPECT_NE(r.err.find("model.safetensors: was cut off while it was in use"), std::string::npos) << r.err;
