@@ -16,22 +16,26 @@ Buffer::Buffer(std::shared_ptr<Allocation> a, std::size_t offset, DType dtype, S
       shape_(shape) {}
 
 Result<Buffer> Buffer::view(std::size_t offset_bytes, DType dtype, Shape shape) const {
-  if (!allocation_) return fail(Errc::invalid_argument, "view of a null buffer");
+  if (!allocation_) return fail(Errc::invalid_state, "view of a null buffer");
   std::size_t bytes = 0;
   if (!shape.elements(bytes) || __builtin_mul_overflow(bytes, size_of(dtype), &bytes))
     return fail(Errc::invalid_argument, fmt::format("view of shape {}: too large", to_string(shape)));
-  if (offset_bytes % size_of(dtype) != 0)
-    return fail(Errc::invalid_argument, fmt::format("view of {} at offset {}: not a multiple of the element's {} bytes",
-                                                    to_string(dtype), offset_bytes, size_of(dtype)));
   if (offset_bytes > size_ || bytes > size_ - offset_bytes)
     return fail(Errc::invalid_argument,
                 fmt::format("view of {} {} at offset {} needs {} bytes, the buffer has {} from there", to_string(dtype),
                             to_string(shape), offset_bytes, bytes, offset_bytes > size_ ? 0 : size_ - offset_bytes));
-  return Buffer(allocation_, offset_ + offset_bytes, dtype, shape);
+  // Where it lies counts, not where in this window: views of views add up, and imported memory may begin anywhere.
+  const std::size_t at = offset_ + offset_bytes;
+  if ((reinterpret_cast<std::uintptr_t>(allocation_->memory.host) + at) % size_of(dtype) != 0)
+    return fail(Errc::invalid_argument,
+                fmt::format("view of {} at offset {}, {} of the allocation: expected a multiple of the "
+                            "element's {} bytes",
+                            to_string(dtype), offset_bytes, at, size_of(dtype)));
+  return Buffer(allocation_, at, dtype, shape);
 }
 
 Result<void> Buffer::check_element(DType asked) const {
-  if (!allocation_) return fail(Errc::invalid_argument, "access to a null buffer");
+  if (!allocation_) return fail(Errc::invalid_state, "access to a null buffer");
   if (asked != dtype_)
     return fail(Errc::invalid_argument,
                 fmt::format("access as {} to a buffer of {}", to_string(asked), to_string(dtype_)));

@@ -45,11 +45,6 @@ void ResidencySet::dropped(Allocation& a) {
     waiting_.pop_back();
   }
   if (p.pinned) a.device->driver->unpin(a.memory);
-  if (!p.member) return;
-  --count_;
-  bytes_ -= a.memory.bytes;
-  ++leaving_;
-  changed_.store(true, std::memory_order_release);
 }
 
 void ResidencySet::wait_for_commit(Allocation& a) {
@@ -61,7 +56,6 @@ void ResidencySet::wait_for_commit(Allocation& a) {
 
 void ResidencySet::apply(std::uint64_t completed) {
   const std::lock_guard lock(mutex_);
-  leaving_ = 0;
   changed_.store(false, std::memory_order_relaxed);
   for (Allocation* a : std::exchange(waiting_, {})) {
     Place& p = a->residency;
@@ -82,7 +76,7 @@ void ResidencySet::apply(std::uint64_t completed) {
 
 std::size_t ResidencySet::count() const {
   const std::lock_guard lock(mutex_);
-  return count_ + leaving_;
+  return count_;
 }
 std::size_t ResidencySet::bytes() const {
   const std::lock_guard lock(mutex_);
@@ -93,27 +87,31 @@ std::string ResidencySet::refusal() const {
   return refusal_;
 }
 
+AllocationRef::AllocationRef(const AllocationRef& other) : allocation_(other.allocation_) {
+  if (allocation_) allocation_->kept.fetch_add(1, std::memory_order_relaxed);
+}
+void AllocationRef::let_go(Allocation* a) {
+  if (a->kept.fetch_sub(1, std::memory_order_acq_rel) == 1) delete a;
+}
+
 namespace {
-/// Allocates from whole cache lines.
-template <class T>
-struct CacheLines {
-  using value_type = T;
-  CacheLines() = default;
-  template <class U>
-  CacheLines(const CacheLines<U>&) {}
-  static constexpr std::align_val_t line{64};
-  T* allocate(std::size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), line)); }
-  void deallocate(T* p, std::size_t) { ::operator delete(p, line); }
-  friend bool operator==(const CacheLines&, const CacheLines&) { return true; }
-};
+std::shared_ptr<Allocation> handles_of(AllocationRef kept) {
+  Allocation* a = kept.get();
+  return {a, [kept = std::move(kept)](Allocation* last) { last->device->residency.remove(*last); }};
+}
+AllocationRef adopt(Allocation* a) {
+  AllocationRef ref(*a);
+  a->kept.fetch_sub(1, std::memory_order_relaxed);  // the one it was made with
+  return ref;
+}
 }  // namespace
 
 std::shared_ptr<Allocation> Allocation::make(std::shared_ptr<DeviceState> device, Memory memory, std::size_t guard) {
-  return std::allocate_shared<Allocation>(CacheLines<Allocation>(), std::move(device), memory, guard, nullptr);
+  return handles_of(adopt(new Allocation(std::move(device), memory, guard, nullptr)));
 }
 std::shared_ptr<Allocation> Allocation::import(std::shared_ptr<DeviceState> device, Memory memory,
                                                std::shared_ptr<const void> owner) {
-  return std::allocate_shared<Allocation>(CacheLines<Allocation>(), std::move(device), memory, 0, std::move(owner));
+  return handles_of(adopt(new Allocation(std::move(device), memory, 0, std::move(owner))));
 }
 
 Allocation::~Allocation() {
@@ -174,7 +172,13 @@ Result<std::size_t> bytes_of(DType dtype, const Shape& shape) {
 }
 }  // namespace
 
+Result<void> Device::check_state() const {
+  if (state_) return {};
+  return fail(Errc::invalid_state, "a device that was moved from");
+}
+
 Result<Buffer> Device::alloc(DType dtype, Shape shape) {
+  HALYARD_TRY(check_state());
   const std::size_t bytes = HALYARD_TRY(bytes_of(dtype, shape));
   AtomicStats& stats = state_->stats;
   const auto fits = [&] { return stats.add_bytes(bytes, state_->memory_budget); };
@@ -200,6 +204,7 @@ Result<Buffer> Device::alloc(DType dtype, Shape shape) {
 }
 
 Result<Buffer> Device::import_host(std::shared_ptr<const void> owner, const void* data, DType dtype, Shape shape) {
+  HALYARD_TRY(check_state());
   if (!capabilities().host_visible)
     return fail(Errc::unsupported, fmt::format("{} cannot use host memory in place", capabilities().backend));
   if (!owner || !data) return fail(Errc::invalid_argument, "import_host without memory or its owner");
@@ -211,6 +216,7 @@ Result<Buffer> Device::import_host(std::shared_ptr<const void> owner, const void
 }
 
 Result<CommandEncoder> Device::command_encoder(EncoderOptions options) {
+  HALYARD_TRY(check_state());
   return CommandEncoder(std::make_unique<CommandEncoder::State>(state_, options));
 }
 
@@ -221,6 +227,7 @@ Result<EncoderSession> Device::encoder_session(EncoderOptions options) {
 // -------------------------------------------------------------------------------------------------------- kernels
 
 Result<KernelRef> Device::kernel(const KernelDef& def, const Constants& specialisation) {
+  HALYARD_TRY(check_state());
   DeviceState& s = *state_;
   const auto find = [&]() -> const CompiledKernel* {
     const auto it = s.kernels.find(&def);
@@ -240,13 +247,14 @@ Result<KernelRef> Device::kernel(const KernelDef& def, const Constants& speciali
                                                     def.name, AccessList::max_bindings));
   if (!def.tile.x || !def.tile.y || !def.tile.z)
     return fail(Errc::invalid_argument, fmt::format("kernel {}: an empty tile", def.name));
-  const auto named = s.kernels_by_name.try_emplace(def.name, &def).first;
-  if (named->second != &def)
+  const auto named = s.kernels_by_name.find(def.name);
+  if (named != s.kernels_by_name.end() && named->second != &def)
     return fail(Errc::invalid_argument, fmt::format("two kernels are named {}", def.name));
   auto compiled = std::make_unique<CompiledKernel>();
   compiled->def = &def;
   compiled->device = &s;
   HALYARD_TRY(s.driver->compile(def, specialisation, *compiled));
+  s.kernels_by_name.try_emplace(def.name, &def);  // only now: a kernel that was refused may go away
   s.stats.kernels_compiled.fetch_add(1, std::memory_order_relaxed);
   const CompiledKernel* k = compiled.get();
   s.kernels[&def].push_back({&def, specialisation, std::move(compiled)});
@@ -254,6 +262,7 @@ Result<KernelRef> Device::kernel(const KernelDef& def, const Constants& speciali
 }
 
 Result<KernelRef> Device::kernel(std::string_view name, const Constants& specialisation) {
+  HALYARD_TRY(check_state());
   const KernelDef* def = nullptr;
   {
     const std::shared_lock lock(state_->kernels_mutex);
@@ -266,6 +275,10 @@ Result<KernelRef> Device::kernel(std::string_view name, const Constants& special
 }
 
 Result<void> Device::register_kernels(std::span<const KernelDef* const> defs) {
+  HALYARD_TRY(check_state());
+  for (std::size_t i = 0; i < defs.size(); ++i)
+    if (!defs[i])
+      return fail(Errc::invalid_argument, fmt::format("register_kernels: kernel {} of {} is null", i, defs.size()));
   const std::unique_lock lock(state_->kernels_mutex);
   for (const KernelDef* def : defs)
     if (state_->kernels_by_name.try_emplace(def->name, def).first->second != def)
@@ -316,6 +329,7 @@ void RecordCounters::reset() {
 }
 
 Stats Device::stats() const {
+  if (!state_) return {};
   state_->settle();
   const AtomicStats& s = state_->stats;
   const RecordCounts r = s.recorded.sum();
@@ -332,18 +346,20 @@ Stats Device::stats() const {
 }
 
 void Device::reset_stats() {
+  if (!state_) return;
   AtomicStats& s = state_->stats;
   for (auto* counter : {&s.command_buffers, &s.syncs, &s.kernels_compiled, &s.submit_ns}) counter->store(0);
   s.recorded.reset();
   s.peak_bytes.store(s.bytes_allocated.load());
 }
 
-Profile Device::profile() const { return state_->profiler ? state_->profiler->profile() : Profile(); }
+Profile Device::profile() const { return state_ && state_->profiler ? state_->profiler->profile() : Profile(); }
 void Device::reset_profile() {
-  if (state_->profiler) state_->profiler->reset();
+  if (state_ && state_->profiler) state_->profiler->reset();
 }
 
 Result<void> Device::write_trace(const std::string& path) const {
+  HALYARD_TRY(check_state());
   if (!state_->profiler) return fail(Errc::invalid_state, "a trace of a device that was opened without profile");
   const std::string trace = state_->profiler->trace();
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
@@ -352,21 +368,27 @@ Result<void> Device::write_trace(const std::string& path) const {
   return {};
 }
 
-const Capabilities& Device::capabilities() const { return state_->driver->capabilities(); }
-std::size_t Device::memory_budget() const { return state_->memory_budget; }
-bool Device::is_lost() const { return state_->lost.load(std::memory_order_acquire); }
-bool Device::residency_enabled() const { return true; }
+const Capabilities& Device::capabilities() const {
+  static const Capabilities none;
+  return state_ ? state_->driver->capabilities() : none;
+}
+std::size_t Device::memory_budget() const { return state_ ? state_->memory_budget : 0; }
+bool Device::is_lost() const { return state_ && state_->lost.load(std::memory_order_acquire); }
+bool Device::residency_enabled() const { return state_ != nullptr; }
 std::size_t Device::residency_count() const {
+  if (!state_) return 0;
   state_->settle();
   return state_->residency.count();
 }
 Residency Device::residency() const {
+  if (!state_) return {};
   state_->settle();
   const PinnedMemory pinned = state_->driver->pinned_memory();
   return {state_->residency.count(), state_->residency.bytes(), pinned.bytes, pinned.limit, state_->residency.refusal()};
 }
 
 Result<void> Device::wait_idle() {
+  HALYARD_TRY(check_state());
   std::uint64_t last = 0;
   {
     const std::lock_guard lock(state_->submit_mutex);

@@ -74,7 +74,7 @@ struct Stats {
 /// The residency set: what of the device's memory the system keeps in place. On the CPU pinned memory is neither swapped
 /// out nor, where it is a file's, dropped to be read again.
 struct Residency {
-  std::size_t count = 0;         ///< members of the set, and what has been dropped since the last commit
+  std::size_t count = 0;         ///< members of the set
   std::size_t bytes = 0;         ///< of the members
   std::size_t pinned_bytes = 0;  ///< of them, pinned by a commit; what nobody has touched yet takes no memory
   std::size_t pin_limit = 0;         ///< the most that would be pinned
@@ -122,8 +122,8 @@ class Device {
   bool is_lost() const;
 
   bool residency_enabled() const;
-  /// Allocations in the residency set. One whose last handle is dropped leaves it at the next commit after the work that
-  /// used it has completed.
+  /// Allocations in the residency set. One leaves it at once when its last buffer is dropped, also while work uses it; the
+  /// driver unpins it after that work.
   std::size_t residency_count() const;
   Residency residency() const;
 
@@ -135,6 +135,7 @@ class Device {
   friend bool operator==(const Device&, const Device&) = default;
 
  private:
+  Result<void> check_state() const;  // an error where it was moved from
   std::shared_ptr<DeviceState> state_;
 };
 

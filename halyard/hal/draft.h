@@ -27,7 +27,7 @@ struct Draft {
   std::vector<Node> nodes;
   std::vector<RecordedPlace> unused;
   std::shared_ptr<DeviceState> device;
-  std::unordered_map<const Allocation*, std::shared_ptr<Allocation>> memory;  // all that a node may bind
+  std::unordered_map<const Allocation*, AllocationRef> memory;  // all that a node may bind
   Arena arena;
 };
 
@@ -37,5 +37,7 @@ bool needs_barrier(MemRanges& running, const Record&);
 /// The windows of a Scratch that are there.
 std::vector<Binding> bindings_of(const Scratch&);
 Binding binding_of(const Buffer&);
+/// An error where a window is of another device than the graph's. Null windows count for nothing.
+Result<void> check_scratch(const ComputeGraph&, const Scratch&);
 
 }  // namespace halyard

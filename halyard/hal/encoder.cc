@@ -70,7 +70,7 @@ void CommandEncoder::State::open() {
   submission->recording = device->spare.take();
   id = device->next_encoder_id.fetch_add(1, std::memory_order_relaxed);
   device->stats.command_buffers.fetch_add(1, std::memory_order_relaxed);
-  barrier_pending = false;
+  (capture ? barrier_before_capture : barrier_pending) = false;  // a capture goes on, with the barrier it is owed
 }
 
 void CommandEncoder::State::discard() {
@@ -141,7 +141,7 @@ bool too_many_tiles(const Grid& grid, const Grid& tile) {
     bindings[i] = {a, b.offset_bytes(), b.size_bytes()};
     // The mark is only a hint that saves retaining twice: another encoder may take it over, and then we retain again.
     if (a->retained_by.load(std::memory_order_relaxed) != id) {
-      to.retained.push_back(b.allocation());
+      to.retained.emplace_back(*a);
       a->retained_by.store(id, std::memory_order_relaxed);
     }
   }
@@ -151,7 +151,11 @@ bool too_many_tiles(const Grid& grid, const Grid& tile) {
                         static_cast<std::uint32_t>(d.shared_bytes), barrier});
 }
 
+Result<void> CommandEncoder::moved_from() { return fail(Errc::invalid_state, "an encoder that was moved from"); }
+
 Result<void> CommandEncoder::dispatch(const Dispatch& d) {
+  if (!state_) [[unlikely]]
+    return moved_from();
   State& s = *state_;
   HALYARD_TRY(s.check(d));
   Recording& to = s.capture ? *s.capture : s.submission->recording;
@@ -170,6 +174,7 @@ Result<void> CommandEncoder::dispatch(const Dispatch& d) {
 }
 
 void CommandEncoder::memory_barrier() {
+  if (!state_) return;
   State& s = *state_;
   s.barrier_pending = true;
   (s.capture ? *s.capture : s.submission->recording).ranges.reset();
@@ -177,29 +182,43 @@ void CommandEncoder::memory_barrier() {
 }
 
 void CommandEncoder::start_capture() {
+  if (!state_) return;
   State& s = *state_;
+  if (s.capture) {
+    s.capture_spoilt = true;
+    return;
+  }
   s.capture = std::make_shared<Recording>();
   s.id = s.device->next_encoder_id.fetch_add(1, std::memory_order_relaxed);  // the graph retains for itself
   s.barrier_before_capture = std::exchange(s.barrier_pending, false);
 }
 
 Result<ComputeGraph> CommandEncoder::take_capture() {
+  HALYARD_TRY(check_state());
   State& s = *state_;
   if (!s.capture) return fail(Errc::invalid_state, "take_capture without start_capture");
   s.id = s.device->next_encoder_id.fetch_add(1, std::memory_order_relaxed);
   s.barrier_pending = s.barrier_before_capture;
+  if (std::exchange(s.capture_spoilt, false)) {
+    s.capture.reset();
+    return fail(Errc::invalid_state, "start_capture while capturing: what was captured is dropped");
+  }
   s.capture->ranges = {};
   return ComputeGraph(std::exchange(s.capture, nullptr), s.device);
 }
 
-bool CommandEncoder::is_capturing() const { return state_->capture != nullptr; }
+bool CommandEncoder::is_capturing() const { return state_ && state_->capture != nullptr; }
 
-Result<void> CommandEncoder::State::submit(std::string_view label, bool will_wait) {
+Result<void> CommandEncoder::State::may_submit() const {
   if (capture) return fail(Errc::invalid_state, "commit while capturing: take_capture() first");
   if (submission->status.load(std::memory_order_relaxed) != CommandBufferStatus::open)
     return fail(Errc::invalid_state, fmt::format("commit of a command buffer that is already {}",
                                                  to_string(submission->status.load())));
-  HALYARD_TRY(device->check_lost());
+  return device->check_lost();
+}
+
+Result<void> CommandEncoder::State::submit(std::string_view label, bool will_wait) {
+  HALYARD_TRY(may_submit());
   const auto begin = std::chrono::steady_clock::now();
   if (!label.empty()) submission->label = label;
   {
@@ -219,19 +238,24 @@ Result<void> CommandEncoder::State::submit(std::string_view label, bool will_wai
 }
 
 Result<CommandBuffer> CommandEncoder::commit(std::string_view label) {
+  HALYARD_TRY(check_state());
   HALYARD_TRY(state_->submit(label, false));
   return CommandBuffer(state_->submission);
 }
 
 Result<void> CommandEncoder::commit_and_wait(std::string_view label) {
+  HALYARD_TRY(check_state());
   HALYARD_TRY(state_->submit(label, true));
   state_->device->stats.syncs.fetch_add(1, std::memory_order_relaxed);
   return CommandBuffer(state_->submission).wait_until_completed();
 }
 
-CommandBuffer CommandEncoder::command_buffer() const { return CommandBuffer(state_->submission); }
-Device CommandEncoder::device() const { return Device(state_->device); }
+CommandBuffer CommandEncoder::command_buffer() const {
+  return state_ ? CommandBuffer(state_->submission) : CommandBuffer();
+}
+Device CommandEncoder::device() const { return Device(state_ ? state_->device : nullptr); }
 Result<KernelRef> CommandEncoder::kernel(const KernelDef& def, const Constants& specialisation) {
+  HALYARD_TRY(check_state());
   return Device(state_->device).kernel(def, specialisation);
 }
 

@@ -73,9 +73,10 @@ class CommandEncoder {
   /// All dispatches recorded before finish before any recorded after starts.
   void memory_barrier();
 
-  /// From here on dispatches go into a graph instead of the command buffer.
+  /// From here on dispatches go into a graph instead of the command buffer. Called again before take_capture(), it makes
+  /// that call fail.
   void start_capture();
-  /// Ends the capture. Errc::invalid_state where none was started.
+  /// Ends the capture. Errc::invalid_state where none was started, or where one was started twice.
   Result<ComputeGraph> take_capture();
   bool is_capturing() const;
 
@@ -100,6 +101,8 @@ class CommandEncoder {
   friend class EncoderSession;
   struct State;
   explicit CommandEncoder(std::unique_ptr<State>);
+  static Result<void> moved_from();
+  Result<void> check_state() const { return state_ ? Result<void>() : moved_from(); }
   std::unique_ptr<State> state_;
 };
 

@@ -23,6 +23,7 @@ struct [[gnu::visibility("hidden")]] CommandEncoder::State {
 
   std::shared_ptr<Recording> capture;      ///< null unless capturing
   bool barrier_before_capture = false;
+  bool capture_spoilt = false;  ///< start_capture() was called again before take_capture()
 
   /// Starts a new command buffer.
   void open();
@@ -31,6 +32,8 @@ struct [[gnu::visibility("hidden")]] CommandEncoder::State {
   Result<void> check(const Dispatch&) const;
   static bool order(Recording&, const Dispatch&);
   void record(Recording&, const Dispatch&, bool barrier);
+  /// Why the command buffer cannot be submitted now, if so.
+  Result<void> may_submit() const;
   Result<void> submit(std::string_view label, bool will_wait);
 };
 

@@ -24,10 +24,15 @@ struct Touch {
 ComputeGraph::ComputeGraph(std::shared_ptr<const Recording> r, std::shared_ptr<DeviceState> d)
     : recording_(std::move(r)), device_(std::move(d)) {}
 
-std::size_t ComputeGraph::size() const { return recording_->records.size(); }
+const Recording& ComputeGraph::recording() const {
+  static const Recording none;
+  return recording_ ? *recording_ : none;  // null where it was moved from
+}
+
+std::size_t ComputeGraph::size() const { return recording().records.size(); }
 
 std::size_t ComputeGraph::barriers() const {
-  const auto& r = recording_->records;
+  const auto& r = recording().records;
   return static_cast<std::size_t>(std::count_if(r.begin(), r.end(), [](const Record& x) { return x.barrier_before; }));
 }
 
@@ -35,8 +40,8 @@ std::vector<GraphEdge> ComputeGraph::edges() const {
   std::vector<GraphEdge> edges;
   ByteMap<Touch> memory;
   std::map<std::uint32_t, GraphEdge> into;  // the current node's, by `from`
-  for (std::uint32_t node = 0; node < recording_->records.size(); ++node) {
-    const Record& r = recording_->records[node];
+  for (std::uint32_t node = 0; node < recording().records.size(); ++node) {
+    const Record& r = recording().records[node];
     const auto edge = [&](std::int64_t from) -> GraphEdge& {
       const auto f = static_cast<std::uint32_t>(from);
       return into.try_emplace(f, GraphEdge{f, node}).first->second;
@@ -85,7 +90,7 @@ std::string_view letter_of(Access a) { return a == Access::read ? "r" : a == Acc
 std::string ComputeGraph::to_dot() const {
   std::string out = "digraph {\n  node [shape=box];\n";
   for (std::size_t i = 0; i < size(); ++i) {
-    const Record& r = recording_->records[i];
+    const Record& r = recording().records[i];
     out += fmt::format("  n{} [label={}];\n", i, Json(fmt::format("{} {}\n{} × {} × {}", i, r.kernel->def->name, r.grid.x,
                                                                   r.grid.y, r.grid.z)).dump());
   }
@@ -97,7 +102,7 @@ std::string ComputeGraph::to_dot() const {
 std::string ComputeGraph::to_json() const {
   OrderedJson nodes = OrderedJson::array(), edge_list = OrderedJson::array();
   std::unordered_map<const Allocation*, std::size_t> numbers;
-  for (const Record& r : recording_->records) {
+  for (const Record& r : recording().records) {
     OrderedJson bindings = OrderedJson::array();
     const AccessList& access = r.kernel->def->access;
     for (std::size_t i = 0; i < access.size(); ++i) {

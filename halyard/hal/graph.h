@@ -35,7 +35,7 @@ class ComputeGraph {
   std::size_t size() const;
   /// Barriers that the recorded order needs.
   std::size_t barriers() const;
-  const Recording& recording() const { return *recording_; }
+  const Recording& recording() const;
   /// The device of the encoder that captured it; null where none did.
   const std::shared_ptr<DeviceState>& device() const { return device_; }
 

@@ -153,6 +153,15 @@ void MemRanges::add_dispatch(std::span<const BufferRange> reads, std::span<const
   size_ += reads.size() + writes.size();
 }
 
+bool MemRanges::place_many(std::span<const BufferRange> ranges) {
+  std::vector<BufferRange> reads, writes;
+  for (const BufferRange& r : ranges) (r.role == MemRangeRole::dst ? writes : reads).push_back(r);
+  const bool free = check_dispatch(reads, writes);
+  if (!free) reset();
+  add_dispatch(reads, writes);
+  return free;
+}
+
 void MemRanges::reset() {
   ++epoch_;
   size_ = 0;

@@ -66,11 +66,12 @@ class MemRanges {
   bool check_dispatch(std::span<const BufferRange> reads, std::span<const BufferRange> writes);
   void add_dispatch(std::span<const BufferRange> reads, std::span<const BufferRange> writes);
   /// Check, reset() where there is a conflict, and add, in one pass: what an encoder does for each dispatch. The roles say
-  /// which are read and which are written; the answer is check_dispatch's. At most 32 ranges.
+  /// which are read and which are written; the answer is check_dispatch's. An empty or inverted range holds no byte.
   bool place_dispatch(std::span<const BufferRange> ranges) {
+    if (ranges.size() > most_ranges) return place_many(ranges);
     return place_dispatch(ranges.size(), [&](std::size_t i) -> const BufferRange& { return ranges[i]; });
   }
-  /// The same with range(0) to range(n - 1).
+  /// The same with range(0) to range(n - 1), n at most most_ranges.
   template <class Range>
   bool place_dispatch(std::size_t n, const Range& range);
   /// Forgets all ranges, as a barrier allows. O(1).
@@ -82,6 +83,8 @@ class MemRanges {
   std::uint64_t barriers_forced() const { return barriers_forced_; }
 
  private:
+  static constexpr std::size_t most_ranges = 32;
+  bool place_many(std::span<const BufferRange>);
   // The bytes of one allocation that are read, or those that are written. Most dispatches touch one stretch of it.
   struct Ranges {
     std::uint64_t begin = 0, end = 0;   // the one stretch, where set is null
@@ -149,7 +152,7 @@ inline MemRanges::Slot& MemRanges::slot(const void* allocation) {
 
 template <class Range>
 bool MemRanges::place_dispatch(std::size_t n, const Range& range) {
-  std::array<Slot*, 32> slots;
+  std::array<Slot*, most_ranges> slots;
   reserve(n);
   bool free = true;
   for (std::size_t i = 0; i < n; ++i) {

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <unordered_set>
 
+#include <fmt/format.h>
+
 #include "halyard/hal/draft.h"
 #include "halyard/hal/state.h"
 
@@ -57,6 +59,14 @@ std::vector<Binding> bindings_of(const Scratch& scratch) {
   for (const Buffer& b : scratch.windows)
     if (b) all.push_back(binding_of(b));
   return all;
+}
+
+Result<void> check_scratch(const ComputeGraph& graph, const Scratch& scratch) {
+  for (std::size_t i = 0; i < scratch.windows.size(); ++i)
+    if (const Buffer& b = scratch.windows[i]; b && b.allocation()->device != graph.device())
+      return fail(Errc::invalid_argument,
+                  fmt::format("scratch window {} is memory of another device than the graph's", i));
+  return {};
 }
 
 ComputeGraph remove_dead(const ComputeGraph& graph, const Scratch& scratch) {

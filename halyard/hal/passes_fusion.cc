@@ -160,6 +160,7 @@ class Fuser {
   }
 
   static Result<void> check(const FusedDispatch& f, std::span<const Part> parts) {
+    if (!f.kernel) return fail(Errc::invalid_argument, "a rule of fusion names no kernel");
     if (f.bindings.size() != f.kernel->access.size())
       return fail(Errc::invalid_argument, fmt::format("fusing into {}: it has {} bindings, got {}", f.kernel->name,
                                                       f.kernel->access.size(), f.bindings.size()));
@@ -251,6 +252,10 @@ class Fuser {
 
 Result<ComputeGraph> fuse(const ComputeGraph& graph, std::span<const FusionRule> rules, const Scratch& scratch) {
   if (!graph.device()) return fail(Errc::invalid_state, "a graph that no encoder captured has no device to fuse kernels for");
+  HALYARD_TRY(check_scratch(graph, scratch));
+  for (std::size_t i = 0; i < rules.size(); ++i)
+    if (!rules[i].fuse || rules[i].producers.empty())
+      return fail(Errc::invalid_argument, fmt::format("rule {} of fusion: expected producers and a function", i));
   Draft d(graph);
   Fuser fuser(d, bindings_of(scratch));
   for (bool changed = true; changed;) {

@@ -5,6 +5,7 @@
 
 #include "halyard/hal/device.h"
 #include "halyard/hal/draft.h"
+#include "halyard/hal/state.h"
 
 namespace halyard {
 namespace {
@@ -157,6 +158,7 @@ Binding* own_bindings(Draft& d, Node& n) {
 
 Result<PlannedGraph> plan_memory(const ComputeGraph& graph, const Scratch& scratch, Sharing sharing) {
   if (!graph.device()) return fail(Errc::invalid_state, "a graph that no encoder captured has no device to plan memory of");
+  HALYARD_TRY(check_scratch(graph, scratch));
   Draft d(graph);
   std::vector<Binding> windows = bindings_of(scratch);
   std::vector<Value> values = values_of(d, windows);
@@ -168,7 +170,7 @@ Result<PlannedGraph> plan_memory(const ComputeGraph& graph, const Scratch& scrat
   if (moving.empty()) return planned;
 
   const Buffer arena = HALYARD_TRY(Device(graph.device()).alloc(DType::u8, {place(moving, sharing)}));
-  d.memory.try_emplace(arena.allocation().get(), arena.allocation());
+  d.memory.try_emplace(arena.allocation().get(), AllocationRef(*arena.allocation()));
   std::vector<Binding*> own(d.nodes.size());
   for (const Value* v : moving)
     for (const Use& u : v->uses) {

@@ -9,8 +9,8 @@
 
 namespace halyard {
 
-std::size_t Plan::size() const { return state_->recording->records.size(); }
-std::size_t Plan::barriers() const { return state_->barriers; }
+std::size_t Plan::size() const { return state_ ? state_->recording->records.size() : 0; }
+std::size_t Plan::barriers() const { return state_ ? state_->barriers : 0; }
 
 namespace {
 
@@ -121,6 +121,8 @@ Result<Plan> ComputeGraph::compile(std::span<const std::string_view> parameters)
 }
 
 Result<void> CommandEncoder::replay(const Plan& plan, std::span<const PlanParameter> values) {
+  HALYARD_TRY(check_state());
+  if (!plan.shared()) return fail(Errc::invalid_state, "replay of a plan that was moved from");
   State& s = *state_;
   const PlanState& p = plan.state();
   if (p.device != s.device) return fail(Errc::invalid_argument, "replay of a plan that was compiled for another device");

@@ -45,7 +45,8 @@ struct BufferPool::State {
   // Held by the pool alone: no handle is left, and no work in flight. That the work is seen to have completed also makes
   // what it wrote happen before.
   bool idle(const Memory& m) const {
-    return m.use_count() == 1 && m->last_use() <= device.state()->completed.load(std::memory_order_acquire);
+    return m.use_count() == 1 && m->kept.load(std::memory_order_acquire) == 1 &&
+           m->last_use() <= device.state()->completed.load(std::memory_order_acquire);
   }
 
   // The one released last may still be in a cache.
@@ -102,6 +103,7 @@ Result<Buffer> BufferPool::acquire(DType dtype, Shape shape) {
   std::size_t bytes = 0;
   if (!shape.elements(bytes) || __builtin_mul_overflow(bytes, size_of(dtype), &bytes) || bytes > largest)
     return fail(Errc::invalid_argument, fmt::format("a buffer of {} {}: too large", to_string(dtype), to_string(shape)));
+  if (!state_) return fail(Errc::invalid_state, "acquire from a pool that was moved from");
   bytes = size_class(bytes);
   State& s = *state_;
   const std::lock_guard lock(s.mutex);
@@ -117,6 +119,7 @@ Result<Buffer> BufferPool::acquire(DType dtype, Shape shape) {
 }
 
 Result<void> BufferPool::release(const Buffer& b) {
+  if (!state_) return fail(Errc::invalid_state, "release to a pool that was moved from");
   State& s = *state_;
   const std::lock_guard lock(s.mutex);
   auto node = s.out.extract(b.allocation());
@@ -129,11 +132,13 @@ Result<void> BufferPool::release(const Buffer& b) {
 }
 
 void BufferPool::trim() {
+  if (!state_) return;
   const std::lock_guard lock(state_->mutex);
   state_->free_idle();
 }
 
 PoolStats BufferPool::stats() const {
+  if (!state_) return {};
   const std::lock_guard lock(state_->mutex);
   return state_->stats;
 }

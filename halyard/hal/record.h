@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "halyard/hal/hazard.h"
@@ -15,6 +16,28 @@ namespace halyard {
 
 class Allocation;
 struct PlanState;
+
+/// Keeps memory for work that uses it. It is no handle: memory leaves the residency set with its last Buffer.
+class AllocationRef {
+ public:
+  AllocationRef() = default;
+  explicit AllocationRef(Allocation&);
+  AllocationRef(const AllocationRef& other);
+  AllocationRef(AllocationRef&& other) noexcept : allocation_(std::exchange(other.allocation_, nullptr)) {}
+  AllocationRef& operator=(AllocationRef other) noexcept {
+    std::swap(allocation_, other.allocation_);
+    return *this;
+  }
+  ~AllocationRef() {
+    if (allocation_) let_go(allocation_);
+  }
+  Allocation* get() const { return allocation_; }
+  Allocation* operator->() const { return allocation_; }
+
+ private:
+  static void let_go(Allocation*);
+  Allocation* allocation_ = nullptr;
+};
 
 /// A kernel ready to run on one device. Owned by the device, at a stable address.
 struct CompiledKernel {
@@ -98,7 +121,7 @@ struct PlanCall {
 /// A sequence of dispatches and everything they need to stay valid.
 struct Recording {
   std::vector<Record> records;
-  std::vector<std::shared_ptr<Allocation>> retained;  ///< each allocation that a record binds, at least once
+  std::vector<AllocationRef> retained;  ///< each allocation that a record binds, at least once
   Arena arena;
   std::vector<PlanCall> calls;        ///< in order; none in a graph's
   std::vector<RecordedPlace> places;  ///< parameters; a graph's only

@@ -14,7 +14,13 @@ EncoderSession::~EncoderSession() = default;
 
 void EncoderSession::begin_stage(std::string_view label) { label_ = label; }
 
+Result<void> EncoderSession::check_live() const {
+  if (encoder_.state_) return {};
+  return fail(Errc::invalid_state, "a session that was moved from");
+}
+
 Result<void> EncoderSession::commit_stage() {
+  HALYARD_TRY(check_live());
   if (drained_) return {};
   HALYARD_TRY(encoder_.commit(label_));
   drained_ = true;
@@ -23,6 +29,7 @@ Result<void> EncoderSession::commit_stage() {
 }
 
 Result<void> EncoderSession::commit_and_wait() {
+  HALYARD_TRY(check_live());
   if (drained_) return {};
   HALYARD_TRY(encoder_.state_->submit(label_, true));
   drained_ = true;
@@ -32,13 +39,20 @@ Result<void> EncoderSession::commit_and_wait() {
 }
 
 Result<void> EncoderSession::fence_stage(std::optional<std::string_view> label) {
+  HALYARD_TRY(check_live());
   if (drained_) return {};
   if (label) label_ = *label;
+  HALYARD_TRY(
+      encoder_.state_->may_submit());  // a signal on a command buffer that stays open would reach the next commit
   if (!timeline_) timeline_ = std::make_shared<Timeline>();
   Submission& s = *encoder_.state_->submission;
   s.signal = timeline_;
   s.signal_value = fence_value_ + 1;
-  HALYARD_TRY(encoder_.commit(label_));
+  if (auto committed = encoder_.commit(label_); !committed) {
+    s.signal.reset();
+    s.signal_value = 0;
+    return fail(std::move(committed).error());
+  }
   ++fence_value_;
   drained_ = true;
   fence_pending_ = true;
@@ -46,7 +60,10 @@ Result<void> EncoderSession::fence_stage(std::optional<std::string_view> label) 
 }
 
 Result<void> EncoderSession::reset_for_next_stage() {
-  if (!drained_) return {};
+  HALYARD_TRY(check_live());
+  // A command buffer committed through encoder() is gone too: without this the session could do nothing ever after.
+  const bool open = encoder_.state_->submission->status.load(std::memory_order_acquire) == CommandBufferStatus::open;
+  if (!drained_ && open) return {};
   encoder_.state_->open();
   if (fence_pending_) {
     Submission& s = *encoder_.state_->submission;
@@ -59,11 +76,16 @@ Result<void> EncoderSession::reset_for_next_stage() {
   return {};
 }
 
+// Every device has a residency set; memory of another one is not for it.
+bool EncoderSession::may_be_member(const Buffer& b) const {
+  return b && encoder_.state_ && b.allocation()->device == encoder_.state_->device;
+}
+
 bool EncoderSession::add_to_residency_set(const Buffer& b) {
-  return b && encoder_.state_->device->residency.add(*b.allocation());
+  return may_be_member(b) && (encoder_.state_->device->residency.add(*b.allocation()), true);
 }
 bool EncoderSession::remove_from_residency_set(const Buffer& b) {
-  return b && encoder_.state_->device->residency.remove(*b.allocation());
+  return may_be_member(b) && (encoder_.state_->device->residency.remove(*b.allocation()), true);
 }
 
 bool EncoderSession::env_enabled() {

@@ -34,7 +34,8 @@ class EncoderSession {
   /// Live: submits without waiting, signalling fence_value() + 1 when it completes, which the next stage will wait on;
   /// `label` replaces the stage's. Drained: nothing.
   Result<void> fence_stage(std::optional<std::string_view> label = {});
-  /// Drained: opens a new command buffer, which waits on the pending fence if there is one. Live: nothing.
+  /// Drained, or its encoder was committed by hand: opens a new command buffer, which waits on the pending fence if there
+  /// is one. Live: nothing.
   Result<void> reset_for_next_stage();
 
   bool is_drained() const { return drained_; }
@@ -47,7 +48,8 @@ class EncoderSession {
   std::uint64_t wait_value() const { return wait_value_; }
   std::uint64_t wait_count() const { return wait_count_; }
 
-  /// The device's residency set: whether the call changed it.
+  /// Whether the device has a residency set. False, and nothing done, for a null buffer or one of another device. Members
+  /// stay members, and what is none stays none.
   bool add_to_residency_set(const Buffer&);
   bool remove_from_residency_set(const Buffer&);
 
@@ -59,6 +61,8 @@ class EncoderSession {
 
  private:
   friend class Device;
+  bool may_be_member(const Buffer&) const;
+  Result<void> check_live() const;  ///< an error where it was moved from
   explicit EncoderSession(CommandEncoder encoder) : encoder_(std::move(encoder)) {}
 
   CommandEncoder encoder_;

@@ -81,7 +81,7 @@ class ResidencySet {
  public:
   bool add(Allocation&);     ///< false: it was a member
   bool remove(Allocation&);  ///< false: it was none
-  /// The allocation is about to be freed. It is counted until the next commit.
+  /// The allocation is about to be freed, and is no member.
   void dropped(Allocation&);
   /// Pins what was added since the last commit, and unpins what was removed, but for memory that submissions after number
   /// `completed` use: that waits for a later commit. One load where nothing has changed.
@@ -108,7 +108,6 @@ class ResidencySet {
   std::atomic<bool> changed_{false};
   std::vector<Allocation*> waiting_;  // to be pinned or unpinned
   std::size_t count_ = 0, bytes_ = 0;
-  std::size_t leaving_ = 0;  // dropped, and still counted until the next commit
   std::string refusal_;
 };
 
@@ -154,6 +153,7 @@ struct DeviceState : std::enable_shared_from_this<DeviceState> {
 
   std::mutex failures_mutex;
   std::vector<std::shared_ptr<Failure>> failures;  // of completed submissions, not yet asked for by wait_idle()
+  std::size_t clear_failures_at = 64;  // so many, and those that were returned are dropped: constant time each
 
   std::atomic<std::uint64_t> completed{0};  // all submissions up to this number have; stands still once the device is lost
 
@@ -208,11 +208,14 @@ struct PlanState {
   std::shared_ptr<std::atomic<std::uint64_t>> last_sequence = std::make_shared<std::atomic<std::uint64_t>>(0);
 };
 
-/// The memory that buffers are windows of. What recording a dispatch touches comes first: with the reference counts before
-/// it, one cache line.
-class Allocation {
+/// The memory that buffers are windows of. What recording a dispatch touches comes first: one
+/// cache line.
+class alignas(64) Allocation {
  public:
+  /// Who keeps it: all its handles together count one, and each AllocationRef one.
+  std::atomic<std::uint32_t> kept{1};
   /// Memory of the driver's, of which `guard` bytes before and after are nobody's.
+  /// The handles' shared pointer. With the last of them it leaves the residency set; it is freed when no work keeps it either.
   static std::shared_ptr<Allocation> make(std::shared_ptr<DeviceState>, Memory, std::size_t guard = 0);
   /// Memory of `owner`, for reading.
   static std::shared_ptr<Allocation> import(std::shared_ptr<DeviceState>, Memory, std::shared_ptr<const void> owner);
@@ -241,16 +244,26 @@ class Allocation {
   std::vector<std::shared_ptr<const std::atomic<std::uint64_t>>> replayed_;  // PlanState::last_sequence of each
 };
 
+/// Why a fence failed: the first failure of its chain, label in front, and how many command buffers have passed it on.
+struct FenceFailure {
+  std::shared_ptr<const std::string> first;
+  std::uint64_t passed_on = 0;
+};
+
+inline AllocationRef::AllocationRef(Allocation& a) : allocation_(&a) { a.kept.fetch_add(1, std::memory_order_relaxed); }
+
 /// A session's fences: values signalled by submissions, some of them with failure.
 class Timeline {
  public:
-  void signal_failure(std::uint64_t value, Error error);
-  /// Why the submission that signals `value` failed, if it did. Asked only after that submission has completed.
-  std::optional<Error> failure(std::uint64_t value) const;
+  void signal_failure(std::uint64_t value, FenceFailure);
+  /// Why the submission that signals `value` failed, if it did. Asked only after that submission has completed, and before
+  /// a later value is signalled: who waits for a value stands in the queue before who signals the next.
+  std::optional<FenceFailure> failure(std::uint64_t value) const;
 
  private:
   mutable std::mutex mutex_;
-  std::map<std::uint64_t, Error> failures_;
+  std::uint64_t value_ = 0;  // the last one signalled with failure; 0: none
+  FenceFailure failure_;
 };
 
 /// One command buffer: open while an encoder records into it, then owned by the driver until it has completed.
@@ -273,6 +286,7 @@ struct Submission {
 
   /// The failure of the fence it waits on, as its own. Asked when it is next to run.
   std::optional<Error> dependency_failure() const;
+  FenceFailure to_signal() const;
   /// The error with the label in front.
   Error named(Error) const;
   /// The first failure wins.

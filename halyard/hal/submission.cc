@@ -1,20 +1,22 @@
 // What happens to a command buffer between commit and completion, for every driver.
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "halyard/hal/state.h"
 
 namespace halyard {
 
-void Timeline::signal_failure(std::uint64_t value, Error error) {
+void Timeline::signal_failure(std::uint64_t value, FenceFailure failure) {
   const std::lock_guard lock(mutex_);
-  failures_.emplace(value, std::move(error));
+  value_ = value;
+  failure_ = std::move(failure);
 }
 
-std::optional<Error> Timeline::failure(std::uint64_t value) const {
+std::optional<FenceFailure> Timeline::failure(std::uint64_t value) const {
   const std::lock_guard lock(mutex_);
-  const auto it = failures_.find(value);
-  if (it == failures_.end()) return {};
-  return it->second;
+  if (value == 0 || value != value_) return {};
+  return failure_;
 }
 
 Result<void> DeviceState::wait(std::uint64_t sequence) {
@@ -70,7 +72,18 @@ std::optional<Error> Submission::dependency_failure() const {
   if (!wait_on) return {};
   const auto cause = wait_on->failure(wait_value);
   if (!cause) return {};
-  return Error{Errc::dependency_failed, fmt::format("the fence it waits on ({}) failed: {}", wait_value, cause->str()), {}};
+  const std::string passed =
+      cause->passed_on ? fmt::format(" (passed on by {} command buffers)", cause->passed_on) : "";
+  return Error{Errc::dependency_failed,
+               fmt::format("the fence it waits on ({}) failed: {}{}", wait_value, *cause->first, passed),
+               {}};
+}
+
+// What its own fence says: the first failure, not each one's words about the one before.
+FenceFailure Submission::to_signal() const {
+  if (failure->error.code == Errc::dependency_failed && wait_on)
+    if (auto cause = wait_on->failure(wait_value)) return {std::move(cause->first), cause->passed_on + 1};
+  return {std::make_shared<const std::string>(failure->error.str()), 0};
 }
 
 Error Submission::named(Error e) const {
@@ -98,10 +111,13 @@ void Submission::let_go() {
 
 void Submission::complete(bool still_read) {
   if (failed.load(std::memory_order_acquire)) {
-    if (signal) signal->signal_failure(signal_value, failure->error);
+    if (signal) signal->signal_failure(signal_value, to_signal());
     const std::lock_guard lock(device->failures_mutex);
     auto& kept = device->failures;
-    std::erase_if(kept, [](const auto& f) { return f->returned.load(); });
+    if (kept.size() >= device->clear_failures_at) {
+      std::erase_if(kept, [](const auto& f) { return f->returned.load(); });
+      device->clear_failures_at = std::max<std::size_t>(64, 2 * kept.size());
+    }
     kept.push_back(failure);
   }
   wait_on.reset();

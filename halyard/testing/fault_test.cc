@@ -261,7 +261,9 @@ class Program {
     if (s.waits_on) {
       const Stage& before = stages_[*s.waits_on];
       if (before.expected.failed())
-        return {Errc::dependency_failed, {label, before.label, before.expected.parts.back()}};
+        return {Errc::dependency_failed,
+                {label, before.expected.code == Errc::dependency_failed ? before.expected.parts[1] : before.label,
+                 before.expected.parts.back()}};  // the first of the chain
     }
     if (fault) return {Errc::kernel_failed, {label, fault->kernel, "injected failure of the"}};
     return {};

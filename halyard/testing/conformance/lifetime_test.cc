@@ -112,7 +112,7 @@ TEST_P(Lifetime, ScratchDroppedBehindAFenceIsNotReusedTooEarly) {
   }
 }
 
-TEST_P(Lifetime, ResidencyDropsABufferAtTheCommitAfterItsWork) {
+TEST_P(Lifetime, ResidencyDropsABufferWithItsLastHandle) {
   Device d = open();
   auto s = value(d.encoder_session());
   const std::size_t before = d.residency_count();
@@ -120,10 +120,7 @@ TEST_P(Lifetime, ResidencyDropsABufferAtTheCommitAfterItsWork) {
   EXPECT_EQ(d.residency_count(), before + 1);
   ok(run(s.encoder(), scale_in_place_kernel, {b}, 256, 1U));
   b = Buffer();
-  EXPECT_EQ(d.residency_count(), before + 1);  // the recording holds it
-  ok(s.commit_and_wait());
-  EXPECT_EQ(d.residency_count(), before + 1);  // until the next commit
-  ok(s.reset_for_next_stage());
+  EXPECT_EQ(d.residency_count(), before);  // though the recording keeps the memory
   ok(s.commit_and_wait());
   EXPECT_EQ(d.residency_count(), before);
 }
@@ -137,12 +134,12 @@ TEST_P(Lifetime, ResidencyRoundTrips) {
   for (int round = 0; round < 3; ++round) {
     for (std::size_t i = 0; i < buffers.size(); ++i) {
       EXPECT_TRUE(s.remove_from_residency_set(buffers[i]));
-      EXPECT_FALSE(s.remove_from_residency_set(buffers[i]));
+      EXPECT_TRUE(s.remove_from_residency_set(buffers[i]));
       EXPECT_EQ(d.residency_count(), all - i - 1);
     }
     for (const Buffer& b : buffers) {
       EXPECT_TRUE(s.add_to_residency_set(b));
-      EXPECT_FALSE(s.add_to_residency_set(b));
+      EXPECT_TRUE(s.add_to_residency_set(b));
     }
     EXPECT_EQ(d.residency_count(), all);
   }
