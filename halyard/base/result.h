@@ -31,6 +31,10 @@ enum class Errc {
 /// The enumerator's name, for messages and logs.
 std::string_view to_string(Errc);
 
+/// `text` with control characters (C0, DEL, C1) and bytes that are not UTF-8 written as \xNN escapes. Every Error's text goes
+/// through it, so a hostile name or file can neither start a line of its own nor send bytes to a terminal.
+std::string printable(std::string text);
+
 /// A failure: its kind, one line saying what was expected and what came, and what was being done, innermost first.
 struct Error {
   Errc code = Errc::internal;
@@ -39,12 +43,11 @@ struct Error {
 
   /// The same error, having happened while doing `context`.
   Error&& in(std::string context) && {
-    contexts.push_back(std::move(context));
+    contexts.push_back(printable(std::move(context)));
     return std::move(*this);
   }
 
-  /// One line: the contexts, outermost first, then the message. Control characters are written as \xNN escapes, so a
-  /// hostile name cannot start a line of its own.
+  /// One line: the contexts, outermost first, then the message. See printable().
   std::string str() const;
 };
 
@@ -54,7 +57,7 @@ using Result = tl::expected<T, Error>;
 
 /// The failure to return: `return fail(Errc::io, fmt::format(...))`.
 inline tl::unexpected<Error> fail(Errc code, std::string message) {
-  return tl::unexpected<Error>(Error{code, std::move(message), {}});
+  return tl::unexpected<Error>(Error{code, printable(std::move(message)), {}});
 }
 
 /// Passes another call's failure on, optionally saying what was being done.

@@ -91,8 +91,10 @@ std::string ComputeGraph::to_dot() const {
   std::string out = "digraph {\n  node [shape=box];\n";
   for (std::size_t i = 0; i < size(); ++i) {
     const Record& r = recording().records[i];
-    out += fmt::format("  n{} [label={}];\n", i, Json(fmt::format("{} {}\n{} × {} × {}", i, r.kernel->def->name, r.grid.x,
-                                                                  r.grid.y, r.grid.z)).dump());
+    out += fmt::format("  n{} [label={}];\n", i,
+                       Json(fmt::format("{} {}\n{} × {} × {}", i, printable(std::string(r.kernel->def->name)), r.grid.x,
+                                        r.grid.y, r.grid.z))
+                           .dump());
   }
   for (const GraphEdge& e : edges())
     out += fmt::format("  n{} -> n{} [label=\"{}\"];\n", e.from, e.to, fmt::join(hazards_of(e), " "));
@@ -111,7 +113,7 @@ std::string ComputeGraph::to_json() const {
       bindings.push_back({{"memory", number}, {"access", letter_of(access[i])}, {"begin", b.offset},
                           {"end", b.offset + b.bytes}});
     }
-    nodes.push_back({{"kernel", r.kernel->def->name},
+    nodes.push_back({{"kernel", printable(std::string(r.kernel->def->name))},
                      {"grid", {r.grid.x, r.grid.y, r.grid.z}},
                      {"barrier", r.barrier_before},
                      {"bindings", std::move(bindings)}});

@@ -177,6 +177,18 @@ TEST_F(Misuse, AKernelWhoseCompilationFailedLeavesItsNameFree) {
   EXPECT_TRUE(device.kernel("test_late"));
 }
 
+TEST_F(Misuse, NamesThatAreNotUtf8AreEscapedWhereverTheyArePrinted) {
+  const KernelDef odd{"odd\xff\n\"name", "x", {64, 1, 1}, scale_in_place_kernel.cpu};
+  auto e = value(device.command_encoder());
+  e.start_capture();
+  ok(record(e, odd));
+  const ComputeGraph g = value(e.take_capture());
+  EXPECT_NE(g.to_json().find(R"("odd\\xff\\x0a\"name")"), std::string::npos) << g.to_json();
+  EXPECT_NE(g.to_dot().find(R"(odd\\xff\\x0a\"name)"), std::string::npos) << g.to_dot();
+  const std::string message = run(e, odd, {}, 1).error().message;
+  EXPECT_NE(message.find(R"(odd\xff\x0a"name)"), std::string::npos) << message;
+}
+
 TEST(MemRangesMisuse, InvertedRangesHoldNoByteAndManyRangesFit) {
   int memory = 0;
   MemRanges m;

@@ -94,6 +94,7 @@ void Submission::fail_with(Error e) {
   const std::lock_guard lock(failure_mutex);
   if (failure) return;
   failure = std::make_shared<Failure>();
+  e.message = printable(std::move(e.message));  // kernels' and drivers' own words
   failure->error = named(std::move(e));
   failed.store(true, std::memory_order_release);
 }
