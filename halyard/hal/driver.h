@@ -19,6 +19,22 @@ struct PlanState;
 /// The most tiles that one dispatch may have: their numbers, and sums of two dispatches', fit 32 bits.
 inline constexpr std::uint64_t max_tiles = std::uint64_t{1} << 30;
 
+/// Tiles that make up `items` along one axis.
+inline std::uint64_t tiles_along(std::uint64_t items, std::uint64_t tile) {
+  return items <= tile ? items != 0 : items / tile + (items % tile != 0);
+}
+/// Whether a grid has more than max_tiles tiles. Without divisions where there are few work-items already.
+inline bool too_many_tiles(const Grid& grid, const Grid& tile) {
+  std::uint64_t n = 0;
+  const auto fits = [&n](std::uint64_t x, std::uint64_t y, std::uint64_t z) {
+    return !__builtin_mul_overflow(x, y, &n) && !__builtin_mul_overflow(n, z, &n) && n <= max_tiles;
+  };
+  if (fits(grid.x, grid.y, grid.z)) [[likely]]
+    return false;
+  if (!grid.x || !grid.y || !grid.z) return false;
+  return !fits(tiles_along(grid.x, tile.x), tiles_along(grid.y, tile.y), tiles_along(grid.z, tile.z));
+}
+
 /// Memory of a device.
 struct Memory {
   void* host = nullptr;    ///< where the host sees it; nullptr where it does not

@@ -79,17 +79,6 @@ void CommandEncoder::State::discard() {
   submission->status.store(CommandBufferStatus::discarded, std::memory_order_release);
 }
 
-namespace {
-
-bool too_many_tiles(const Grid& grid, const Grid& tile) {
-  // Without the divisions where there are few work-items already.
-  if (std::uint64_t{grid.x} * grid.y <= max_tiles / std::max(1U, grid.z)) [[likely]] return false;
-  const auto tiles = [](std::uint64_t items, std::uint64_t each) { return (items + each - 1) / each; };
-  return tiles(grid.x, tile.x) * tiles(grid.y, tile.y) > max_tiles / std::max<std::uint64_t>(1, tiles(grid.z, tile.z));
-}
-
-}  // namespace
-
 // Called once, by dispatch(), and inlined there, as the two below.
 [[gnu::always_inline]] inline Result<void> CommandEncoder::State::check(const Dispatch& d) const {
   const CompiledKernel* k = d.kernel.get();
@@ -113,9 +102,10 @@ bool too_many_tiles(const Grid& grid, const Grid& tile) {
       return fail(Errc::invalid_argument,
                   fmt::format("kernel {} writes binding {}, which is imported, read-only memory", k->def->name, i));
   }
-  if (too_many_tiles(d.grid, k->def->tile))
-    return fail(Errc::invalid_argument, fmt::format("kernel {}: a grid of {} × {} × {} is more than {} tiles", k->def->name,
-                                                    d.grid.x, d.grid.y, d.grid.z, max_tiles));
+  if (const Grid& g = d.grid, &t = k->def->tile; too_many_tiles(g, t))
+    return fail(Errc::invalid_argument,
+                fmt::format("kernel {}: expected at most {} tiles, got a grid of {} × {} × {} in tiles of {} × {} × {}",
+                            k->def->name, max_tiles, g.x, g.y, g.z, t.x, t.y, t.z));
   if (d.shared_bytes && d.shared_bytes > device->driver->capabilities().max_shared_bytes)
     return fail(Errc::invalid_argument, fmt::format("kernel {} asks for {} bytes of shared memory, at most {} are there",
                                                     k->def->name, d.shared_bytes,

@@ -42,7 +42,7 @@ class AccessList {
 
 /// Work-items along three axes; x is innermost.
 struct Grid {
-  std::uint32_t x = 1, y = 1, z = 1;
+  std::uint64_t x = 1, y = 1, z = 1;
   friend bool operator==(const Grid&, const Grid&) = default;
 };
 
@@ -77,7 +77,7 @@ struct CpuJob;
 
 /// What a CPU kernel sees: the work-items [x0,x1) × [y0,y1) × [z0,z1) of its grid, to be done by this call alone.
 struct CpuTile {
-  std::uint32_t x0, x1, y0, y1, z0, z1;
+  std::uint64_t x0, x1, y0, y1, z0, z1;
   Grid grid;                       ///< of the whole dispatch
   std::byte* const* buffers;       ///< first byte of each binding's window
   const std::size_t* sizes;        ///< bytes of each binding's window

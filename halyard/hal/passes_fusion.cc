@@ -171,9 +171,10 @@ class Fuser {
     return {};
   }
 
-  /// The node of a fused dispatch; nothing where it asks for more scratch than there is, or leaves a parameter no place.
+  /// The node of a fused dispatch; nothing where it asks for more scratch or tiles than there may be, or leaves a parameter no place.
   Result<std::optional<Node>> make(const FusedDispatch& f, std::span<const Part> parts) {
-    if (f.shared_bytes > d_.device->driver->capabilities().max_shared_bytes) return std::nullopt;
+    if (f.shared_bytes > d_.device->driver->capabilities().max_shared_bytes || too_many_tiles(f.grid, f.kernel->tile))
+      return std::nullopt;
     Node node;
     for (std::size_t i = 0; i < parts.size(); ++i)
       for (RecordedPlace p : nodes_[parts[i].at]->places) {

@@ -20,7 +20,7 @@ using Byte = std::uint8_t;
 // Byte by byte, so that windows may begin anywhere; tiles of 8 on several threads, so that what must not run side by side
 // shows. The constants of a fused kernel are those of its parts, one after the other.
 
-Byte low(unsigned v) { return static_cast<Byte>(v & 255U); }
+Byte low(std::uint64_t v) { return static_cast<Byte>(v & 255U); }
 struct One {
   std::uint32_t c;
 };
@@ -30,9 +30,9 @@ struct Two {
 
 template <class F>
 void each(const CpuTile& t, F f) {
-  for (std::uint32_t i = t.x0; i < t.x1; ++i) f(i);
+  for (std::uint64_t i = t.x0; i < t.x1; ++i) f(i);
 }
-unsigned at(const CpuTile& t, int binding, std::uint32_t i) { return t.as<Byte>(static_cast<std::size_t>(binding))[i]; }
+unsigned at(const CpuTile& t, int binding, std::uint64_t i) { return t.as<Byte>(static_cast<std::size_t>(binding))[i]; }
 
 void fill(const CpuTile& t) {
   each(t, [&](auto i) { t.as<Byte>(0)[i] = low(t.constants_as<One>().c + 7 * i); });

@@ -15,9 +15,7 @@ namespace halyard::ops {
 inline constexpr std::size_t kItemElements = 2048;
 
 /// Work-items of `each` that make up `count`.
-inline std::uint32_t items(std::size_t count, std::size_t each) {
-  return static_cast<std::uint32_t>((count + each - 1) / each);
-}
+inline std::uint64_t items(std::size_t count, std::size_t each) { return count / each + (count % each != 0); }
 
 /// Rows of `width` elements (at least 1) that one work-item does.
 inline std::size_t rows_per_item(std::size_t width) { return width < kItemElements ? kItemElements / width : 1; }
@@ -59,24 +57,33 @@ inline Result<void> check_rank(std::string_view op, std::string_view argument, c
                       to_string(b.shape()));
 }
 
+/// One of an op's buffers and its name; null where it was not given.
+struct Argument {
+  std::string_view name;
+  const Buffer& buffer;
+};
+
 inline bool overlap(const Buffer& a, const Buffer& b) {
-  return a.allocation() == b.allocation() && a.offset_bytes() < b.offset_bytes() + b.size_bytes() &&
+  return a && a.allocation() == b.allocation() && a.offset_bytes() < b.offset_bytes() + b.size_bytes() &&
          b.offset_bytes() < a.offset_bytes() + a.size_bytes();
 }
 
-/// `out` may be `in` itself, but not overlap it otherwise.
-inline Result<void> check_in_place(std::string_view op, std::string_view argument, const Buffer& in, const Buffer& out) {
-  if (!overlap(in, out) || (in.offset_bytes() == out.offset_bytes() && in.dtype() == out.dtype())) return {};
-  return bad_argument(op, "out", fmt::format("the window of {} or one apart from it", argument),
-                      fmt::format("one that begins {} bytes from it", out.offset_bytes() < in.offset_bytes()
-                                                                           ? in.offset_bytes() - out.offset_bytes()
-                                                                           : out.offset_bytes() - in.offset_bytes()));
-}
-/// `out` shares no bytes with `in`.
-inline Result<void> check_apart(std::string_view op, std::string_view argument, const Buffer& in, const Buffer& out,
-                                std::string_view out_name = "out") {
-  if (!overlap(in, out)) return {};
-  return bad_argument(op, out_name, fmt::format("memory apart from {}", argument), "overlapping windows");
+/// What `out` may share bytes with, for every op: it may be a buffer of `in_place` itself, and is else apart from all others
+/// that the op reads. Those may alias each other as they like.
+inline Result<void> check_writes(std::string_view op, const Argument& out, std::initializer_list<Argument> in_place,
+                                 std::initializer_list<Argument> apart) {
+  for (const Argument& in : in_place) {
+    const Buffer &a = in.buffer, &b = out.buffer;
+    if (!overlap(a, b) || (a.offset_bytes() == b.offset_bytes() && a.dtype() == b.dtype())) continue;
+    const std::size_t between =
+        b.offset_bytes() < a.offset_bytes() ? a.offset_bytes() - b.offset_bytes() : b.offset_bytes() - a.offset_bytes();
+    return bad_argument(op, out.name, fmt::format("the window of {} or one apart from it", in.name),
+                        fmt::format("one that begins {} bytes from it", between));
+  }
+  for (const Argument& in : apart)
+    if (overlap(in.buffer, out.buffer))
+      return bad_argument(op, out.name, fmt::format("memory apart from {}", in.name), "overlapping windows");
+  return {};
 }
 
 }  // namespace halyard::ops

@@ -25,14 +25,14 @@ inline void ok(const Result<void>& r) { EXPECT_TRUE(r) << r.error().str(); }
 
 /// out[i] = in[i] + constant, i32, over grid.x elements, 64 a tile.
 inline void add_constant(const CpuTile& t) {
-  for (std::uint32_t i = t.x0; i < t.x1; ++i)
+  for (std::uint64_t i = t.x0; i < t.x1; ++i)
     t.as<std::int32_t>(1)[i] = t.as<std::int32_t>(0)[i] + t.constants_as<std::int32_t>();
 }
 inline const KernelDef add_constant_kernel = {"test_add_constant", "rw", {64, 1, 1}, cpu_portable<add_constant>};
 
 /// x[i] = x[i] · 3 + constant, i32, in place: the order of two of them shows.
 inline void scale_in_place(const CpuTile& t) {
-  for (std::uint32_t i = t.x0; i < t.x1; ++i) {
+  for (std::uint64_t i = t.x0; i < t.x1; ++i) {
     auto& x = t.as<std::uint32_t>(0)[i];
     x = x * 3 + t.constants_as<std::uint32_t>();
   }

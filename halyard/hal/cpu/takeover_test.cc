@@ -53,7 +53,7 @@ struct Gate {
 
 // x[i] += y[i], slowly in one tile.
 void gated_add(const CpuTile& t) {
-  gate.pass(t.x0);
+  gate.pass(static_cast<std::uint32_t>(t.x0));
   const std::int32_t sum = t.as<std::int32_t>(1)[t.x0] + t.as<std::int32_t>(0)[t.x0];
   if (gate.may_write(t)) t.as<std::int32_t>(0)[t.x0] = sum;
 }
@@ -61,7 +61,7 @@ const KernelDef gated_add_kernel = {"test_gated_add", "xr", {1, 1, 1}, cpu_porta
 
 void gated_failure(const CpuTile& t) {
   const bool first = gate.closed_at == t.x0;
-  gate.pass(t.x0);
+  gate.pass(static_cast<std::uint32_t>(t.x0));
   if (first) t.fail("late");
   if (gate.may_write(t)) t.as<std::int32_t>(0)[t.x0] = 1;
 }

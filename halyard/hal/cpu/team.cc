@@ -63,8 +63,6 @@ bool spin_until(const Condition& holds) {
   return false;
 }
 
-std::uint32_t tiles_along(std::uint32_t items, std::uint32_t tile) { return items / tile + (items % tile != 0); }
-
 // Dispatches in the phases so far.
 std::uint32_t dispatches_in(const Schedule& s) {
   if (s.phases.empty()) return 0;
@@ -78,9 +76,11 @@ constexpr std::uint32_t none = UINT32_MAX;
 void append(Schedule& to, const Record& r, Arena& arena, int threads, bool& open, std::uint32_t replay_constants = none) {
   if (r.barrier_before) open = false;
   const Grid tile = r.kernel->def->tile;
-  const std::uint32_t tiles_x = tiles_along(r.grid.x, tile.x), tiles_y = tiles_along(r.grid.y, tile.y);
-  const std::uint32_t tiles = tiles_x * tiles_y * tiles_along(r.grid.z, tile.z);
-  if (tiles == 0) return;
+  if (!r.grid.x || !r.grid.y || !r.grid.z) return;
+  // At most max_tiles together: the encoder has checked.
+  const auto tiles_x = static_cast<std::uint32_t>(tiles_along(r.grid.x, tile.x));
+  const auto tiles_y = static_cast<std::uint32_t>(tiles_along(r.grid.y, tile.y));
+  const std::uint32_t tiles = tiles_x * tiles_y * static_cast<std::uint32_t>(tiles_along(r.grid.z, tile.z));
   // Tiles are counted in 32 bits; an extra barrier does no harm.
   if (open && to.phases.back().tiles > max_tiles) open = false;
   if (!open) {
@@ -101,7 +101,7 @@ void append(Schedule& to, const Record& r, Arena& arena, int threads, bool& open
                       threads > 1 && r.kernel->def->restartable, &r});
   ++phase.end;
   phase.tiles += tiles;
-  phase.share = tiles_along(phase.tiles, static_cast<std::uint32_t>(threads));
+  phase.share = static_cast<std::uint32_t>(tiles_along(phase.tiles, static_cast<std::uint64_t>(threads)));
   to.widest = std::max(to.widest, phase.tiles);
 }
 

@@ -16,7 +16,7 @@ Result<void> argmax(CommandEncoder& e, const Buffer& x, const Buffer& out) {
   HALYARD_TRY(check_rank("argmax", "x", x, {DType::f32}, 0));
   const auto dims = x.shape().dims();
   HALYARD_TRY(check_tensor("argmax", "out", out, {DType::i32}, Shape(dims.first(dims.size() - 1))));
-  HALYARD_TRY(check_apart("argmax", "x", x, out));
+  HALYARD_TRY(check_writes("argmax", {"out", out}, {}, {{"x", x}}));
   const std::size_t rows = out.shape().elements(), width = dims.back();
   if (rows == 0) return {};
   if (width == 0 || width > std::numeric_limits<std::int32_t>::max() - 64)

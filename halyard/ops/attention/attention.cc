@@ -31,14 +31,14 @@ Result<void> kv_append(CommandEncoder& e, const Buffer& x, const Buffer& cache, 
   const std::size_t capacity = cache.shape()[1];
   HALYARD_TRY(check_tensor("kv_append", "cache", cache, {cache.dtype()}, {heads, capacity, head_dim}));
   HALYARD_TRY(check_room("kv_append", offset, positions, capacity));
-  HALYARD_TRY(check_apart("kv_append", "x", x, cache, "cache"));
+  HALYARD_TRY(check_writes("kv_append", {"cache", cache}, {}, {{"x", x}}));
   if (x.shape().elements() == 0) return {};
   const KvAppendConstants c = {.offset = offset,
                                .capacity = capacity,
                                .rows = positions * heads,
                                .item_rows = rows_per_item(head_dim),
-                               .n_kv_heads = static_cast<std::uint32_t>(heads),
-                               .head_dim = static_cast<std::uint32_t>(head_dim),
+                               .n_kv_heads = heads,
+                               .head_dim = head_dim,
                                .cache = cache.dtype()};
   const Buffer buffers[] = {x, cache};
   const ParameterPlace parameters[] = {{kOffsetParameter, offsetof(KvAppendConstants, offset), 8, capacity - positions}};
@@ -64,9 +64,7 @@ Result<void> attention(CommandEncoder& e, const Buffer& q, const Buffer& k, cons
   if (kv_heads == 0 || heads % kv_heads != 0)
     return bad_argument(op, "q", fmt::format("a multiple of k's {} heads", kv_heads), fmt::format("{} heads", heads));
   HALYARD_TRY(check_room(op, options.offset, queries, capacity));
-  HALYARD_TRY(check_apart(op, "q", q, out));
-  HALYARD_TRY(check_apart(op, "k", k, out));
-  HALYARD_TRY(check_apart(op, "v", v, out));
+  HALYARD_TRY(check_writes(op, {"out", out}, {}, {{"q", q}, {"k", k}, {"v", v}}));
   if (q.shape().elements() == 0) return {};
 
   // How the work is cut changes no bit of the result. A tile has up to 96 rows (48 of long heads): enough to repay turning
@@ -81,8 +79,8 @@ Result<void> attention(CommandEncoder& e, const Buffer& q, const Buffer& k, cons
                                 .capacity = capacity,
                                 .queries = queries,
                                 .window = options.window == 0 ? UINT64_MAX : options.window,
-                                .n_heads = static_cast<std::uint32_t>(heads),
-                                .n_kv_heads = static_cast<std::uint32_t>(kv_heads),
+                                .n_heads = heads,
+                                .n_kv_heads = kv_heads,
                                 .head_dim = static_cast<std::uint32_t>(head_dim),
                                 .tile_queries = static_cast<std::uint32_t>(tile_queries),
                                 .tile_heads = static_cast<std::uint32_t>(tile_heads),
@@ -92,8 +90,7 @@ Result<void> attention(CommandEncoder& e, const Buffer& q, const Buffer& k, cons
   const Buffer buffers[] = {q, k, v, out};
   const ParameterPlace parameters[] = {{kOffsetParameter, offsetof(AttentionConstants, offset), 8, capacity - queries}};
   return e.dispatch({.kernel = HALYARD_TRY(e.kernel(attention_def)),
-                     .grid = {items(queries, tile_queries), static_cast<std::uint32_t>(kv_heads),
-                              items(group, tile_heads)},
+                     .grid = {items(queries, tile_queries), kv_heads, items(group, tile_heads)},
                      .buffers = buffers,
                      .constants = c,
                      .shared_bytes = scratch.end * sizeof(float),

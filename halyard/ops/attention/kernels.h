@@ -7,7 +7,7 @@ namespace halyard::ops {
 /// Bindings: x, cache. One work-item does `item_rows` of the T · n_kv_heads rows of x.
 struct KvAppendConstants {
   std::uint64_t offset, capacity, rows, item_rows;
-  std::uint32_t n_kv_heads, head_dim;
+  std::uint64_t n_kv_heads, head_dim;
   DType cache;
 };
 
@@ -16,7 +16,8 @@ struct KvAppendConstants {
 struct AttentionConstants {
   std::uint64_t offset, capacity, queries;
   std::uint64_t window;  ///< positions a query sees at most, its own included; may be more than there are
-  std::uint32_t n_heads, n_kv_heads, head_dim, tile_queries, tile_heads;
+  std::uint64_t n_heads, n_kv_heads;
+  std::uint32_t head_dim, tile_queries, tile_heads;
   float scale;
   DType cache;
 };

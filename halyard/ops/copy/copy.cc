@@ -21,7 +21,7 @@ Result<void> copy(CommandEncoder& e, const Buffer& src, const Buffer& dst) {
   const std::size_t elements = src.shape().elements();
   if (dst.shape().elements() != elements)
     return bad_argument("copy", "dst", fmt::format("{} elements", elements), describe(dst));
-  HALYARD_TRY(check_apart("copy", "src", src, dst, "dst"));
+  HALYARD_TRY(check_writes("copy", {"dst", dst}, {}, {{"src", src}}));
   if (elements == 0) return {};
   constexpr std::size_t item = 4 * kItemElements;
   const Buffer buffers[] = {src, dst};

@@ -12,11 +12,6 @@ const KernelDef silu_mul_def = {"silu_mul_f32", "rrw", {}, HALYARD_CPU_KERNEL(si
 const KernelDef gelu_exact_def = {"gelu_exact_f32", "rw", {}, HALYARD_CPU_KERNEL(gelu_exact_cpu)};
 const KernelDef gelu_tanh_def = {"gelu_tanh_f32", "rw", {}, HALYARD_CPU_KERNEL(gelu_tanh_cpu)};
 
-struct Argument {
-  std::string_view name;
-  const Buffer& buffer;
-};
-
 // Every buffer has the first one's shape; out is the last.
 template <std::size_t n>
 Result<void> elementwise(CommandEncoder& e, std::string_view op, const KernelDef& def, const Argument (&arguments)[n]) {
@@ -24,7 +19,7 @@ Result<void> elementwise(CommandEncoder& e, std::string_view op, const KernelDef
   HALYARD_TRY(check_dtype(op, arguments[0].name, arguments[0].buffer, {DType::f32}));
   for (const Argument& a : arguments)
     HALYARD_TRY(check_tensor(op, a.name, a.buffer, {DType::f32}, arguments[0].buffer.shape()));
-  for (const Argument& a : arguments) HALYARD_TRY(check_in_place(op, a.name, a.buffer, out));
+  for (const Argument& a : arguments) HALYARD_TRY(check_writes(op, {"out", out}, {a}, {}));
   const std::size_t elements = out.shape().elements();
   if (elements == 0) return {};
   Buffer buffers[n];

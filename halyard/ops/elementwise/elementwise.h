@@ -1,4 +1,4 @@
-// Element by element.
+// Element by element. `out` may be an input itself, and overlaps none otherwise.
 #pragma once
 
 #include "halyard/hal/encoder.h"

@@ -23,12 +23,10 @@ Fused gelu_into_mul(Parts p) {
 template <Gate gate>
 Fused gated_into_pack(Parts p) {
   const Record &gated = p[0], &pack = p[1];
-  const std::uint64_t groups = std::uint64_t{pack.grid.x} * pack.grid.y;
-  if (gated.bindings[2] != pack.bindings[0] || groups > UINT32_MAX) return {};
-  return FusedDispatch{.kernel = &gated_pack_def,
-                       .grid = {static_cast<std::uint32_t>(groups)},
-                       .bindings = {{0, 0}, {0, 1}, {1, 1}},
-                       .constants = gate};
+  const std::uint64_t groups = pack.grid.x * pack.grid.y;
+  if (gated.bindings[2] != pack.bindings[0]) return {};
+  return FusedDispatch{
+      .kernel = &gated_pack_def, .grid = {groups}, .bindings = {{0, 0}, {0, 1}, {1, 1}}, .constants = gate};
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "halyard/ops/check.h"
 #include "halyard/quant/affine.h"
 
 namespace halyard::ops {
@@ -15,9 +16,10 @@ struct EmbeddingArgs {
   std::uint32_t k = 0, group = 0;  // group: 0 for dense tables
   std::int32_t bits = 0;
   DType dtype = DType::f32;
+  std::uint64_t item_rows = 1;
 };
 
-// Bindings: ids, data, scales, biases, out. The grid is one work-item for each id.
+// Bindings: ids, data, scales, biases, out. One work-item does `item_rows` ids.
 void embedding_cpu(const CpuTile& t) {
   const auto& a = t.constants_as<EmbeddingArgs>();
   quant::MatrixView table;
@@ -26,7 +28,8 @@ void embedding_cpu(const CpuTile& t) {
   table.data = {t.buffers[1], t.sizes[1]};
   table.scales = {t.buffers[2], t.sizes[2]};
   table.biases = {t.buffers[3], t.sizes[3]};
-  for (std::size_t i = t.x0; i < t.x1; ++i) {
+  const std::size_t ids = t.sizes[0] / sizeof(std::int32_t);
+  for (std::size_t i = t.x0 * a.item_rows; i < ids && i < t.x1 * a.item_rows; ++i) {
     const std::int32_t id = t.as<const std::int32_t>(0)[i];
     if (id < 0 || static_cast<std::uint64_t>(id) >= a.n) {
       t.fail("token id %lld is outside the table of %lld rows", id, static_cast<long long>(a.n));
@@ -63,18 +66,23 @@ Result<EmbeddingTable> EmbeddingTable::load(Device device, const quant::MatrixVi
 Result<void> embedding(CommandEncoder& encoder, const Buffer& ids, const EmbeddingTable& table, const Buffer& out) {
   if (!table.data_) return fail(Errc::invalid_argument, "embedding: the table was never loaded");
   if (!ids || !out) return fail(Errc::invalid_argument, fmt::format("embedding: {} is a null buffer", ids ? "out" : "ids"));
-  if (ids.dtype() != DType::i32 || ids.shape().rank() != 1 || ids.shape()[0] > std::numeric_limits<std::uint32_t>::max())
+  if (ids.dtype() != DType::i32 || ids.shape().rank() != 1)
     return fail(Errc::invalid_argument, fmt::format("embedding: ids must be i32 [T], got {} {}", to_string(ids.dtype()),
                                                     to_string(ids.shape())));
   const Shape expected{ids.shape()[0], table.k_};
   if (out.dtype() != DType::f32 || out.shape() != expected)
     return fail(Errc::invalid_argument, fmt::format("embedding: out must be f32 {}, got {} {}", to_string(expected),
                                                     to_string(out.dtype()), to_string(out.shape())));
-  const EmbeddingArgs args{table.n_, static_cast<std::uint32_t>(table.k_), static_cast<std::uint32_t>(table.group_size_),
-                           table.bits_, table.dtype_};
+  HALYARD_TRY(check_writes("embedding", {"out", out}, {}, {{"ids", ids}}));  // the table is imported: never written
+  const EmbeddingArgs args{table.n_,
+                           static_cast<std::uint32_t>(table.k_),
+                           static_cast<std::uint32_t>(table.group_size_),
+                           table.bits_,
+                           table.dtype_,
+                           rows_per_item(table.k_)};
   const Buffer buffers[] = {ids, table.data_, table.scales_, table.biases_, out};
   return encoder.dispatch({.kernel = HALYARD_TRY(encoder.kernel(embedding_kernel)),
-                           .grid = {static_cast<std::uint32_t>(ids.shape()[0])},
+                           .grid = {items(ids.shape()[0], args.item_rows)},
                            .buffers = buffers,
                            .constants = args});
 }

@@ -23,7 +23,7 @@ class EmbeddingTable {
   Buffer data_, scales_, biases_;
 };
 
-/// out[t] = table[ids[t]], dequantised to f32. ids: i32 [T]; out: f32 [T, k]. An id outside the table makes the command
+/// out[t] = table[ids[t]], dequantised to f32. ids: i32 [T]; out: f32 [T, k], apart from ids. An id outside the table makes the command
 /// buffer fail, naming the id.
 Result<void> embedding(CommandEncoder&, const Buffer& ids, const EmbeddingTable& table, const Buffer& out);
 

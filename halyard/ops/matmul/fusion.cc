@@ -58,12 +58,13 @@ Fused gate_and_up_into_pack(Parts p) {
   const Binding *g = gate.bindings, *u = up.bindings;
   if (pack.bindings[0] != g[3] || pack.bindings[1] != u[3] || g[0] != u[0]) return {};
   if (c.gate.n != c.up.n || c.gate.k != c.up.k || c.gate.n % 32 != 0) return {};
-  const std::uint32_t positions = gate.grid.y;
-  return FusedDispatch{.kernel = &def,
-                       .grid = {c.gate.n / 32, positions},
-                       .bindings = {{0, 0}, {0, 1}, {0, 2}, {1, 1}, {1, 2}, {2, 2}},
-                       .constants = c,
-                       .shared_bytes = std::min(positions, fused_positions) * 2 * tile_rows * sizeof(float)};
+  const std::uint64_t positions = gate.grid.y;
+  return FusedDispatch{
+      .kernel = &def,
+      .grid = {c.gate.n / 32, positions},
+      .bindings = {{0, 0}, {0, 1}, {0, 2}, {1, 1}, {1, 2}, {2, 2}},
+      .constants = c,
+      .shared_bytes = std::min<std::uint64_t>(positions, fused_positions) * 2 * tile_rows * sizeof(float)};
 }
 
 /// A product and the steps that `h` names. `weight`, `cos_sin`, `out`: where they are bound.
@@ -71,15 +72,16 @@ Fused product_heads(const KernelDef& def, Parts p, const HeadConstants& h, Fused
                     FusedDispatch::From cos_sin, FusedDispatch::From out) {
   const Record& matmul = p[0];
   const ProductHeadsArgs c = {constants_of<MatmulArgs>(matmul), h};
-  const std::uint32_t positions = matmul.grid.y;
+  const std::uint64_t positions = matmul.grid.y;
   if (matmul.bindings[3] != p[1].bindings[0] || h.head_dim % panel_rows != 0) return {};
-  if (std::uint64_t{h.heads} * h.head_dim != c.product.n || std::uint64_t{h.heads} * positions != h.rows) return {};
-  return FusedDispatch{.kernel = &def,
-                       .grid = {h.heads, positions},
-                       .bindings = {{0, 0}, {0, 1}, {0, 2}, weight, cos_sin, out},
-                       .constants = c,
-                       .shared_bytes = (std::min(positions, fused_positions) + 1) * h.head_dim * sizeof(float),
-                       .constants_at = {std::nullopt, static_cast<std::uint32_t>(offsetof(ProductHeadsArgs, heads))}};
+  if (h.heads * h.head_dim != c.product.n || h.heads * positions != h.rows) return {};
+  return FusedDispatch{
+      .kernel = &def,
+      .grid = {h.heads, positions},
+      .bindings = {{0, 0}, {0, 1}, {0, 2}, weight, cos_sin, out},
+      .constants = c,
+      .shared_bytes = (std::min<std::uint64_t>(positions, fused_positions) + 1) * h.head_dim * sizeof(float),
+      .constants_at = {std::nullopt, static_cast<std::uint32_t>(offsetof(ProductHeadsArgs, heads))}};
 }
 template <const KernelDef& def, bool interleaved>
 Fused product_into_rope(Parts p) {

@@ -63,13 +63,10 @@ Result<Buffer> import_span(Device& device, const quant::MatrixView& m, std::span
   return device.import_host(m.owner, bytes.data(), DType::u8, {bytes.size()});
 }
 
-// Activations f32 [T, k]: T, which is one of the grid's extents.
+// Activations f32 [T, k]: T.
 Result<std::size_t> positions_of(std::string_view op, const Buffer& x) {
   HALYARD_TRY(check_rank(op, "x", x, {DType::f32}, 2));
-  const std::size_t t = x.shape()[0];
-  if (t > std::numeric_limits<std::uint32_t>::max())
-    return bad_argument(op, "x", "less than 2^32 positions", std::to_string(t));
-  return t;
+  return x.shape()[0];
 }
 
 }  // namespace
@@ -79,7 +76,7 @@ struct Weight::Impl {
   MatmulArgs args;
   std::array<Buffer, 3> weights;  // as many as `bindings`: data, then affine exact: scales and biases
   std::size_t bindings = 1;
-  std::uint32_t grid_rows = 0;    // rows, or panels of rows
+  std::uint64_t grid_rows = 0;                       // rows, or panels of rows
   std::size_t scratch(std::size_t positions) const;  // bytes a thread
 };
 
@@ -105,11 +102,11 @@ Result<Weight> Weight::load(Device device, const quant::MatrixView& m, Precision
   Impl w;
   w.args = {static_cast<std::uint32_t>(m.n), static_cast<std::uint32_t>(m.k), static_cast<std::uint32_t>(m.group_size),
             static_cast<std::uint8_t>(m.bits), m.dtype};
-  w.grid_rows = static_cast<std::uint32_t>(m.n);
+  w.grid_rows = m.n;
   if (affine && fast) {
     const std::size_t panels = panels_of(m.n), bytes = panel_bytes(m);
     w.product = panel_bits(m.bits) == 4 ? &affine4_fast : &affine8_fast;
-    w.grid_rows = static_cast<std::uint32_t>(panels);
+    w.grid_rows = panels;
     w.weights[0] = HALYARD_TRY(device.alloc(DType::u8, {panels, bytes}));
     const std::span<std::uint8_t> out = HALYARD_TRY(w.weights[0].map<std::uint8_t>());
     const int threads = out.size() > (std::size_t{4} << 20) ? device.capabilities().threads : 1;
@@ -150,10 +147,10 @@ Result<void> pack_activations(CommandEncoder& encoder, const Buffer& x, const Bu
   const std::size_t t = HALYARD_TRY(positions_of("pack_activations", x)), k = x.shape()[1];
   if (k % 32 != 0) return bad_argument("pack_activations", "x", "whole groups of 32 columns", to_string(x.shape()));
   HALYARD_TRY(check_tensor("pack_activations", "packed", packed, {DType::u8}, {packed_bytes(t, k)}));
+  HALYARD_TRY(check_writes("pack_activations", {"packed", packed}, {}, {{"x", x}}));
   const Buffer buffers[] = {x, packed};
-  return encoder.dispatch({.kernel = HALYARD_TRY(encoder.kernel(pack_kernel)),
-                           .grid = {static_cast<std::uint32_t>(k / 32), static_cast<std::uint32_t>(t)},
-                           .buffers = buffers});
+  return encoder.dispatch(
+      {.kernel = HALYARD_TRY(encoder.kernel(pack_kernel)), .grid = {k / 32, t}, .buffers = buffers});
 }
 
 Result<void> matmul(CommandEncoder& encoder, const Activations& a, const Weight& weight, const Buffer& out,
@@ -166,7 +163,8 @@ Result<void> matmul(CommandEncoder& encoder, const Activations& a, const Weight&
   if (weight.wants_packed()) HALYARD_TRY(check_tensor("matmul", "packed", a.packed, {DType::u8}, {packed_bytes(t, k)}));
   HALYARD_TRY(check_tensor("matmul", "out", out, {DType::f32}, {t, n}));
   if (options.bias) HALYARD_TRY(check_tensor("matmul", "bias", options.bias, {DType::f32}, {n}));
-  HALYARD_TRY(check_apart("matmul", "x", a.x, out));
+  HALYARD_TRY(check_writes("matmul", {"out", out}, {},
+                           {{"x", a.x}, {"packed", a.packed}, {"bias", options.bias}, {"the weight", w->weights[0]}}));
 
   MatmulArgs args = w->args;
   args.has_bias = options.bias ? 1 : 0;
@@ -180,7 +178,7 @@ Result<void> matmul(CommandEncoder& encoder, const Activations& a, const Weight&
   buffers[bound++] = options.bias ? options.bias : w->weights[0];  // a stand-in, not read
   buffers[bound++] = out;
   return encoder.dispatch({.kernel = HALYARD_TRY(encoder.kernel(def)),
-                           .grid = {w->grid_rows, static_cast<std::uint32_t>(t)},
+                           .grid = {w->grid_rows, t},
                            .buffers = std::span(buffers).first(bound),
                            .constants = args,
                            .shared_bytes = w->scratch(t)});

@@ -38,7 +38,7 @@ class Weight {
 /// Bytes of the packed form of [t, k] activations.
 std::size_t packed_bytes(std::size_t t, std::size_t k);
 /// packed = x in int8 with an f32 scale and the sum of each group of 32 along k. x: f32 [T, k], k a multiple of 32;
-/// packed: u8 [packed_bytes(T, k)].
+/// packed: u8 [packed_bytes(T, k)], apart from x.
 Result<void> pack_activations(CommandEncoder&, const Buffer& x, const Buffer& packed);
 
 /// The left side of products: the activations, and their packed form where a weight wants it (else null).
@@ -50,7 +50,7 @@ struct MatmulOptions {
   Buffer bias = {};         ///< f32 [n] added to every row, or null
   bool accumulate = false;  ///< out += instead of out =
 };
-/// out[t, i] = Σ_j x[t, j] · w[i, j]. out: f32 [T, n], another buffer than x.
+/// out[t, i] = Σ_j x[t, j] · w[i, j]. out: f32 [T, n], apart from x, packed, bias and the weight.
 Result<void> matmul(CommandEncoder&, const Activations&, const Weight&, const Buffer& out, const MatmulOptions& = {});
 
 }  // namespace halyard::ops

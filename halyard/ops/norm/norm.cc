@@ -13,8 +13,7 @@ Result<void> check_common(std::string_view op, const Buffer& x, const Buffer& we
   HALYARD_TRY(check_rank(op, "x", x, {DType::f32}, 0));
   HALYARD_TRY(check_tensor(op, "weight", weight, {DType::f32, DType::f16, DType::bf16}, {x.shape().back()}));
   HALYARD_TRY(check_tensor(op, "out", out, {DType::f32}, x.shape()));
-  HALYARD_TRY(check_in_place(op, "x", x, out));
-  return check_apart(op, "weight", weight, out);
+  return check_writes(op, {"out", out}, {{"x", x}}, {{"weight", weight}});
 }
 
 NormConstants constants(const Buffer& x, const Buffer& weight, float eps) {
@@ -46,7 +45,7 @@ Result<void> layer_norm(CommandEncoder& e, const Buffer& x, const Buffer& weight
   HALYARD_TRY(check_common("layer_norm", x, weight, out));
   if (bias) {
     HALYARD_TRY(check_tensor("layer_norm", "bias", bias, {DType::f32, DType::f16, DType::bf16}, weight.shape()));
-    HALYARD_TRY(check_apart("layer_norm", "bias", bias, out));
+    HALYARD_TRY(check_writes("layer_norm", {"out", out}, {}, {{"bias", bias}}));
   }
   if (x.shape().elements() == 0) return {};
   NormConstants c = constants(x, weight, eps);

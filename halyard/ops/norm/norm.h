@@ -1,4 +1,4 @@
-// Normalisation of rows.
+// Normalisation of rows. `out` may be x itself; it overlaps neither x otherwise nor weight or bias.
 #pragma once
 
 #include "halyard/hal/encoder.h"

@@ -10,9 +10,9 @@ HeadConstants turned_heads(const Record& rope, bool interleaved) {
   HeadConstants h = {};
   h.rows = c.rows;
   h.item_rows = c.item_rows;
-  h.heads = static_cast<std::uint32_t>(c.heads);
-  h.head_dim = static_cast<std::uint32_t>(c.head_dim);
-  h.pairs = static_cast<std::uint32_t>(c.pairs);
+  h.heads = c.heads;
+  h.head_dim = c.head_dim;
+  h.pairs = c.pairs;
   h.turn = 1;
   h.interleaved = interleaved;
   return h;

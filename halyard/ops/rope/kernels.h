@@ -22,7 +22,7 @@ template <Isa> void rope_interleaved_cpu(const CpuTile&);  ///< bindings: x, cos
 struct HeadConstants {
   std::uint64_t offset, capacity;          ///< append: as kv_append's
   std::uint64_t rows, item_rows;           ///< T · heads, and how many of them one work-item does
-  std::uint32_t heads, head_dim, pairs;
+  std::uint64_t heads, head_dim, pairs;
   float eps;
   DType weight, cache;                     ///< dtypes
   std::uint8_t norm, turn, append;         ///< which steps are taken

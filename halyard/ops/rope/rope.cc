@@ -18,8 +18,8 @@ Result<void> rope_angles(CommandEncoder& e, const Buffer& positions, const Buffe
   HALYARD_TRY(check_rank("rope_angles", "inv_freq", inv_freq, {DType::f64}, 1));
   const std::size_t rows = positions.shape()[0], pairs = inv_freq.shape()[0];
   HALYARD_TRY(check_tensor("rope_angles", "cos_sin", cos_sin, {DType::f32}, {rows, pairs, 2}));
-  HALYARD_TRY(check_apart("rope_angles", "positions", positions, cos_sin, "cos_sin"));
-  HALYARD_TRY(check_apart("rope_angles", "inv_freq", inv_freq, cos_sin, "cos_sin"));
+  HALYARD_TRY(
+      check_writes("rope_angles", {"cos_sin", cos_sin}, {}, {{"positions", positions}, {"inv_freq", inv_freq}}));
   if (rows * pairs == 0) return {};
   // A sine costs about as much as 32 elements of the row-wise kernels.
   const RopeAnglesConstants c = {rows, pairs, rows_per_item(32 * pairs), attention_factor};
@@ -40,8 +40,7 @@ Result<void> rope(CommandEncoder& e, const Buffer& x, const Buffer& cos_sin, con
     return bad_argument("rope", "cos_sin", fmt::format("at most {} pairs for heads of {}", head_dim / 2, head_dim),
                         fmt::format("{}", pairs));
   HALYARD_TRY(check_tensor("rope", "out", out, {DType::f32}, x.shape()));
-  HALYARD_TRY(check_in_place("rope", "x", x, out));
-  HALYARD_TRY(check_apart("rope", "cos_sin", cos_sin, out));
+  HALYARD_TRY(check_writes("rope", {"out", out}, {{"x", x}}, {{"cos_sin", cos_sin}}));
   if (x.shape().elements() == 0) return {};
   const RopeConstants c = {positions * heads, heads, head_dim, pairs, rows_per_item(head_dim)};
   const Buffer buffers[] = {x, cos_sin, out};

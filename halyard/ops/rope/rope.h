@@ -27,7 +27,7 @@ struct RopeFrequencies {
 RopeFrequencies rope_frequencies(std::size_t n_rot, double theta, const RopeScaling&);
 
 /// cos_sin[t, i] = (cos, sin)(positions[t] · inv_freq[i]) · attention_factor, the angle taken in f64: right to 1e-6 at
-/// position 100,000. positions: i32 [T]; inv_freq: f64 [n_rot/2]; cos_sin: f32 [T, n_rot/2, 2].
+/// position 100,000. positions: i32 [T]; inv_freq: f64 [n_rot/2]; cos_sin: f32 [T, n_rot/2, 2], apart from both.
 Result<void> rope_angles(CommandEncoder&, const Buffer& positions, const Buffer& inv_freq, const Buffer& cos_sin,
                          float attention_factor);
 
@@ -36,7 +36,7 @@ enum class RopeLayout : std::uint32_t {
   interleaved,  ///< pairs (2i, 2i + 1): the paper, GPT-J
 };
 /// Turns each pair of the first n_rot elements of every head by its angle; the rest is copied. x, out: f32
-/// [T, n_heads, D]; cos_sin: f32 [T, n_rot/2, 2], n_rot ≤ D.
+/// [T, n_heads, D]; cos_sin: f32 [T, n_rot/2, 2], n_rot ≤ D. `out` may be x itself; it overlaps neither x otherwise nor cos_sin.
 Result<void> rope(CommandEncoder&, const Buffer& x, const Buffer& cos_sin, const Buffer& out, RopeLayout);
 
 }  // namespace halyard::ops

@@ -13,7 +13,7 @@ const KernelDef softmax_def = {"softmax_f32", "rw", {}, HALYARD_CPU_KERNEL(softm
 Result<void> softmax(CommandEncoder& e, const Buffer& x, const Buffer& out) {
   HALYARD_TRY(check_rank("softmax", "x", x, {DType::f32}, 0));
   HALYARD_TRY(check_tensor("softmax", "out", out, {DType::f32}, x.shape()));
-  HALYARD_TRY(check_in_place("softmax", "x", x, out));
+  HALYARD_TRY(check_writes("softmax", {"out", out}, {{"x", x}}, {}));
   const std::size_t elements = x.shape().elements(), width = x.shape().back();
   if (elements == 0) return {};
   const SoftmaxConstants c = {elements / width, width, rows_per_item(width)};

@@ -29,12 +29,32 @@ TEST_P(Encoder, RecordsNothingOfABadDispatch) {
   const std::uint32_t many = ~0U;
   EXPECT_EQ(e.dispatch({.kernel = ours, .grid = {many, many, many}, .buffers = both}).error().code,
             Errc::invalid_argument);
+  const std::uint64_t beyond = std::uint64_t{1} << 43;  // cut to 32 bits it would be nothing
+  for (const Grid grid :
+       {Grid{beyond}, Grid{1, beyond}, Grid{1, 1, beyond}, Grid{~0ULL, ~0ULL, ~0ULL}, Grid{beyond, beyond, 1}})
+    EXPECT_EQ(e.dispatch({.kernel = ours, .grid = grid, .buffers = both}).error().code, Errc::invalid_argument);
   const std::size_t too_much = d.capabilities().max_shared_bytes + 1;
   EXPECT_EQ(e.dispatch({.kernel = ours, .grid = {64}, .buffers = both, .shared_bytes = too_much}).error().code,
             Errc::invalid_argument);
   EXPECT_EQ(d.stats().dispatches, 0U);
   ok(e.commit_and_wait());
   EXPECT_EQ(value(b.read<std::int32_t>()), std::vector<std::int32_t>(64));
+}
+
+// Adds the items of each tile to the sum of its number.
+void count_items(const CpuTile& t) { t.as<std::uint64_t>(0)[t.x0 >> 33] += (t.x1 - t.x0) * (t.y1 - t.y0); }
+const KernelDef count_items_kernel = {
+    "test_count_items", "x", {std::uint64_t{1} << 33, std::uint64_t{1} << 20}, cpu_portable<count_items>};
+
+TEST_P(Encoder, RunsGridsOfMoreThan32Bits) {
+  Device d = open();
+  const Buffer b = value(d.alloc(DType::u64, {3}));
+  auto e = value(d.command_encoder());
+  const Grid grid{(std::uint64_t{1} << 34) + 5, 1000};
+  ok(e.dispatch({.kernel = value(e.kernel(count_items_kernel)), .grid = grid, .buffers = std::span(&b, 1)}));
+  ok(e.commit_and_wait());
+  const std::uint64_t whole = 1000ULL << 33;
+  EXPECT_EQ(value(b.read<std::uint64_t>()), (std::vector<std::uint64_t>{whole, whole, 5000}));
 }
 
 TEST_P(Encoder, RecordsNothingMoreOnceItHasCommitted) {

@@ -21,8 +21,6 @@ namespace {
 constexpr int poison = 0xA5;
 constexpr std::size_t max_shared = std::size_t{1} << 16;
 
-std::uint32_t pieces(std::uint32_t items, std::uint32_t each) { return (items + each - 1) / each; }
-
 struct Tile {
   std::uint32_t record, index;
 };
@@ -225,8 +223,8 @@ class SimDriver final : public Driver {
     const Record& r = job.records[tile.record];
     const Record& constants_of = options_.mistake == SimMistake::constants_shared ? job.records.back() : r;
     const Grid each = r.kernel->def->tile;
-    const std::uint32_t across = pieces(r.grid.x, each.x), down = pieces(r.grid.y, each.y);
-    const std::uint32_t x = tile.index % across * each.x, y = tile.index / across % down * each.y,
+    const std::uint64_t across = tiles_along(r.grid.x, each.x), down = tiles_along(r.grid.y, each.y);
+    const std::uint64_t x = tile.index % across * each.x, y = tile.index / across % down * each.y,
                         z = tile.index / across / down * each.z;
     std::memset(shared_, poison, r.shared_bytes);
     CpuJob owner{job.submission.get(), &r};
@@ -344,7 +342,8 @@ class SimDriver final : public Driver {
       }
       const Record& r = records[i];
       const Grid each = r.kernel->def->tile;
-      std::uint32_t tiles = pieces(r.grid.x, each.x) * pieces(r.grid.y, each.y) * pieces(r.grid.z, each.z);
+      std::uint64_t tiles =
+          tiles_along(r.grid.x, each.x) * tiles_along(r.grid.y, each.y) * tiles_along(r.grid.z, each.z);
       if (options_.mistake == SimMistake::last_tile_lost && i + 1 == records.size() && tiles) --tiles;
       for (std::uint32_t t = 0; t < tiles; ++t) to.push_back({i, t});
     }
