@@ -48,7 +48,9 @@ TEST(ChatTemplate, RendersTheGoldensByteForByte) {
     ASSERT_TRUE(source) << path;
     const auto parsed = ChatTemplate::parse(*source, path.filename().string());
     ASSERT_TRUE(parsed) << parsed.error().str();
-    const auto context = chat_context(c);
+    OrderedJson input = c;
+    for (const char* key : {"template", "conversation", "rendered", "error"}) input.erase(key);  // of the case, not the input
+    const auto context = chat_context(input);
     ASSERT_TRUE(context) << context.error().str();
     const auto got = parsed->render(*context);
     ++checked;
@@ -181,19 +183,41 @@ TEST(ChatTemplate, StrftimeNowTellsTheDate) {
 }
 
 TEST(ChatContext, MakesWhatTransformersPasses) {
-  const auto c = chat_context({{"messages", OrderedJson::array()},
-                               {"kwargs", {{"add_generation_prompt", true}, {"enable_thinking", false}}},
+  const auto c = chat_context({{"messages", {{{"role", "user"}}}},
+                               {"enable_thinking", false},
+                               {"kwargs", {{"add_generation_prompt", true}, {"x", 1}}},
                                {"bos_token", "<s>"},
                                {"eos_token", nullptr}});
-  ASSERT_TRUE(c);
-  EXPECT_EQ(c->dump(), R"({"messages":[],"tools":null,"documents":null,"add_generation_prompt":true,"bos_token":"<s>",)"
-                       R"("enable_thinking":false})");
+  ASSERT_TRUE(c) << c.error().str();
+  EXPECT_EQ(c->dump(), R"({"messages":[{"role":"user"}],"tools":null,"documents":null,"add_generation_prompt":true,)"
+                       R"("enable_thinking":false,"bos_token":"<s>","x":1})");
+}
+
+// Written by testdata/jinja/make_chats.py from what transformers' apply_chat_template hands to a template.
+TEST(ChatContext, HandsMessagesOverAsTransformersDoes) {
+  const auto path = testing::source_dir() / "testdata" / "jinja" / "contexts.json";
+  const OrderedJson file = read_json(path);
+  ASSERT_GT(file["cases"].size(), 10u);
+  for (const auto& c : file["cases"]) {
+    const auto context = chat_context(c["input"]);
+    if (c.contains("error")) {
+      EXPECT_FALSE(context) << c["input"] << " must fail: " << c["error"];
+      continue;
+    }
+    ASSERT_TRUE(context) << context.error().str();
+    for (const auto& [key, value] : c["seen"].items()) EXPECT_EQ((*context)[key].dump(), value.dump()) << c["input"];
+  }
 }
 
 TEST(ChatContext, RefusesOtherForms) {
-  for (const char* input : {"[]", "{}", R"({"messages":{}})", R"({"messages":[1]})", R"({"messages":[],"tools":3})",
-                            R"({"messages":[],"kwargs":[]})"})
+  for (const char* input :
+       {"[]", "{}", R"({"messages":{}})", R"({"messages":[1]})", R"({"messages":[{}],"tools":3})",
+        R"({"messages":[{}],"tools":["f"]})", R"({"messages":[{}],"documents":[1]})", R"({"messages":[{}],"kwargs":[]})",
+        R"({"messages":[{}],"kwargs":{"messages":[]}})", R"({"messages":[{}],"enable_thinking":1,"kwargs":{"enable_thinking":1}})"})
     EXPECT_FALSE(chat_context(*parse_ordered_json(input))) << input;
+  const auto unknown = chat_context({{"messages", {{{"role", "user"}}}}, {"add_generation_promt", true}});
+  ASSERT_FALSE(unknown);
+  EXPECT_NE(unknown.error().message.find("\"add_generation_promt\""), std::string::npos) << unknown.error().message;
 }
 
 }  // namespace
