@@ -26,7 +26,7 @@ tl::unexpected<Error> no_memory(const std::string& name) {
 
 struct ChatTemplate::Impl {
   std::string name;
-  jinja::Body body;
+  jinja::Template parsed;
 };
 
 Result<ChatTemplate> ChatTemplate::parse(std::string source, std::string name) {
@@ -34,8 +34,8 @@ Result<ChatTemplate> ChatTemplate::parse(std::string source, std::string name) {
   if (source.size() > max_source) return refuse(fmt::format("at most {} bytes are allowed, not {}", max_source, source.size()));
   if (!jinja::valid_utf8(source)) return refuse("not valid UTF-8");
   try {
-    auto body = jinja::parse(source);
-    return ChatTemplate(std::make_shared<const Impl>(Impl{std::move(name), std::move(body)}));
+    auto parsed = jinja::parse(source);
+    return ChatTemplate(std::make_shared<const Impl>(Impl{std::move(name), std::move(parsed)}));
   } catch (const jinja::Failure& f) {
     return located(name, 1, f);
   } catch (const std::bad_alloc&) {
@@ -49,7 +49,7 @@ Result<std::string> ChatTemplate::render(const OrderedJson& context) const {
                                                     impl_->name, context.type_name()));
   jinja::Interpreter interpreter;
   try {
-    return interpreter.render(impl_->body, context);
+    return interpreter.render(impl_->parsed, context);
   } catch (const jinja::Failure& f) {
     return located(impl_->name, interpreter.line(), f);
   } catch (const std::bad_alloc&) {

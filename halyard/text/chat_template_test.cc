@@ -1,6 +1,7 @@
 #include "halyard/text/chat_template.h"
 
 #include <chrono>
+#include <cstdlib>
 #include <string>
 #include <thread>
 #include <vector>
@@ -79,6 +80,23 @@ TEST(ChatTemplate, AgreesWithJinja) {
   }
 }
 
+// Written by testdata/jinja/make_cases.py; HALYARD_JINJA_CASES names another file of its.
+TEST(ChatTemplate, AgreesWithJinjaOnMarkupIntegersFiltersAndMethods) {
+  const char* other = std::getenv("HALYARD_JINJA_CASES");
+  const OrderedJson file =
+      read_json(other ? std::filesystem::path(other) : testing::source_dir() / "testdata" / "jinja" / "more_cases.json");
+  ASSERT_GT(file["cases"].size(), 50u);
+  for (const auto& c : file["cases"]) {
+    const auto got = render(c["template"].get<std::string>(), file["context"]);
+    if (c.contains("error")) {
+      EXPECT_FALSE(got) << c["template"] << "\nmust fail: " << c["error"] << "\nbut gives: " << *got;
+    } else {
+      EXPECT_TRUE(got) << c["template"] << '\n' << got.error().str();
+      if (got) { EXPECT_EQ(*got, c["rendered"].get<std::string>()) << c["template"]; }
+    }
+  }
+}
+
 TEST(ChatTemplate, ErrorsNameTheTemplateAndTheLine) {
   EXPECT_EQ(error_of("a\n\n{% frobnicate %}"), "chat template \"test.jinja\", line 3: unknown tag 'frobnicate'");
   EXPECT_EQ(error_of("a\n{{ 'x' | frobnicate }}"), "chat template \"test.jinja\", line 2: no filter named 'frobnicate'");
@@ -94,7 +112,7 @@ TEST(ChatTemplate, RefusesWhatIsNotATemplate) {
   for (const char* source :
        {"{{ messages[0]['content' }}", "{% for m in messages %}{{ m }}", "{% include '/etc/hostname' %}", "{{ 'x }}", "{{",
         "{%", "{# never closed", "{% raw %}x", "{{ 1 is frob }}", "{% break %}", "{{ a b }}", "{% endif %}", "{{ }}",
-        "{{ 99999999999999999999 }}", "{{ '\\ud800' }}", "{% set 1 = 2 %}", "{% macro f(a=1, b) %}{% endmacro %}",
+        "{{ '\\ud800' }}", "{% set 1 = 2 %}", "{% macro f(a=1, b) %}{% endmacro %}",
         "{{ f(a=1, 2) }}", "\xff", "{{ ! }}", "{{ (1] }}", "{% import 'x' as y %}", "{% extends 'x' %}"}) {
     const auto r = ChatTemplate::parse(source, "bad.jinja");
     ASSERT_FALSE(r) << source;
@@ -144,7 +162,8 @@ TEST(ChatTemplate, BoundsWorkMemoryDepthAndOutput) {
       [] { std::string s = "{{ a"; for (int i = 0; i < 20'000; ++i) s += "|e"; return s + " }}"; }(),
       [] { std::string s = "{{ "; for (int i = 0; i < 20'000; ++i) s += "not "; return s + "1 }}"; }(),
       [] { std::string s; for (int i = 0; i < 20'000; ++i) s += "{% if 1 %}"; return s; }(),
-      "{{ [9223372036854775807 + 1] }}", "{{ -9223372036854775807 - 2 }}", "{{ 10 ** 19 }}", "{{ 3037000500 * 3037000500 }}",
+      "{{ 10 ** 5000 }}", "{{ 10 ** (10 ** 10) }}", "{% set ns = namespace(i=3) %}{% for i in range(99) %}{% set ns.i = ns.i * ns.i %}{% endfor %}",
+      "{% set ns = namespace(i=2 ** 100000) %}{% for i in range(99999) %}{% set ns.j = ns.i % 7 ** 20000 %}{% endfor %}",
   };
   for (const auto& source : hostile) {
     const auto start = std::chrono::steady_clock::now();
@@ -159,7 +178,7 @@ TEST(ChatTemplate, IsBoundedOnHostileContextsToo) {
   OrderedJson deep = 1;
   for (int i = 0; i < 500; ++i) deep = OrderedJson::array({deep});
   EXPECT_NE(error_of("x", {{"a", deep}}).find("deeper"), std::string::npos);
-  EXPECT_NE(error_of("{{ a }}", {{"a", 18446744073709551615u}}).find("64 bits"), std::string::npos);
+  EXPECT_EQ(rendered("{{ a + 1 }}", {{"a", 18446744073709551615u}}), "18446744073709551616");
   EXPECT_EQ(rendered("{{ a | length }}", {{"a", "\xff\xfe z"}}), "4");
   EXPECT_FALSE(ChatTemplate::parse("x", "t")->render(OrderedJson::array()));
 }

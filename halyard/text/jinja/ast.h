@@ -1,6 +1,7 @@
 // A parsed template: plain trees.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -92,6 +93,8 @@ enum class StmtKind {
   filter,     // exprs[0], of which the captured body is the innermost operand
   with,       // targets[i] = exprs[i]: body
   scope,      // body, in a scope of its own
+  autoescape, // body, in a scope of its own, with exprs[0] saying whether output is escaped
+  block,      // text is its name, body what it writes
   loop_break, loop_continue,
 };
 
@@ -104,7 +107,15 @@ struct Stmt {
   std::vector<Branch> branches;
   Body body, otherwise;
   bool recursive = false;
+  bool scoped = false, required = false;  // of a block
   std::unique_ptr<MacroDef> macro;
+};
+
+using BlockTable = std::map<std::string, const Stmt*, std::less<>>;
+
+struct Template {
+  Body body;
+  BlockTable blocks;  // all of the body's, nested ones too
 };
 
 }  // namespace halyard::jinja

@@ -18,6 +18,8 @@ const Builtin* find_builtin(std::span<const Builtin> table, std::string_view nam
 }
 
 const Builtin* find_method(const Value& self, std::string_view name) {
+  if (self.is_markup())
+    if (const auto* own = find_builtin(markup_methods(), name)) return own;
   if (self.is_text()) return find_builtin(text_methods(), name);
   if (self.mapping()) return find_builtin(dict_methods(), name);
   const auto* s = self.sequence();
@@ -85,6 +87,17 @@ Value run_builtin(Interpreter& in, const Builtin& builtin, const Value& self, Ar
     if (parameters.required(i) && call.args[i].is_missing())
       raise(fmt::format("{} needs the argument '{}'", what, parameters.name(i)));
   return builtin.run(call);
+}
+
+Value run_method(Interpreter& in, const Builtin& method, const Value& self, Args args) {
+  const Value result = run_builtin(in, method, self, std::move(args), fmt::format("{}()", method.name));
+  if (!self.is_markup()) return result;
+  if (result.is_text()) return result.as_markup();
+  const auto* parts = result.sequence();  // of split or partition
+  if (!parts) return result;
+  std::vector<Value> items;
+  for (const Value& v : parts->items) items.push_back(v.is_text() ? v.as_markup() : v);
+  return in.list(std::move(items), parts->flavor);
 }
 
 // --- globals

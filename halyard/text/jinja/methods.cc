@@ -198,7 +198,7 @@ Value replace_text(Call& c) {
   return c.in.text(replace(c.in.budget, self_text(c), text_arg(c, 0), text_arg(c, 1), int_arg(c, 2, -1)));
 }
 
-Value format_text(Call& c) { return c.in.text(brace_format(c.in, self_text(c), c.rest)); }
+Value format_text(Call& c) { return make_like(c.in.budget, c.self, brace_format(c.in, c.self, c.rest)); }
 
 Value expand_tabs(Call& c) {
   const Int size = int_arg(c, 0, 8);
@@ -260,6 +260,38 @@ constexpr Builtin text_table[] = {
     {"zfill", "width!", zfill},
 };
 
+// --- Markup: what differs from str's methods
+
+Value join_markup(Call& c) {
+  Builder out(c.in.budget);
+  bool first = true;
+  const auto items = c.in.items_of(c.args[0]);
+  for (const Value& v : items->items) {
+    c.in.budget.step();
+    if (!std::exchange(first, false)) out.add(self_text(c));
+    out.add(escaped(c.in.budget, v));
+  }
+  return c.in.text(out.take());
+}
+
+// Runs a method of str with one argument escaped.
+template <Value (*run)(Call&), std::size_t argument>
+Value with_escaped(Call& c) {
+  if (!c.args[argument].is_missing()) c.args[argument] = c.in.text(escaped(c.in.budget, c.args[argument]));
+  return run(c);
+}
+
+Value escape_argument(Call& c) { return c.in.text(escaped(c.in.budget, c.args[0])); }
+
+constexpr Builtin markup_table[] = {
+    {"center", "width! fillchar", with_escaped<justified<0>, 1>},
+    {"escape", "s!", escape_argument},
+    {"join", "iterable!", join_markup},
+    {"ljust", "width! fillchar", with_escaped<justified<-1>, 1>},
+    {"replace", "old! new! count", with_escaped<replace_text, 1>},
+    {"rjust", "width! fillchar", with_escaped<justified<1>, 1>},
+};
+
 // --- list, tuple
 
 Value index_of(Call& c) {
@@ -308,6 +340,7 @@ constexpr Builtin dict_table[] = {
 }  // namespace
 
 std::span<const Builtin> text_methods() { return text_table; }
+std::span<const Builtin> markup_methods() { return markup_table; }
 std::span<const Builtin> list_methods() { return list_table; }
 std::span<const Builtin> tuple_methods() { return tuple_table; }
 std::span<const Builtin> dict_methods() { return dict_table; }

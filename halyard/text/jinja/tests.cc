@@ -51,7 +51,7 @@ constexpr Builtin test_table[] = {
     {"divisibleby", "num!", [](Call& c) { return Value(remainder(c, require_int(c.args[0], "divisibleby")) == 0); }},
     {"even", "", [](Call& c) { return Value(remainder(c, 2) == 0); }},
     {"odd", "", [](Call& c) { return Value(remainder(c, 2) == 1); }},
-    {"escaped", "", [](Call&) { return Value(false); }},
+    {"escaped", "", [](Call& c) { return Value(c.self.is_markup()); }},
     {"false", "", [](Call& c) { return Value(c.self.is_bool() && !*c.self.boolean()); }},
     {"true", "", [](Call& c) { return Value(c.self.is_bool() && *c.self.boolean()); }},
     {"filter", "", [](Call& c) { return Value(c.self.is_text() && find_builtin(filters(), *c.self.text())); }},
