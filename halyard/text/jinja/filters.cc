@@ -3,12 +3,14 @@
 #include <charconv>
 #include <cmath>
 #include <functional>
+#include <random>
 
 #include <fmt/format.h>
 
 #include "halyard/text/jinja/builtins.h"
 #include "halyard/text/jinja/format.h"
 #include "halyard/text/jinja/operators.h"
+#include "halyard/text/jinja/text_filters.h"
 #include "halyard/text/jinja/text_ops.h"
 #include "halyard/text/jinja/unicode.h"
 
@@ -258,6 +260,7 @@ std::size_t size_of(Call& c) {
   }
   if (const auto* s = v.sequence()) return s->items.size();
   if (const auto* m = v.mapping()) return m->entries.size();
+  if (const auto* o = v.object(); o && o->elements()) return o->elements()->size();
   raise(fmt::format("object of type '{}' has no length", type_name(v)));
 }
 
@@ -278,6 +281,16 @@ Value last(Call& c) {
 Value list(Call& c) {
   const auto all = c.in.items_of(c.self);
   return all->flavor == Flavor::list ? Value(all) : c.in.list(all->items);
+}
+
+Value random_item(Call& c) {
+  const std::size_t n = size_of(c);
+  if (n == 0) return make_undefined("no random item, sequence was empty");
+  std::random_device device;
+  const auto i = std::uniform_int_distribution<std::size_t>(0, n - 1)(device);
+  const auto item = element(c.in, c.self, static_cast<Int>(i));
+  if (!item) raise(fmt::format("'{}' object has no elements to choose from", type_name(c.self)));
+  return *item;
 }
 
 Value reverse(Call& c) {
@@ -670,6 +683,7 @@ constexpr Builtin filter_table[] = {
     {"dictsort", "case_sensitive by reverse", dictsort},
     {"e", "", escape},
     {"escape", "", escape},
+    {"filesizeformat", "binary", file_size_format},
     {"first", "", first},
     {"float", "default", to_float},
     {"forceescape", "", escape_again},
@@ -686,6 +700,8 @@ constexpr Builtin filter_table[] = {
     {"map", "*", map},
     {"max", "case_sensitive attribute", extreme<true>},
     {"min", "case_sensitive attribute", extreme<false>},
+    {"pprint", "", pretty_print},
+    {"random", "", random_item},
     {"reject", "*", select<false, false>},
     {"rejectattr", "*", select<false, true>},
     {"replace", "old! new! count", replace_text},
@@ -697,6 +713,7 @@ constexpr Builtin filter_table[] = {
     {"slice", "slices! fill_with", slice_evenly},
     {"sort", "reverse case_sensitive attribute", sort},
     {"string", "", text},
+    {"striptags", "", strip_tags},
     {"sum", "attribute start", sum},
     {"title", "", [](Call& c) { return changed<title_words>(c).as_plain(); }},
     {"tojson", "ensure_ascii indent separators sort_keys", tojson},
@@ -705,7 +722,10 @@ constexpr Builtin filter_table[] = {
     {"unique", "case_sensitive attribute", unique},
     {"upper", "", changed<upper>},
     {"urlencode", "", urlencode},
+    {"urlize", "trim_url_limit nofollow target rel extra_schemes", urlize},
     {"wordcount", "", wordcount},
+    {"wordwrap", "width break_long_words wrapstring break_on_hyphens", word_wrap},
+    {"xmlattr", "autospace", xml_attributes},
 };
 
 }  // namespace

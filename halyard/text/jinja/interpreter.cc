@@ -55,6 +55,10 @@ class Method : public Object {
   Method(const Builtin& builtin, Value self) : builtin_(builtin), self_(std::move(self)) {}
   std::string type() const override { return "builtin_function_or_method"; }
   bool callable() const override { return true; }
+  std::optional<Value> attribute(Interpreter& in, std::string_view name) override {
+    if (builtin_.name != "dict" || name != "fromkeys" || !self_.is_missing()) return std::nullopt;
+    return Value(in.make<Method>(*find_builtin(dict_methods(), name), make_dict(in.budget, {})));
+  }
   Value call(Interpreter& in, Args args) override {
     return run_method(in, builtin_, self_, std::move(args));
   }
@@ -63,6 +67,16 @@ class Method : public Object {
   const Builtin& builtin_;
   const Value self_;
 };
+
+}  // namespace
+
+std::optional<Value> Bytes::attribute(Interpreter& in, std::string_view name) {
+  const auto* method = find_builtin(bytes_methods(), name);
+  if (!method) return std::nullopt;
+  return Value(in.make<Method>(*method, Value(this)));
+}
+
+namespace {
 
 // `loop`.
 class Loop : public Object {
@@ -194,8 +208,8 @@ Value Interpreter::attribute(const Value& v, std::string_view name) {
     if (auto value = object->attribute(*this, name)) return *value;
   } else if (const auto* method = find_method(v, name)) {
     return Value(make<Method>(*method, v));
-  } else if (const auto* s = v.sequence(); s && s->is_group && (name == "grouper" || name == "list")) {
-    return s->items[name == "list" ? 1 : 0];
+  } else if (const auto data = data_attribute(v, name)) {
+    return *data;
   } else if (is_mutating_method(v, name)) {
     return make_undefined(fmt::format("access to attribute '{}' of '{}' object is unsafe", name, type_name(v)));
   }
@@ -214,8 +228,7 @@ Value Interpreter::item(const Value& v, const Value& key) {
   }
   if (const auto* name = key.text()) {
     // a list's or string's methods and an object's attributes can be subscribed too
-    const bool group = v.sequence() && v.sequence()->is_group;
-    if (v.object() || group || find_method(v, *name) || is_mutating_method(v, *name)) return attribute(v, *name);
+    if (v.object() || data_attribute(v, *name) || find_method(v, *name) || is_mutating_method(v, *name)) return attribute(v, *name);
     return make_undefined(fmt::format("'{} object' has no attribute '{}'", type_name(v), *name));
   }
   return make_undefined(fmt::format("{} object has no element {}", type_name(v), repr(budget, key)));
@@ -231,6 +244,8 @@ std::shared_ptr<const Sequence> Interpreter::items_of(const Value& v) {
   } else if (auto* g = dynamic_cast<Generator*>(v.object())) {
     items.assign(g->items.begin() + static_cast<std::ptrdiff_t>(g->next), g->items.end());
     g->next = g->items.size();
+  } else if (const auto* o = v.object(); o && o->elements()) {
+    items = *o->elements();
   } else if (!v.is_undefined()) {
     raise(fmt::format("'{}' object is not iterable", type_name(v)));
   }

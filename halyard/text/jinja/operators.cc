@@ -212,6 +212,11 @@ std::optional<Value> element(Interpreter& in, const Value& object, Int i) {
     if (i < -n || i >= n) return std::nullopt;
     return s->items[static_cast<std::size_t>(i < 0 ? i + n : i)];
   }
+  if (const auto* o = object.object(); o && o->elements()) {
+    const auto n = static_cast<Int>(o->elements()->size());
+    if (i < -n || i >= n) return std::nullopt;
+    return (*o->elements())[static_cast<std::size_t>(i < 0 ? i + n : i)];
+  }
   if (const auto* s = object.text()) {
     in.budget.step(s->size() / 16);
     const auto n = static_cast<Int>(length(*s));
@@ -267,7 +272,9 @@ Value make_range(Interpreter& in, Int start, Int stop, Int step) {
   in.budget.bytes(count * sizeof(Value));
   auto range = std::make_shared<Sequence>();
   range->flavor = Flavor::range;
-  range->shown = step == 1 ? fmt::format("range({}, {})", start, stop) : fmt::format("range({}, {}, {})", start, stop, step);
+  range->start = start;
+  range->stop = stop;
+  range->step = step;
   for (std::uint64_t i = 0; i < count; ++i) range->items.emplace_back(static_cast<Int>(bits(start) + bits(step) * i));
   return Value(std::shared_ptr<const Sequence>(std::move(range)));
 }

@@ -60,6 +60,25 @@ void Namespace::set(const std::string& name, Value value) {
   attributes.emplace_back(name, std::move(value));
 }
 
+Bytes::Bytes(Budget& budget, std::string all) : data(std::move(all)) {
+  budget.bytes(data.size() * sizeof(Value));
+  for (const char c : data) items_.emplace_back(std::int64_t{static_cast<unsigned char>(c)});
+}
+
+std::string Bytes::shown() const {
+  const char quote = data.find('\'') != data.npos && data.find('"') == data.npos ? '"' : '\'';
+  std::string out = std::string("b") + quote;
+  for (const char c : data) {
+    if (c == '\\' || c == quote) (out += '\\') += c;
+    else if (c == '\n') out += "\\n";
+    else if (c == '\r') out += "\\r";
+    else if (c == '\t') out += "\\t";
+    else if (c >= 0x20 && c < 0x7f) out += c;
+    else out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+  }
+  return out + quote;
+}
+
 Builder& Builder::add(std::string_view s) {
   budget_->bytes(s.size());
   if (text_.size() + s.size() > max_text) raise("builds a text of more than 64 MiB", Errc::limit_exceeded);
@@ -164,7 +183,7 @@ std::shared_ptr<Sequence> new_sequence(Budget& budget, std::vector<Value> items,
   budget.bytes(items.size() * sizeof(Value) + overhead);
   int inner = 0;
   for (const Value& v : items) inner = std::max(inner, depth_of(v));
-  return std::make_shared<Sequence>(Sequence{flavor, checked_depth(inner), std::move(items), {}});
+  return std::make_shared<Sequence>(Sequence{flavor, checked_depth(inner), std::move(items)});
 }
 
 }  // namespace
@@ -232,6 +251,7 @@ bool truthy(const Value& v) {
   if (const auto* s = v.text()) return !s->empty();
   if (const auto* s = v.sequence()) return !s->items.empty();
   if (const auto* m = v.mapping()) return !m->entries.empty();
+  if (const auto* o = v.object(); o && o->elements()) return !o->elements()->empty();
   return true;
 }
 
@@ -300,7 +320,10 @@ bool equal(Budget& budget, const Value& a, const Value& b) {
   if (a.number() && b.number()) return compare_numbers(a, b) == 0;
   if (const auto *x = a.sequence(), *y = b.sequence(); x && y) return same_items(budget, *x, *y);
   if (const auto *x = a.mapping(), *y = b.mapping(); x && y) return same_entries(budget, *x, *y);
-  if (const auto *x = a.object(), *y = b.object(); x && y) return x == y;
+  if (const auto *x = a.object(), *y = b.object(); x && y) {
+    const auto *s = dynamic_cast<const Bytes*>(x), *t = dynamic_cast<const Bytes*>(y);
+    return x == y || (s && t && s->data == t->data);
+  }
   return (a.is_none() && b.is_none()) || (a.is_undefined() && b.is_undefined());
 }
 
@@ -418,12 +441,15 @@ class Printer {
     else if (const auto* seq = v.sequence()) print_sequence(*seq, depth);
     else if (const auto* map = v.mapping()) print_mapping(*map, depth);
     else if (const auto* ns = dynamic_cast<const Namespace*>(v.object())) print_namespace(*ns, depth);
+    else if (const auto* o = v.object(); o && !o->shown().empty()) out_.add(o->shown());
     else out_.add(fmt::format("<{}>", type_name(v)));
   }
 
  private:
   void print_sequence(const Sequence& s, int depth) {
-    if (s.flavor == Flavor::range) return void(out_.add(s.shown));
+    if (s.flavor == Flavor::range)
+      return void(out_.add(s.step == 1 ? fmt::format("range({}, {})", s.start, s.stop)
+                                       : fmt::format("range({}, {}, {})", s.start, s.stop, s.step)));
     const bool view = s.flavor != Flavor::list && s.flavor != Flavor::tuple;
     if (view) out_.add(type_name_of(s.flavor)).add("(");
     out_.add(s.flavor == Flavor::tuple ? "(" : "[");

@@ -130,7 +130,7 @@ struct Sequence {
   Flavor flavor = Flavor::list;
   int depth = 1;
   std::vector<Value> items;
-  std::string shown;      ///< a range's repr
+  std::int64_t start = 0, stop = 0, step = 1;  ///< of a range
   bool is_group = false;  ///< a tuple of groupby's: its two items also have the names grouper and list
 };
 
@@ -152,6 +152,10 @@ class Object {
   virtual std::string type() const = 0;
   virtual std::optional<Value> attribute(Interpreter&, std::string_view) { return std::nullopt; }
   virtual bool callable() const { return false; }
+  /// What it can be gone through, measured and indexed as; null where it cannot.
+  virtual const std::vector<Value>* elements() const { return nullptr; }
+  /// Its repr; empty: <type>.
+  virtual std::string shown() const { return {}; }
   virtual Value call(Interpreter&, Args);
 };
 
@@ -171,6 +175,20 @@ class Generator : public Object {
   std::string type() const override { return "generator"; }
   std::vector<Value> items;
   std::size_t next = 0;
+};
+
+/// Python's bytes.
+class Bytes : public Object {
+ public:
+  Bytes(Budget&, std::string all);
+  std::string type() const override { return "bytes"; }
+  const std::vector<Value>* elements() const override { return &items_; }
+  std::string shown() const override;
+  std::optional<Value> attribute(Interpreter&, std::string_view name) override;
+  const std::string data;
+
+ private:
+  std::vector<Value> items_;
 };
 
 /// Text that is charged to the budget as it grows.
