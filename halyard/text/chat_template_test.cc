@@ -2,11 +2,13 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <functional>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <pthread.h>
 
 #include "halyard/base/file.h"
 #include "halyard/testing/paths.h"
@@ -174,6 +176,56 @@ TEST(ChatTemplate, BoundsWorkMemoryDepthAndOutput) {
   }
 }
 
+// Runs `body` on a thread with a stack of that size.
+void on_stack(std::size_t bytes, const std::function<void()>& body) {
+  pthread_attr_t attributes;
+  ASSERT_EQ(pthread_attr_init(&attributes), 0);
+  ASSERT_EQ(pthread_attr_setstacksize(&attributes, bytes), 0);
+  pthread_t thread{};
+  auto* const run = +[](void* p) -> void* {
+    (*static_cast<const std::function<void()>*>(p))();
+    return nullptr;
+  };
+  ASSERT_EQ(pthread_create(&thread, &attributes, run, const_cast<std::function<void()>*>(&body)), 0);
+  ASSERT_EQ(pthread_join(thread, nullptr), 0);
+  pthread_attr_destroy(&attributes);
+}
+
+TEST(ChatTemplate, DeepRecursionEndsByALimitOnSmallStacksToo) {
+  const auto nested = [](const char* open, const char* inner, const char* close, int n) {
+    std::string s = "{{ ";
+    for (int i = 0; i < n; ++i) s += open;
+    s += inner;
+    for (int i = 0; i < n; ++i) s += close;
+    return s + " }}";
+  };
+  std::vector<std::string> sources = {
+      "{% macro f(n) %}{% if true %}{{ (f(n + 1) | upper) ~ ['%s' % n] | join }}{% endif %}{% endmacro %}{{ f(0) }}",
+      "{% macro f(n) %}{% for x in [1] recursive %}{% call f(n) %}{{ loop([f(1)]) }}{% endcall %}{% endfor %}{% endmacro %}{{ f(0) }}",
+      "{% macro f(n) %}{% filter upper %}{% set x %}{% with y = f(n) %}{{ y }}{% endwith %}{% endset %}{% endfilter %}{% endmacro %}{{ f(0) }}",
+      "{% block a %}{{ self.a() }}{% endblock %}",
+      "{% set ns = namespace(l=1) %}{% for i in range(190) %}{% set ns.l = [ns.l] %}{% endfor %}{{ ns.l }}{{ ns.l | tojson }}{{ ns.l | pprint }}"
+      "{{ ns.l == ns.l }}{{ [ns.l] | unique | list }}"};
+  for (const int n : {10, 60, 190}) {
+    sources.push_back(nested("[", "1", "]", n));
+    sources.push_back(nested("(1 + ", "1", ")", n));
+    sources.push_back(nested("not (", "1", ")", n));
+    sources.push_back(nested("range(", "1", ")", n));
+    sources.push_back(nested("{'a': ", "1", "}", n));
+  }
+  for (const std::size_t kib : {192, 256, 512, 8192}) {
+    const std::size_t bytes = (kib << 10) * (halyard::testing::patience > 1 ? 4 : 1);  // a sanitizer's frames are larger
+    on_stack(bytes, [&] {
+      for (const auto& source : sources) {
+        const auto r = render(source);
+        if (!r) { EXPECT_NE(r.error().code, Errc::internal) << kib << ' ' << source.substr(0, 80) << r.error().str(); }
+      }
+      EXPECT_NE(error_of(sources[0]).find("too deeply"), std::string::npos) << kib;
+      EXPECT_EQ(rendered("{{ [[[1]]] | tojson }}"), "[[[1]]]") << kib;
+    });
+  }
+}
+
 TEST(ChatTemplate, IsBoundedOnHostileContextsToo) {
   OrderedJson deep = 1;
   for (int i = 0; i < 500; ++i) deep = OrderedJson::array({deep});
@@ -225,6 +277,27 @@ TEST(ChatContext, HandsMessagesOverAsTransformersDoes) {
     }
     ASSERT_TRUE(context) << context.error().str();
     for (const auto& [key, value] : c["seen"].items()) EXPECT_EQ((*context)[key].dump(), value.dump()) << c["input"];
+  }
+}
+
+// Written by testdata/jinja/make_suite.py: templates in the manner of the model families × conversations, rendered by
+// transformers' apply_chat_template: [template, conversation, add_generation_prompt, text or null].
+TEST(ChatTemplate, RendersTheFamiliesSuiteByteForByte) {
+  const OrderedJson suite = read_json(testing::source_dir() / "testdata" / "jinja" / "suite.json");
+  ASSERT_GT(suite["cases"].size(), 500u);
+  for (const auto& c : suite["cases"]) {
+    OrderedJson input = suite["conversations"][c[1].get<std::string>()];
+    input.update(suite["tokens"]);
+    input["add_generation_prompt"] = c[2];
+    const auto context = chat_context(input);
+    ASSERT_TRUE(context) << context.error().str();
+    const auto got = render(suite["templates"][c[0].get<std::string>()].get<std::string>(), *context);
+    if (c[3].is_null()) {
+      EXPECT_FALSE(got) << c << "\nmust fail but gives " << *got;
+    } else {
+      EXPECT_TRUE(got) << c << '\n' << got.error().str();
+      if (got) { EXPECT_EQ(*got, c[3].get<std::string>()) << c[0] << ' ' << c[1]; }
+    }
   }
 }
 

@@ -4,6 +4,7 @@ usage: python make_cases.py               the committed cases
        python make_cases.py SEED N FILE   N random templates instead, for HALYARD_JINJA_CASES=FILE halyard_text_test
 Needs transformers and jinja2; their versions are written into the file.
 """
+import copy
 import json
 import os
 import random
@@ -183,7 +184,7 @@ def template(r):
 
 def case(source):
     try:
-        return {"template": source, "rendered": _compile_jinja_template(source).render(**CONTEXT)}
+        return {"template": source, "rendered": _compile_jinja_template(source).render(**copy.deepcopy(CONTEXT))}
     except Exception as e:  # whatever Jinja refuses
         return {"template": source, "error": ("%s: %s" % (type(e).__name__, e))[:60]}
 
@@ -199,7 +200,7 @@ def main():
     head = {"transformers": transformers.__version__, "jinja2": jinja2.__version__}
     with open(path, "w") as out:
         out.write('{"versions": %s,\n"context": %s,\n"cases": [\n' % (json.dumps(head), json.dumps(CONTEXT, ensure_ascii=False)))
-        cases = [c for c in map(case, sources) if "object at 0x" not in c.get("rendered", "")]
+        cases = [c for c in map(case, sources) if "object at" not in c.get("rendered", "").lower()]
         out.write(",\n".join(json.dumps(c, ensure_ascii=False) for c in cases) + "\n]}\n")
 
 

@@ -1,4 +1,4 @@
-"""Writes halyard/text/jinja/tables.h: HTML's named characters, and which characters are digits and numbers to Python.
+"""Writes halyard/text/jinja/tables.h: HTML's named characters, and which characters are numbers, upper or lower to Python.
 
 usage: python make_tables.py > ../../halyard/text/jinja/tables.h
 """
@@ -38,6 +38,8 @@ def main():
     table("digit_ranges", "str.isdigit but not str.isdecimal.", ranges(lambda c: c.isdigit() and not c.isdecimal()))
     table("numeric_ranges", "str.isnumeric, though the category is no number's.",
           ranges(lambda c: c.isnumeric() and category(c)[0] != "N"))
+    table("upper_ranges", "str.isupper, though the category is not Lu.", ranges(lambda c: c.isupper() and category(c) != "Lu"))
+    table("lower_ranges", "str.islower, though the category is not Ll.", ranges(lambda c: c.islower() and category(c) != "Ll"))
     print("/// HTML 5's named characters, sorted: name and text in turns, each ended by a space.")
     print("inline constexpr char html_entities[] =")
     line = ""

@@ -90,9 +90,11 @@ void merge_sort(std::vector<T>& v, Less before) {
   }
 }
 
-void sort_by_key(Call& c, std::vector<Keyed>& items, bool reverse) {
+// `in_lists`: the keys are compared as lists of one: equal ones need no order.
+void sort_by_key(Call& c, std::vector<Keyed>& items, bool reverse, bool in_lists = false) {
   merge_sort(items, [&](const Keyed& a, const Keyed& b) {
-    return reverse ? less(c.in.budget, b.key, a.key) : less(c.in.budget, a.key, b.key);
+    const Value &x = reverse ? b.key : a.key, &y = reverse ? a.key : b.key;
+    return !(in_lists && equal(c.in.budget, x, y)) && less(c.in.budget, x, y);
   });
 }
 
@@ -107,7 +109,7 @@ Value sort(Call& c) {
   const bool several = given(c, 2) && c.args[2].is_text() && c.args[2].text()->find(',') != std::string::npos;
   if (!several) {
     auto items = keyed(c, all->items, c.args[2], flag(c, 1));
-    sort_by_key(c, items, flag(c, 0));
+    sort_by_key(c, items, flag(c, 0), true);
     return items_only(c, std::move(items));
   }
   std::vector<Keyed> items;
@@ -138,6 +140,7 @@ Value unique(Call& c) {
   const auto all = c.in.items_of(c.self);
   std::vector<Value> seen, out;
   for (Keyed& k : keyed(c, all->items, c.args[1], flag(c, 0))) {
+    if (!hashable(k.key)) raise(fmt::format("unhashable type: '{}'", type_name(k.key)));
     const bool known = std::any_of(seen.begin(), seen.end(), [&](const Value& v) { return equal(c.in.budget, v, k.key); });
     if (known) continue;
     seen.push_back(std::move(k.key));
@@ -272,7 +275,7 @@ Value first(Call& c) {
 }
 
 Value last(Call& c) {
-  if (c.self.object()) raise(fmt::format("'{}' object is not reversible", type_name(c.self)));
+  if (c.self.object() && !c.self.object()->elements()) raise(fmt::format("'{}' object is not reversible", type_name(c.self)));
   const auto all = c.in.items_of(c.self);
   if (c.self.is_markup() && !all->items.empty()) return all->items.back().as_markup();  // reversed() asks for elements
   return all->items.empty() ? make_undefined("no last item, sequence was empty") : all->items.back();
@@ -570,7 +573,7 @@ Value indent(Call& c) {
 }
 
 Value truncate(Call& c) {
-  if (c.self.is_undefined()) return c.self;
+  if (c.self.is_undefined() || ((c.self.sequence() || c.self.mapping()) && size_of(c) <= 5)) return c.self;  // short enough
   const std::string& s = require_text(c.self, "truncate's operand");
   const Int limit = int_arg(c, 0, 255);
   const std::string end = given(c, 2) ? require_text(c.args[2], "truncate's end") : "...";

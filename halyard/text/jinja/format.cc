@@ -127,7 +127,7 @@ class PercentFormatter {
       at_ = percent + 1;
       if (percent < f_.size()) field();
     }
-    const bool leftover = tuple_ ? used_ < tuple_->items.size() : used_ == 0 && !args_.mapping() && !args_.sequence();
+    const bool leftover = tuple_ ? used_ < tuple_->items.size() : used_ == 0 && !args_.mapping() && !args_.sequence() && !args_.is_undefined();
     if (leftover) raise("not all arguments converted during string formatting");
     return out_.take();
   }

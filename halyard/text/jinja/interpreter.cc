@@ -14,7 +14,7 @@ namespace halyard::jinja {
 constexpr int max_eval_depth = 800;
 
 Interpreter::Nesting::Nesting(Interpreter& in) : in_(in) {
-  if (in.depth_ >= max_eval_depth) raise("calls itself too deeply", Errc::limit_exceeded);
+  if (in.depth_ >= max_eval_depth || in.stack_.near()) raise("calls itself too deeply", Errc::limit_exceeded);
   ++in.depth_;
 }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "halyard/text/jinja/ast.h"
+#include "halyard/text/jinja/stack.h"
 #include "halyard/text/jinja/value.h"
 
 namespace halyard::jinja {
@@ -95,6 +96,7 @@ class Interpreter {
 
   int line_ = 1;
   int depth_ = 0;
+  const StackLimit stack_;
   Scope* scope_ = nullptr;
   Scope* top_ = nullptr;  // the template's own variables
   const BlockTable* blocks_ = nullptr;

@@ -159,7 +159,7 @@ Value mapped(Call& c) {
 
 std::string swap_case(std::string_view s) {
   std::string out;
-  for (const auto c : characters(s)) out += is_upper(char_at(c, 0)) ? lower(c) : upper(c);
+  for (const auto c : characters(s)) out += is_upper(char_at(c, 0)) ? lower(c) : is_lower(char_at(c, 0)) ? upper(c) : std::string(c);
   return out;
 }
 

@@ -8,6 +8,7 @@
 
 #include "halyard/text/jinja/builtins.h"
 #include "halyard/text/jinja/lexer.h"
+#include "halyard/text/jinja/stack.h"
 
 namespace halyard::jinja {
 namespace {
@@ -88,6 +89,7 @@ class Parser {
   // Counts how deep the parser stands in statements and brackets.
   struct Nesting {
     explicit Nesting(Parser& p) : parser(p) {
+      if (p.stack_.near()) p.fail_at(p.here().line, "nests deeper than the thread's stack allows");
       if (++p.depth_ > max_syntax_depth) p.fail_at(p.here().line, fmt::format("nests deeper than {} levels", max_syntax_depth));
     }
     ~Nesting() { --parser.depth_; }
@@ -695,6 +697,7 @@ class Parser {
   const std::vector<Token> tokens_;
   std::size_t at_ = 0;
   int depth_ = 0;
+  const StackLimit stack_;
   int conditional_ = 0;             // ifs now open
   int loops_ = 0;                   // loops now open in this macro
   std::vector<MacroDef*> macros_;   // now open

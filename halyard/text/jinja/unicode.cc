@@ -179,8 +179,8 @@ bool is_titled(std::string_view s) {
   return any;
 }
 
-bool is_upper(char32_t c) { return category(c) == UTF8PROC_CATEGORY_LU; }
-bool is_lower(char32_t c) { return category(c) == UTF8PROC_CATEGORY_LL || c == 0xaa || c == 0xba; }
+bool is_upper(char32_t c) { return category(c) == UTF8PROC_CATEGORY_LU || in_ranges(upper_ranges, c); }
+bool is_lower(char32_t c) { return category(c) == UTF8PROC_CATEGORY_LL || in_ranges(lower_ranges, c); }
 
 bool is_printable(char32_t c) {
   if (c == U' ') return true;

@@ -96,6 +96,12 @@ Builder& Builder::add(std::size_t times, char c) {
 
 // --- making values
 
+bool hashable(const Value& v) {
+  const auto* s = v.sequence();
+  if (s && s->flavor == Flavor::tuple) return std::all_of(s->items.begin(), s->items.end(), hashable);
+  return !s && !v.mapping();
+}
+
 namespace {
 
 // Bytes an allocation costs beside its content: the shared block, the Value, the allocator.
@@ -111,12 +117,6 @@ int checked_depth(int inner) {
   if (inner >= max_value_depth)
     raise(fmt::format("nests lists and dicts deeper than {} levels", max_value_depth), Errc::limit_exceeded);
   return inner + 1;
-}
-
-bool hashable(const Value& v) {
-  const auto* s = v.sequence();
-  if (s && s->flavor == Flavor::tuple) return std::all_of(s->items.begin(), s->items.end(), hashable);
-  return !s && !v.mapping();
 }
 
 // M is Mapping or const Mapping.

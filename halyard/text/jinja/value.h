@@ -226,6 +226,8 @@ Value make_undefined(std::string why);
 /// JSON as Python's json.loads gives it. Throws where it nests too deep.
 Value from_json(Budget&, const OrderedJson&, int depth = 0);
 
+/// Whether it may be a key.
+bool hashable(const Value&);
 bool truthy(const Value&);
 /// Python's == . Charges the budget, because shared lists can be exponentially large to walk.
 bool equal(Budget&, const Value&, const Value&);
