@@ -59,7 +59,9 @@ Result<std::string> ChatTemplate::render(const OrderedJson& context) const {
 
 namespace {
 
-tl::unexpected<Error> refuse_input(const std::string& why) { return fail(Errc::invalid_argument, "chat input: " + why); }
+tl::unexpected<Error> refuse_input(const std::string& why) {
+  return fail(Errc::invalid_argument, "chat input: " + why);
+}
 
 bool names_token(std::string_view key) { return key.ends_with("_token") || key.ends_with("_tokens"); }
 
@@ -88,7 +90,8 @@ Result<OrderedJson> normal_messages(const OrderedJson& input) {
   if (!messages.is_array()) return refuse_input("\"messages\" must be an array");
   OrderedJson out = OrderedJson::array();
   for (const auto& message : messages) {
-    if (!message.is_object()) return refuse_input(fmt::format("a message must be an object, not {}", message.type_name()));
+    if (!message.is_object())
+      return refuse_input(fmt::format("a message must be an object, not {}", message.type_name()));
     out.push_back(normal_message(message));
   }
   return out;
@@ -105,11 +108,14 @@ Result<OrderedJson> objects(const OrderedJson& input, const char* key) {
 }
 
 Result<void> check_keys(const OrderedJson& input) {
-  constexpr std::string_view known[] = {"messages", "tools", "documents", "kwargs", "add_generation_prompt", "enable_thinking"};
+  constexpr std::string_view known[] = {"messages",       "tools", "documents", "kwargs", "add_generation_prompt",
+                                        "enable_thinking"};
   for (const auto& item : input.items())
     if (!names_token(item.key()) && std::find(std::begin(known), std::end(known), item.key()) == std::end(known))
-      return refuse_input(fmt::format("unknown key \"{}\"; known are {} and names that end with _token. What else a template "
-                                      "takes stands in \"kwargs\"", item.key(), fmt::join(known, ", ")));
+      return refuse_input(
+          fmt::format("unknown key \"{}\"; known are {} and names that end with _token. What else a template "
+                      "takes stands in \"kwargs\"",
+                      item.key(), fmt::join(known, ", ")));
   const OrderedJson kwargs = member(input, "kwargs");
   if (!kwargs.is_object() && !kwargs.is_null()) return refuse_input("\"kwargs\" must be an object");
   for (const char* key : {"messages", "tools", "documents"})

@@ -52,7 +52,8 @@ TEST(ChatTemplate, RendersTheGoldensByteForByte) {
     const auto parsed = ChatTemplate::parse(*source, path.filename().string());
     ASSERT_TRUE(parsed) << parsed.error().str();
     OrderedJson input = c;
-    for (const char* key : {"template", "conversation", "rendered", "error"}) input.erase(key);  // of the case, not the input
+    for (const char* key : {"template", "conversation", "rendered", "error"})
+      input.erase(key);  // of the case, not the input
     const auto context = chat_context(input);
     ASSERT_TRUE(context) << context.error().str();
     const auto got = parsed->render(*context);
@@ -85,8 +86,8 @@ TEST(ChatTemplate, AgreesWithJinja) {
 // Written by testdata/jinja/make_cases.py; HALYARD_JINJA_CASES names another file of its.
 TEST(ChatTemplate, AgreesWithJinjaOnMarkupIntegersFiltersAndMethods) {
   const char* other = std::getenv("HALYARD_JINJA_CASES");
-  const OrderedJson file =
-      read_json(other ? std::filesystem::path(other) : testing::source_dir() / "testdata" / "jinja" / "more_cases.json");
+  const OrderedJson file = read_json(other ? std::filesystem::path(other)
+                                           : testing::source_dir() / "testdata" / "jinja" / "more_cases.json");
   ASSERT_GT(file["cases"].size(), 50u);
   for (const auto& c : file["cases"]) {
     const auto got = render(c["template"].get<std::string>(), file["context"]);
@@ -111,11 +112,28 @@ TEST(ChatTemplate, ErrorsNameTheTemplateAndTheLine) {
 }
 
 TEST(ChatTemplate, RefusesWhatIsNotATemplate) {
-  for (const char* source :
-       {"{{ messages[0]['content' }}", "{% for m in messages %}{{ m }}", "{% include '/etc/hostname' %}", "{{ 'x }}", "{{",
-        "{%", "{# never closed", "{% raw %}x", "{{ 1 is frob }}", "{% break %}", "{{ a b }}", "{% endif %}", "{{ }}",
-        "{{ '\\ud800' }}", "{% set 1 = 2 %}", "{% macro f(a=1, b) %}{% endmacro %}",
-        "{{ f(a=1, 2) }}", "\xff", "{{ ! }}", "{{ (1] }}", "{% import 'x' as y %}", "{% extends 'x' %}"}) {
+  for (const char* source : {"{{ messages[0]['content' }}",
+                             "{% for m in messages %}{{ m }}",
+                             "{% include '/etc/hostname' %}",
+                             "{{ 'x }}",
+                             "{{",
+                             "{%",
+                             "{# never closed",
+                             "{% raw %}x",
+                             "{{ 1 is frob }}",
+                             "{% break %}",
+                             "{{ a b }}",
+                             "{% endif %}",
+                             "{{ }}",
+                             "{{ '\\ud800' }}",
+                             "{% set 1 = 2 %}",
+                             "{% macro f(a=1, b) %}{% endmacro %}",
+                             "{{ f(a=1, 2) }}",
+                             "\xff",
+                             "{{ ! }}",
+                             "{{ (1] }}",
+                             "{% import 'x' as y %}",
+                             "{% extends 'x' %}"}) {
     const auto r = ChatTemplate::parse(source, "bad.jinja");
     ASSERT_FALSE(r) << source;
     EXPECT_EQ(r.error().code, Errc::bad_file) << source;
@@ -127,17 +145,22 @@ TEST(ChatTemplate, BoundsWorkMemoryDepthAndOutput) {
   const std::string deep(20'000, '(');
   const std::vector<std::string> hostile = {
       "{% for i in range(10**9) %}{% endfor %}",
-      "{% for i in range(10000) %}{% for j in range(10000) %}{% for k in range(10000) %}{% endfor %}{% endfor %}{% endfor %}x",
+      "{% for i in range(10000) %}{% for j in range(10000) %}{% for k in range(10000) %}{% endfor %}{% endfor %}{% "
+      "endfor %}x",
       "{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}",
       "{% for i in [1] recursive %}{{ loop([1]) }}{% endfor %}",
       "{{ 'x' * 10000000000 }}",
       "{{ [0] * 10000000000 }}",
-      "{% set ns = namespace(s='xxxxxxxx') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s }}",
-      "{% set ns = namespace(s='xxxxxxxx') %}{% for i in range(60) %}{% set ns.s = ns.s.replace('x', 'xx') %}{% endfor %}",
+      "{% set ns = namespace(s='xxxxxxxx') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s "
+      "}}",
+      "{% set ns = namespace(s='xxxxxxxx') %}{% for i in range(60) %}{% set ns.s = ns.s.replace('x', 'xx') %}{% endfor "
+      "%}",
       "{% set ns = namespace(l=[1]) %}{% for i in range(60) %}{% set ns.l = ns.l + ns.l %}{% endfor %}",
       "{% set ns = namespace(l=[1]) %}{% for i in range(60) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}{{ ns.l }}",
-      "{% set ns = namespace(l=[1]) %}{% for i in range(60) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}{{ ns.l | tojson }}",
-      "{% set ns = namespace(a=[1], b=[1]) %}{% for i in range(60) %}{% set ns.a = [ns.a, ns.a] %}{% set ns.b = [ns.b, ns.b] %}"
+      "{% set ns = namespace(l=[1]) %}{% for i in range(60) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}{{ ns.l | "
+      "tojson }}",
+      "{% set ns = namespace(a=[1], b=[1]) %}{% for i in range(60) %}{% set ns.a = [ns.a, ns.a] %}{% set ns.b = [ns.b, "
+      "ns.b] %}"
       "{% endfor %}{{ ns.a == ns.b }}",
       "{% set ns = namespace(l=1) %}{% for i in range(100000) %}{% set ns.l = [ns.l] %}{% endfor %}",
       "{% set ns = namespace() %}{% set ns.a = ns %}{{ ns }}",
@@ -154,18 +177,42 @@ TEST(ChatTemplate, BoundsWorkMemoryDepthAndOutput) {
       "{{ 'x'.ljust(10000000000) }}",
       "{{ '\t'.expandtabs(10000000000) }}",
       "{{ strftime_now('%10000000d') }}",
-      "{% for i in range(99999) %}{% for j in range(99) %}{{ 'yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy' }}{% endfor %}{% endfor %}",
+      "{% for i in range(99999) %}{% for j in range(99) %}{{ 'yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy' }}{% endfor %}{% "
+      "endfor %}",
       "{{ " + deep + "1" + std::string(20'000, ')') + " }}",
       "{{ " + std::string(20'000, '[') + std::string(20'000, ']') + " }}",
       "{{ " + std::string(20'000, '-') + "1 }}",
       "{{ a" + std::string(20'000, '.') + " }}",
-      [] { std::string s = "{{ 1"; for (int i = 0; i < 20'000; ++i) s += " + 1"; return s + " }}"; }(),
-      [] { std::string s = "{{ a"; for (int i = 0; i < 20'000; ++i) s += ".a"; return s + " }}"; }(),
-      [] { std::string s = "{{ a"; for (int i = 0; i < 20'000; ++i) s += "|e"; return s + " }}"; }(),
-      [] { std::string s = "{{ "; for (int i = 0; i < 20'000; ++i) s += "not "; return s + "1 }}"; }(),
-      [] { std::string s; for (int i = 0; i < 20'000; ++i) s += "{% if 1 %}"; return s; }(),
-      "{{ 10 ** 5000 }}", "{{ 10 ** (10 ** 10) }}", "{% set ns = namespace(i=3) %}{% for i in range(99) %}{% set ns.i = ns.i * ns.i %}{% endfor %}",
-      "{% set ns = namespace(i=2 ** 100000) %}{% for i in range(99999) %}{% set ns.j = ns.i % 7 ** 20000 %}{% endfor %}",
+      [] {
+        std::string s = "{{ 1";
+        for (int i = 0; i < 20'000; ++i) s += " + 1";
+        return s + " }}";
+      }(),
+      [] {
+        std::string s = "{{ a";
+        for (int i = 0; i < 20'000; ++i) s += ".a";
+        return s + " }}";
+      }(),
+      [] {
+        std::string s = "{{ a";
+        for (int i = 0; i < 20'000; ++i) s += "|e";
+        return s + " }}";
+      }(),
+      [] {
+        std::string s = "{{ ";
+        for (int i = 0; i < 20'000; ++i) s += "not ";
+        return s + "1 }}";
+      }(),
+      [] {
+        std::string s;
+        for (int i = 0; i < 20'000; ++i) s += "{% if 1 %}";
+        return s;
+      }(),
+      "{{ 10 ** 5000 }}",
+      "{{ 10 ** (10 ** 10) }}",
+      "{% set ns = namespace(i=3) %}{% for i in range(99) %}{% set ns.i = ns.i * ns.i %}{% endfor %}",
+      "{% set ns = namespace(i=2 ** 100000) %}{% for i in range(99999) %}{% set ns.j = ns.i % 7 ** 20000 %}{% endfor "
+      "%}",
   };
   for (const auto& source : hostile) {
     const auto start = std::chrono::steady_clock::now();
@@ -201,10 +248,13 @@ TEST(ChatTemplate, DeepRecursionEndsByALimitOnSmallStacksToo) {
   };
   std::vector<std::string> sources = {
       "{% macro f(n) %}{% if true %}{{ (f(n + 1) | upper) ~ ['%s' % n] | join }}{% endif %}{% endmacro %}{{ f(0) }}",
-      "{% macro f(n) %}{% for x in [1] recursive %}{% call f(n) %}{{ loop([f(1)]) }}{% endcall %}{% endfor %}{% endmacro %}{{ f(0) }}",
-      "{% macro f(n) %}{% filter upper %}{% set x %}{% with y = f(n) %}{{ y }}{% endwith %}{% endset %}{% endfilter %}{% endmacro %}{{ f(0) }}",
+      "{% macro f(n) %}{% for x in [1] recursive %}{% call f(n) %}{{ loop([f(1)]) }}{% endcall %}{% endfor %}{% "
+      "endmacro %}{{ f(0) }}",
+      "{% macro f(n) %}{% filter upper %}{% set x %}{% with y = f(n) %}{{ y }}{% endwith %}{% endset %}{% endfilter "
+      "%}{% endmacro %}{{ f(0) }}",
       "{% block a %}{{ self.a() }}{% endblock %}",
-      "{% set ns = namespace(l=1) %}{% for i in range(190) %}{% set ns.l = [ns.l] %}{% endfor %}{{ ns.l }}{{ ns.l | tojson }}{{ ns.l | pprint }}"
+      "{% set ns = namespace(l=1) %}{% for i in range(190) %}{% set ns.l = [ns.l] %}{% endfor %}{{ ns.l }}{{ ns.l | "
+      "tojson }}{{ ns.l | pprint }}"
       "{{ ns.l == ns.l }}{{ [ns.l] | unique | list }}"};
   for (const int n : {10, 60, 190}) {
     sources.push_back(nested("[", "1", "]", n));
@@ -214,7 +264,8 @@ TEST(ChatTemplate, DeepRecursionEndsByALimitOnSmallStacksToo) {
     sources.push_back(nested("{'a': ", "1", "}", n));
   }
   for (const std::size_t kib : {192, 256, 512, 8192}) {
-    const std::size_t bytes = (kib << 10) * (halyard::testing::patience > 1 ? 4 : 1);  // a sanitizer's frames are larger
+    const std::size_t bytes =
+        (kib << 10) * (halyard::testing::patience > 1 ? 4 : 1);  // a sanitizer's frames are larger
     on_stack(bytes, [&] {
       for (const auto& source : sources) {
         const auto r = render(source);
@@ -302,10 +353,10 @@ TEST(ChatTemplate, RendersTheFamiliesSuiteByteForByte) {
 }
 
 TEST(ChatContext, RefusesOtherForms) {
-  for (const char* input :
-       {"[]", "{}", R"({"messages":{}})", R"({"messages":[1]})", R"({"messages":[{}],"tools":3})",
-        R"({"messages":[{}],"tools":["f"]})", R"({"messages":[{}],"documents":[1]})", R"({"messages":[{}],"kwargs":[]})",
-        R"({"messages":[{}],"kwargs":{"messages":[]}})", R"({"messages":[{}],"enable_thinking":1,"kwargs":{"enable_thinking":1}})"})
+  for (const char* input : {"[]", "{}", R"({"messages":{}})", R"({"messages":[1]})", R"({"messages":[{}],"tools":3})",
+                            R"({"messages":[{}],"tools":["f"]})", R"({"messages":[{}],"documents":[1]})",
+                            R"({"messages":[{}],"kwargs":[]})", R"({"messages":[{}],"kwargs":{"messages":[]}})",
+                            R"({"messages":[{}],"enable_thinking":1,"kwargs":{"enable_thinking":1}})"})
     EXPECT_FALSE(chat_context(*parse_ordered_json(input))) << input;
   const auto unknown = chat_context({{"messages", {{{"role", "user"}}}}, {"add_generation_promt", true}});
   ASSERT_FALSE(unknown);

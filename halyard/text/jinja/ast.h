@@ -82,20 +82,21 @@ struct Branch {
 };
 
 enum class StmtKind {
-  text,       // text
-  output,     // exprs
-  branches,   // branches
-  loop,       // for target in exprs[0] if exprs[1] (may be null): body, else otherwise
-  set,        // target = exprs[0]
-  set_block,  // target = exprs[0], of which the captured body is the innermost operand
-  macro,      // macro
-  call,       // exprs[0] is the call, macro its caller
-  filter,     // exprs[0], of which the captured body is the innermost operand
-  with,       // targets[i] = exprs[i]: body
-  scope,      // body, in a scope of its own
-  autoescape, // body, in a scope of its own, with exprs[0] saying whether output is escaped
-  block,      // text is its name, body what it writes
-  loop_break, loop_continue,
+  text,        // text
+  output,      // exprs
+  branches,    // branches
+  loop,        // for target in exprs[0] if exprs[1] (may be null): body, else otherwise
+  set,         // target = exprs[0]
+  set_block,   // target = exprs[0], of which the captured body is the innermost operand
+  macro,       // macro
+  call,        // exprs[0] is the call, macro its caller
+  filter,      // exprs[0], of which the captured body is the innermost operand
+  with,        // targets[i] = exprs[i]: body
+  scope,       // body, in a scope of its own
+  autoescape,  // body, in a scope of its own, with exprs[0] saying whether output is escaped
+  block,       // text is its name, body what it writes
+  loop_break,
+  loop_continue,
 };
 
 struct Stmt {

@@ -36,7 +36,9 @@ std::optional<BigInt> BigInt::parse(std::string_view digits, unsigned base) {
   if (digits.empty()) return std::nullopt;
   for (const char c : digits) {
     const unsigned lower = static_cast<unsigned char>(c) | 0x20U;
-    const unsigned value = c >= '0' && c <= '9' ? static_cast<unsigned>(c - '0') : lower >= 'a' && lower <= 'z' ? lower - 'a' + 10 : 99;
+    const unsigned value = c >= '0' && c <= '9'           ? static_cast<unsigned>(c - '0')
+                           : lower >= 'a' && lower <= 'z' ? lower - 'a' + 10
+                                                          : 99;
     if (value >= base) return std::nullopt;
     multiply_add(words, base, value);
   }
@@ -68,7 +70,9 @@ std::uint32_t BigInt::divide_in_place(Words& w, std::uint32_t by) {
   return static_cast<std::uint32_t>(rest);
 }
 
-std::size_t BigInt::bits() const { return words_.empty() ? 0 : words_.size() * 32 - static_cast<std::size_t>(std::countl_zero(words_.back())); }
+std::size_t BigInt::bits() const {
+  return words_.empty() ? 0 : words_.size() * 32 - static_cast<std::size_t>(std::countl_zero(words_.back()));
+}
 
 std::optional<std::int64_t> BigInt::small() const {
   if (words_.size() > 2) return std::nullopt;
@@ -101,7 +105,8 @@ std::string BigInt::digits(unsigned base) const {
   for (; std::uint64_t{chunk} * base < (std::uint64_t{1} << 32); ++width) chunk *= base;
   for (Words rest = words_; !rest.empty();) {
     std::uint32_t part = divide_in_place(rest, chunk);
-    for (int i = 0; i < width && (part || !rest.empty()); ++i, part /= base) out += "0123456789abcdefghijklmnopqrstuvwxyz"[part % base];
+    for (int i = 0; i < width && (part || !rest.empty()); ++i, part /= base)
+      out += "0123456789abcdefghijklmnopqrstuvwxyz"[part % base];
   }
   std::reverse(out.begin(), out.end());
   return out.empty() ? "0" : out;
@@ -233,7 +238,8 @@ std::pair<BigInt::Words, BigInt::Words> BigInt::divide_words(const Words& a, con
 
 std::pair<BigInt, BigInt> floor_divide(const BigInt& a, const BigInt& b) {
   auto [quotient, rest] = BigInt::divide_words(a.words_, b.words_);
-  BigInt q = BigInt::make(std::move(quotient), a.negative_ != b.negative_), r = BigInt::make(std::move(rest), a.negative_);
+  BigInt q = BigInt::make(std::move(quotient), a.negative_ != b.negative_),
+         r = BigInt::make(std::move(rest), a.negative_);
   if (!r.zero() && a.negative_ != b.negative_) {
     q = q - BigInt(1);
     r = r + b;
@@ -248,7 +254,8 @@ double true_divide(const BigInt& a, const BigInt& b) {
   const std::size_t up = wanted > 0 ? static_cast<std::size_t>(wanted) : 0;
   auto [quotient, rest] = BigInt::divide_words(BigInt::shift_left(a.words_, up), b.words_);
   if (!rest.empty()) quotient[0] |= 1;
-  const double d = std::ldexp(BigInt::make(std::move(quotient), false).nearest(), -static_cast<int>(std::min<std::size_t>(up, 1 << 20)));
+  const double d = std::ldexp(BigInt::make(std::move(quotient), false).nearest(),
+                              -static_cast<int>(std::min<std::size_t>(up, 1 << 20)));
   return a.negative_ != b.negative_ ? -d : d;
 }
 

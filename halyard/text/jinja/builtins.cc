@@ -205,7 +205,8 @@ Value joiner(Call& c) { return Value(c.in.make<Joiner>(c.args[0].is_missing() ? 
 
 // Paragraphs of filler, different each time.
 Value lipsum(Call& c) {
-  static constexpr std::string_view words[] = {"lorem", "ipsum", "dolor", "sit", "amet", "nulla", "eget", "magna", "felis", "augue"};
+  static constexpr std::string_view words[] = {"lorem", "ipsum", "dolor", "sit",   "amet",
+                                               "nulla", "eget",  "magna", "felis", "augue"};
   const auto whole = [&](std::size_t i, std::int64_t otherwise) {
     return c.args[i].is_missing() ? otherwise : require_int(c.args[i], "lipsum()'s argument");
   };

@@ -275,7 +275,8 @@ Value first(Call& c) {
 }
 
 Value last(Call& c) {
-  if (c.self.object() && !c.self.object()->elements()) raise(fmt::format("'{}' object is not reversible", type_name(c.self)));
+  if (c.self.object() && !c.self.object()->elements())
+    raise(fmt::format("'{}' object is not reversible", type_name(c.self)));
   const auto all = c.in.items_of(c.self);
   if (c.self.is_markup() && !all->items.empty()) return all->items.back().as_markup();  // reversed() asks for elements
   return all->items.empty() ? make_undefined("no last item, sequence was empty") : all->items.back();
@@ -316,9 +317,9 @@ Value join(Call& c) {
   for (const Value& item : all->items) items.push_back(follow(c, item, path));
   const Value separator = given(c, 0) ? c.args[0] : c.in.text("");
   // Where nothing is escaped by itself, Markup joins as any text does.
-  const bool markup = c.in.autoescape && (separator.is_markup() || std::any_of(items.begin(), items.end(), [](const Value& v) {
-                                            return v.is_markup();
-                                          }));
+  const bool markup =
+      c.in.autoescape &&
+      (separator.is_markup() || std::any_of(items.begin(), items.end(), [](const Value& v) { return v.is_markup(); }));
   const auto piece = [&](const Value& v) { return markup ? escaped(c.in.budget, v) : to_text(c.in.budget, v); };
   const std::string between = piece(separator);
   Builder out(c.in.budget);
@@ -538,7 +539,8 @@ Value replace_text(Call& c) {
   const Int limit = given(c, 2) && !c.args[2].is_none() ? require_int(c.args[2], "replace's count") : -1;
   Budget& budget = c.in.budget;
   const Value &from = c.args[0], &to = c.args[1];
-  if (!c.in.autoescape) return c.in.text(replace(budget, self_text(c), to_text(budget, from), to_text(budget, to), limit));
+  if (!c.in.autoescape)
+    return c.in.text(replace(budget, self_text(c), to_text(budget, from), to_text(budget, to), limit));
   // Markup's replace escapes the new text
   const bool markup = from.is_markup() || to.is_markup() || c.self.is_markup();
   const bool escape_self = from.is_markup() || (to.is_markup() && !c.self.is_markup());
@@ -573,7 +575,8 @@ Value indent(Call& c) {
 }
 
 Value truncate(Call& c) {
-  if (c.self.is_undefined() || ((c.self.sequence() || c.self.mapping()) && size_of(c) <= 5)) return c.self;  // short enough
+  if (c.self.is_undefined() || ((c.self.sequence() || c.self.mapping()) && size_of(c) <= 5))
+    return c.self;  // short enough
   const std::string& s = require_text(c.self, "truncate's operand");
   const Int limit = int_arg(c, 0, 255);
   const std::string end = given(c, 2) ? require_text(c.args[2], "truncate's end") : "...";

@@ -70,7 +70,9 @@ void add_integer(Budget& budget, Builder& out, const BigInt& i, const Spec& spec
   } else {
     charge_integers(budget, i.bits(), i.bits(), 0);
     digits = i.digits(base);
-    if (spec.type == 'X') std::transform(digits.begin(), digits.end(), digits.begin(), [](char c) { return c >= 'a' ? static_cast<char>(c - 32) : c; });
+    if (spec.type == 'X')
+      std::transform(digits.begin(), digits.end(), digits.begin(),
+                     [](char c) { return c >= 'a' ? static_cast<char>(c - 32) : c; });
     if (spec.alternate) (prefix += '0') += spec.type;
   }
   if (spec.precision > static_cast<std::int64_t>(digits.size()))
@@ -127,7 +129,8 @@ class PercentFormatter {
       at_ = percent + 1;
       if (percent < f_.size()) field();
     }
-    const bool leftover = tuple_ ? used_ < tuple_->items.size() : used_ == 0 && !args_.mapping() && !args_.sequence() && !args_.is_undefined();
+    const bool leftover = tuple_ ? used_ < tuple_->items.size()
+                                 : used_ == 0 && !args_.mapping() && !args_.sequence() && !args_.is_undefined();
     if (leftover) raise("not all arguments converted during string formatting");
     return out_.take();
   }
@@ -196,7 +199,8 @@ class PercentFormatter {
     };
     switch (spec.type) {
       case 's': return add_text(out_, markup_ ? escaped(budget_, v) : to_text(budget_, v), spec);
-      case 'r': case 'a': {
+      case 'r':
+      case 'a': {
         std::string shown = repr(budget_, v);
         return add_text(out_, markup_ ? escaped(budget_, make_text(budget_, std::move(shown))) : shown, spec);
       }
@@ -209,7 +213,12 @@ class PercentFormatter {
         if (decimal) spec.type = '\0';
         return add_integer(budget_, out_, v.real() ? BigInt::truncated(*v.real()) : *v.whole(), spec);
       }
-      case 'e': case 'E': case 'f': case 'F': case 'g': case 'G': numeric(); return add_float(out_, as_real(v), spec);
+      case 'e':
+      case 'E':
+      case 'f':
+      case 'F':
+      case 'g':
+      case 'G': numeric(); return add_float(out_, as_real(v), spec);
       default: raise(fmt::format("unsupported format character '{}'", spec.type));
     }
   }
@@ -351,7 +360,8 @@ class BraceFormatter {
   const Value& argument(std::string_view name) {
     std::size_t index = automatic_;
     const bool numbered = !name.empty() && name.find_first_not_of("0123456789") == name.npos;
-    if (numbered ? automatic_ > 0 : name.empty() && manual_) raise("cannot switch between automatic and manual field numbering");
+    if (numbered ? automatic_ > 0 : name.empty() && manual_)
+      raise("cannot switch between automatic and manual field numbering");
     manual_ |= numbered;
     if (name.empty()) ++automatic_;
     else if (std::from_chars(name.data(), name.data() + name.size(), index).ptr != name.data() + name.size()) {

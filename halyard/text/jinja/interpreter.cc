@@ -59,9 +59,7 @@ class Method : public Object {
     if (builtin_.name != "dict" || name != "fromkeys" || !self_.is_missing()) return std::nullopt;
     return Value(in.make<Method>(*find_builtin(dict_methods(), name), make_dict(in.budget, {})));
   }
-  Value call(Interpreter& in, Args args) override {
-    return run_method(in, builtin_, self_, std::move(args));
-  }
+  Value call(Interpreter& in, Args args) override { return run_method(in, builtin_, self_, std::move(args)); }
 
  private:
   const Builtin& builtin_;
@@ -228,7 +226,8 @@ Value Interpreter::item(const Value& v, const Value& key) {
   }
   if (const auto* name = key.text()) {
     // a list's or string's methods and an object's attributes can be subscribed too
-    if (v.object() || data_attribute(v, *name) || find_method(v, *name) || is_mutating_method(v, *name)) return attribute(v, *name);
+    if (v.object() || data_attribute(v, *name) || find_method(v, *name) || is_mutating_method(v, *name))
+      return attribute(v, *name);
     return make_undefined(fmt::format("'{} object' has no attribute '{}'", type_name(v), *name));
   }
   return make_undefined(fmt::format("{} object has no element {}", type_name(v), repr(budget, key)));
@@ -364,7 +363,8 @@ Value Interpreter::eval_test(const Expr& e) {
 
 Value Interpreter::eval_concat(const Expr& e) {
   const auto values = eval_all(e.parts);
-  const bool markup = autoescape && std::any_of(values.begin(), values.end(), [](const Value& v) { return v.is_markup(); });
+  const bool markup =
+      autoescape && std::any_of(values.begin(), values.end(), [](const Value& v) { return v.is_markup(); });
   Builder out(budget);
   for (const Value& v : values) {
     if (const auto* s = v.text(); s && !markup) out.add(*s);

@@ -159,7 +159,8 @@ Value mapped(Call& c) {
 
 std::string swap_case(std::string_view s) {
   std::string out;
-  for (const auto c : characters(s)) out += is_upper(char_at(c, 0)) ? lower(c) : is_lower(char_at(c, 0)) ? upper(c) : std::string(c);
+  for (const auto c : characters(s))
+    out += is_upper(char_at(c, 0)) ? lower(c) : is_lower(char_at(c, 0)) ? upper(c) : std::string(c);
   return out;
 }
 
@@ -228,13 +229,15 @@ Value encode(Call& c) {
   const std::string errors = c.args[1].is_missing() ? "strict" : text_arg(c, 1);
   if (name == "utf-8" || name == "utf8") return Value(c.in.make<Bytes>(c.in.budget, self_text(c)));
   const bool ascii = name == "ascii" || name == "us-ascii";
-  if (!ascii && name != "latin-1" && name != "latin1" && name != "iso-8859-1") raise(fmt::format("unknown encoding: {}", name));
+  if (!ascii && name != "latin-1" && name != "latin1" && name != "iso-8859-1")
+    raise(fmt::format("unknown encoding: {}", name));
   std::string out;
   for (const char32_t ch : code_points(self_text(c))) {
     if (ch < (ascii ? 0x80U : 0x100U)) out += static_cast<char>(ch);
     else if (errors == "replace") out += '?';
     else if (errors == "xmlcharrefreplace") out += fmt::format("&#{};", static_cast<unsigned>(ch));
-    else if (errors != "ignore") raise(fmt::format("'{}' codec can't encode character U+{:04X}", name, static_cast<unsigned>(ch)));
+    else if (errors != "ignore")
+      raise(fmt::format("'{}' codec can't encode character U+{:04X}", name, static_cast<unsigned>(ch)));
   }
   return Value(c.in.make<Bytes>(c.in.budget, std::move(out)));
 }
@@ -302,7 +305,10 @@ constexpr Builtin text_table[] = {
     {"index", "sub! start end", index<false>},
     {"isalnum", "", all_are<is_alnum>},
     {"isalpha", "", all_are<is_alpha>},
-    {"isascii", "", [](Call& c) { return Value(std::none_of(self_text(c).begin(), self_text(c).end(), [](char b) { return b < 0; })); }},
+    {"isascii", "",
+     [](Call& c) {
+       return Value(std::none_of(self_text(c).begin(), self_text(c).end(), [](char b) { return b < 0; }));
+     }},
     {"isdecimal", "", all_are<is_decimal>},
     {"isdigit", "", all_are<is_digit>},
     {"isidentifier", "", [](Call& c) { return Value(is_identifier(self_text(c))); }},
@@ -353,8 +359,7 @@ Value join_markup(Call& c) {
 }
 
 // Runs a method of str with one argument escaped.
-template <Value (*run)(Call&), std::size_t argument>
-Value with_escaped(Call& c) {
+template <Value (*run)(Call&), std::size_t argument> Value with_escaped(Call& c) {
   if (!c.args[argument].is_missing()) c.args[argument] = c.in.text(escaped(c.in.budget, c.args[argument]));
   return run(c);
 }
@@ -450,7 +455,8 @@ Value int_ratio(Call& c) { return pair(c, make_int(c.in.budget, whole(c)), Value
 
 Value bit_count(Call& c) {
   Int n = 0;
-  for (const char digit : whole(c).digits(16)) n += std::popcount(static_cast<unsigned>(digit <= '9' ? digit - '0' : digit - 'a' + 10));
+  for (const char digit : whole(c).digits(16))
+    n += std::popcount(static_cast<unsigned>(digit <= '9' ? digit - '0' : digit - 'a' + 10));
   return Value(n);
 }
 
@@ -493,7 +499,8 @@ Value real_ratio(Call& c) {
   BigInt scale(1);
   for (int i = std::abs(exponent); i > 0; --i) scale = scale * BigInt(2);
   const BigInt m(mantissa);
-  return exponent < 0 ? pair(c, Value(mantissa), make_int(c.in.budget, scale)) : pair(c, make_int(c.in.budget, m * scale), Value(Int{1}));
+  return exponent < 0 ? pair(c, Value(mantissa), make_int(c.in.budget, scale))
+                      : pair(c, make_int(c.in.budget, m * scale), Value(Int{1}));
 }
 
 // "-0x1.999999999999ap-4"
@@ -503,22 +510,24 @@ Value real_hex(Call& c) {
   if (d == 0) return c.in.text(std::signbit(d) ? "-0x0.0p+0" : "0x0.0p+0");
   const auto bits = std::bit_cast<std::uint64_t>(d);
   const auto exponent = static_cast<int>(bits >> 52 & 0x7ff);
-  return c.in.text(fmt::format("{}0x{}.{:013x}p{:+d}", std::signbit(d) ? "-" : "", exponent ? 1 : 0, bits & 0xfffffffffffff,
-                               exponent ? exponent - 1023 : -1022));
+  return c.in.text(fmt::format("{}0x{}.{:013x}p{:+d}", std::signbit(d) ? "-" : "", exponent ? 1 : 0,
+                               bits & 0xfffffffffffff, exponent ? exponent - 1023 : -1022));
 }
 
 constexpr Builtin real_table[] = {
     {"as_integer_ratio", "", real_ratio},
     {"conjugate", "", itself},
     {"hex", "", real_hex},
-    {"is_integer", "", [](Call& c) { return Value(std::isfinite(*c.self.real()) && std::trunc(*c.self.real()) == *c.self.real()); }},
+    {"is_integer", "",
+     [](Call& c) { return Value(std::isfinite(*c.self.real()) && std::trunc(*c.self.real()) == *c.self.real()); }},
 };
 
 // --- bytes
 
 Value bytes_hex(Call& c) {
   std::string out;
-  for (const char b : static_cast<const Bytes*>(c.self.object())->data) out += fmt::format("{:02x}", static_cast<unsigned char>(b));
+  for (const char b : static_cast<const Bytes*>(c.self.object())->data)
+    out += fmt::format("{:02x}", static_cast<unsigned char>(b));
   return c.in.text(std::move(out));
 }
 

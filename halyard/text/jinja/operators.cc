@@ -47,7 +47,8 @@ Value power(Budget& budget, BigInt base, Int exponent) {
 Value power(Budget& budget, const Value& a, const Value& b) {
   const auto x = a.whole(), y = b.whole();
   if (x && y && !y->negative()) {
-    if (x->bits() <= 1) return Value(y->zero() ? Int{1} : x->negative() && !y->odd() ? Int{1} : *x->small());  // of -1, 0, 1
+    if (x->bits() <= 1)
+      return Value(y->zero() ? Int{1} : x->negative() && !y->odd() ? Int{1} : *x->small());  // of -1, 0, 1
     if (b.big()) raise("an integer power that is too large", Errc::limit_exceeded);
     return power(budget, *x, *b.integer());
   }
@@ -55,7 +56,8 @@ Value power(Budget& budget, const Value& a, const Value& b) {
   if (p == 0 && q < 0) raise("0.0 cannot be raised to a negative power");
   const double r = std::pow(p, q);
   if (std::isnan(r) && p < 0) raise("complex numbers are not supported");
-  if (std::isinf(r) && std::isfinite(p) && std::isfinite(q)) raise("numerical result out of range", Errc::limit_exceeded);
+  if (std::isinf(r) && std::isfinite(p) && std::isfinite(q))
+    raise("numerical result out of range", Errc::limit_exceeded);
   return Value(r);
 }
 
@@ -81,7 +83,8 @@ std::optional<Int> of_small(Op op, Int a, Int b) {
     case Op::add: return __builtin_add_overflow(a, b, &r) ? std::nullopt : std::optional(r);
     case Op::subtract: return __builtin_sub_overflow(a, b, &r) ? std::nullopt : std::optional(r);
     case Op::multiply: return __builtin_mul_overflow(a, b, &r) ? std::nullopt : std::optional(r);
-    case Op::floor_divide: case Op::modulo: break;
+    case Op::floor_divide:
+    case Op::modulo: break;
     default: return std::nullopt;
   }
   if (b == 0 || b == -1) return std::nullopt;

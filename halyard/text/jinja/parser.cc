@@ -149,12 +149,18 @@ class Parser {
   std::unique_ptr<Stmt> parse_statement() {
     using Rule = std::unique_ptr<Stmt> (Parser::*)(int);
     static constexpr std::pair<std::string_view, Rule> rules[] = {
-        {"if", &Parser::parse_if},         {"for", &Parser::parse_for},
-        {"set", &Parser::parse_set},       {"macro", &Parser::parse_macro},
-        {"call", &Parser::parse_call_block}, {"filter", &Parser::parse_filter_block},
-        {"with", &Parser::parse_with},     {"generation", &Parser::parse_generation},
-        {"print", &Parser::parse_print},   {"break", &Parser::parse_break},
-        {"continue", &Parser::parse_continue}, {"autoescape", &Parser::parse_autoescape},
+        {"if", &Parser::parse_if},
+        {"for", &Parser::parse_for},
+        {"set", &Parser::parse_set},
+        {"macro", &Parser::parse_macro},
+        {"call", &Parser::parse_call_block},
+        {"filter", &Parser::parse_filter_block},
+        {"with", &Parser::parse_with},
+        {"generation", &Parser::parse_generation},
+        {"print", &Parser::parse_print},
+        {"break", &Parser::parse_break},
+        {"continue", &Parser::parse_continue},
+        {"autoescape", &Parser::parse_autoescape},
         {"block", &Parser::parse_named_block},
     };
     const int line = here().line;
@@ -586,7 +592,8 @@ class Parser {
 
   ExprPtr parse_attribute(ExprPtr object) {
     const int line = next().line;
-    if (is(TokenType::integer)) return node(ExprKind::item, line, std::move(object), constant(whole_number(next()), line));
+    if (is(TokenType::integer))
+      return node(ExprKind::item, line, std::move(object), constant(whole_number(next()), line));
     auto e = node(ExprKind::attribute, line, std::move(object));
     e->name = expect_name();
     return e;

@@ -43,7 +43,8 @@ Value compared(Call& c) { return Value(compare(c.in, op, c.self, c.args[0])); }
 
 constexpr Builtin test_table[] = {
     {"boolean", "", [](Call& c) { return Value(c.self.is_bool()); }},
-    {"callable", "", [](Call& c) { return Value(c.self.is_undefined() || (c.self.object() && c.self.object()->callable())); }},
+    {"callable", "",
+     [](Call& c) { return Value(c.self.is_undefined() || (c.self.object() && c.self.object()->callable())); }},
     {"defined", "", [](Call& c) { return Value(!c.self.is_undefined()); }},
     {"undefined", "", [](Call& c) { return Value(c.self.is_undefined()); }},
     {"divisibleby", "num!", [](Call& c) { return Value(leaves(c, c.args[0], 0)); }},

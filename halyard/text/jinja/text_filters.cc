@@ -32,7 +32,9 @@ std::vector<text::Span> find_all(Budget& budget, std::string_view pattern, std::
   return *found;
 }
 
-bool matches(Budget& budget, std::string_view pattern, std::string_view s) { return !find_all(budget, pattern, s).empty(); }
+bool matches(Budget& budget, std::string_view pattern, std::string_view s) {
+  return !find_all(budget, pattern, s).empty();
+}
 
 /// The parts of `s` that the pattern matches and those between: re.split with a group around it.
 std::vector<std::string_view> split_keeping(Budget& budget, std::string_view pattern, std::string_view s) {
@@ -66,9 +68,10 @@ std::string_view entity(std::string_view name) {
 
 /// What a numeric reference stands for, by the rules of HTML 5 for those that are no characters.
 std::string numeric_reference(std::uint64_t code) {
-  static constexpr std::array<char16_t, 32> windows = {
-      0x20ac, 0x81,   0x201a, 0x192,  0x201e, 0x2026, 0x2020, 0x2021, 0x2c6,  0x2030, 0x160,  0x2039, 0x152,  0x8d,  0x17d, 0x8f,
-      0x90,   0x2018, 0x2019, 0x201c, 0x201d, 0x2022, 0x2013, 0x2014, 0x2dc,  0x2122, 0x161,  0x203a, 0x153,  0x9d,  0x17e, 0x178};
+  static constexpr std::array<char16_t, 32> windows = {0x20ac, 0x81,   0x201a, 0x192,  0x201e, 0x2026, 0x2020, 0x2021,
+                                                       0x2c6,  0x2030, 0x160,  0x2039, 0x152,  0x8d,   0x17d,  0x8f,
+                                                       0x90,   0x2018, 0x2019, 0x201c, 0x201d, 0x2022, 0x2013, 0x2014,
+                                                       0x2dc,  0x2122, 0x161,  0x203a, 0x153,  0x9d,   0x17e,  0x178};
   std::string out;
   if (code == 0 || (code >= 0xd800 && code < 0xe000) || code > 0x10ffff) append_char(out, 0xfffd);
   else if (code == 0x0d) out = "\r";
@@ -86,7 +89,8 @@ std::pair<std::string, std::size_t> reference(Budget& budget, std::string_view s
     const bool hex = s.size() > 1 && (s[1] == 'x' || s[1] == 'X');
     const std::size_t first = hex ? 2 : 1;
     std::uint64_t code = 0;
-    const auto [p, error] = std::from_chars(s.data() + std::min(first, s.size()), s.data() + s.size(), code, hex ? 16 : 10);
+    const auto [p, error] =
+        std::from_chars(s.data() + std::min(first, s.size()), s.data() + s.size(), code, hex ? 16 : 10);
     auto n = static_cast<std::size_t>(p - s.data());
     if (n <= first || n > s.size()) return {"&", 0};
     if (error != std::errc{}) code = 0x110000;
@@ -150,7 +154,8 @@ Value xml_attributes(Call& c) {
   for (const auto& [key, value] : c.self.mapping()->entries) {
     if (value.is_none() || value.is_undefined()) continue;
     const std::string& name = require_text(key, "an attribute's name");
-    if (name.find_first_of(" \t\n\r\f\v/>=") != name.npos) raise(fmt::format("invalid character in attribute name '{}'", name));
+    if (name.find_first_of(" \t\n\r\f\v/>=") != name.npos)
+      raise(fmt::format("invalid character in attribute name '{}'", name));
     if (out.size() || flag(c, 0, true)) out.add(" ");
     out.add(escaped(c.in.budget, key)).add("=\"").add(escaped(c.in.budget, value)).add("\"");
   }
@@ -186,11 +191,12 @@ std::size_t count_of(std::string_view s, std::string_view what) { return split_t
 std::string linked(Budget& budget, const std::string& word, const LinkStyle& style) {
   const bool scheme = word.starts_with("http://") || word.starts_with("https://");
   if (matches(budget, http_pattern, word))
-    return fmt::format("<a href=\"{}{}\"{}>{}</a>", scheme ? "" : "https://", word, style.attributes, shown_link(word, style.limit));
+    return fmt::format("<a href=\"{}{}\"{}>{}</a>", scheme ? "" : "https://", word, style.attributes,
+                       shown_link(word, style.limit));
   if (word.starts_with("mailto:") && matches(budget, email_pattern, word.substr(7)))
     return fmt::format("<a href=\"{}\">{}</a>", word, word.substr(7));
-  if (word.find('@') != word.npos && !word.starts_with("www.") && !word.starts_with('@') && word.find(':') == word.npos &&
-      matches(budget, email_pattern, word))
+  if (word.find('@') != word.npos && !word.starts_with("www.") && !word.starts_with('@') &&
+      word.find(':') == word.npos && matches(budget, email_pattern, word))
     return fmt::format("<a href=\"mailto:{}\">{}</a>", word, word);
   std::string out = word;
   for (const std::string& s : style.schemes)
@@ -206,7 +212,8 @@ std::string urlize_word(Budget& budget, std::string_view word, const LinkStyle& 
   };
   std::size_t head = 0, tail = word.size();
   while (const std::size_t n = take(word.substr(head), {"(", "<", "&lt;"}, false)) head += n;
-  while (const std::size_t n = take(word.substr(head, tail - head), {")", ">", ".", ",", "\n", "&gt;"}, true)) tail -= n;
+  while (const std::size_t n = take(word.substr(head, tail - head), {")", ">", ".", ",", "\n", "&gt;"}, true))
+    tail -= n;
   // a closing bracket belongs to the link that opened it
   for (const auto& [open, close] : {std::pair{"(", ")"}, {"<", ">"}, {"&lt;", "&gt;"}}) {
     const auto middle = word.substr(head, tail - head);
@@ -271,7 +278,8 @@ std::string_view long_word_head(std::string_view chunk, std::size_t room, const 
   std::size_t end = byte_of(chunk, room);
   if (style.break_on_hyphens && end < chunk.size()) {
     const auto hyphen = chunk.substr(0, end).rfind('-');
-    if (hyphen != chunk.npos && hyphen > 0 && chunk.substr(0, hyphen).find_first_not_of('-') != chunk.npos) end = hyphen + 1;
+    if (hyphen != chunk.npos && hyphen > 0 && chunk.substr(0, hyphen).find_first_not_of('-') != chunk.npos)
+      end = hyphen + 1;
   }
   return chunk.substr(0, end);
 }
@@ -405,10 +413,12 @@ class PrettyPrinter {
     if (!fits(shown, indent + allowance)) {
       const auto* s = v.sequence();
       if (v.mapping()) return print_dict(*v.mapping(), indent, allowance, level + 1);
-      if (s && !s->is_group && s->flavor == Flavor::list) return print_items(*s, "[", "]", indent, allowance, level + 1);
+      if (s && !s->is_group && s->flavor == Flavor::list)
+        return print_items(*s, "[", "]", indent, allowance, level + 1);
       if (s && !s->is_group && s->flavor == Flavor::tuple)
         return print_items(*s, "(", s->items.size() == 1 ? ",)" : ")", indent, allowance, level + 1);
-      if (v.is_text() && !v.is_markup() && !v.text()->empty()) return print_text(*v.text(), indent, allowance, level + 1);
+      if (v.is_text() && !v.is_markup() && !v.text()->empty())
+        return print_text(*v.text(), indent, allowance, level + 1);
     }
     out_.add(shown);
   }
@@ -430,8 +440,8 @@ class PrettyPrinter {
     out_.add("}");
   }
 
-  void print_items(const Sequence& s, std::string_view open, std::string_view close, std::size_t indent, std::size_t allowance,
-                   int level) {
+  void print_items(const Sequence& s, std::string_view open, std::string_view close, std::size_t indent,
+                   std::size_t allowance, int level) {
     out_.add(open);
     for (std::size_t i = 0; i < s.items.size(); ++i) {
       if (i) {
@@ -461,7 +471,8 @@ class PrettyPrinter {
       std::size_t start = 0, end = 0;  // of the line being filled
       for (std::size_t j = 0; j < parts.size(); ++j) {
         const bool last = last_line && j + 1 == parts.size();
-        if (end > start && !fits(quoted(lines[i].substr(start, parts[j].end - start)), indent + (last ? allowance : 0))) {
+        if (end > start &&
+            !fits(quoted(lines[i].substr(start, parts[j].end - start)), indent + (last ? allowance : 0))) {
           chunks.push_back(quoted(lines[i].substr(start, end - start)));
           start = end;
         }

@@ -135,8 +135,7 @@ bool is_alpha(char32_t c) {
 
 namespace {
 
-template <std::size_t n>
-bool in_ranges(const char32_t (&ranges)[n][2], char32_t c) {
+template <std::size_t n> bool in_ranges(const char32_t (&ranges)[n][2], char32_t c) {
   const auto* end = ranges + n;
   const auto* it = std::partition_point(ranges, end, [c](const auto& r) { return r[1] < c; });
   return it != end && c >= (*it)[0];
@@ -157,7 +156,8 @@ bool is_identifier(std::string_view s) {
   for (const char32_t c : code_points(s)) {
     const auto k = category(c);
     const bool start = c == U'_' || is_alpha(c) || k == UTF8PROC_CATEGORY_NL;
-    const bool later = k == UTF8PROC_CATEGORY_MN || k == UTF8PROC_CATEGORY_MC || k == UTF8PROC_CATEGORY_ND || k == UTF8PROC_CATEGORY_PC;
+    const bool later = k == UTF8PROC_CATEGORY_MN || k == UTF8PROC_CATEGORY_MC || k == UTF8PROC_CATEGORY_ND ||
+                       k == UTF8PROC_CATEGORY_PC;
     if (!start && (std::exchange(first, false) || !later)) return false;
     first = false;
   }
@@ -205,9 +205,11 @@ std::string casefold(std::string_view s) {
   std::string out;
   for (const char32_t c : code_points(s)) {
     std::array<utf8proc_int32_t, 8> folded{};
-    const auto n = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c), folded.data(), folded.size(), UTF8PROC_CASEFOLD, nullptr);
+    const auto n = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c), folded.data(), folded.size(),
+                                           UTF8PROC_CASEFOLD, nullptr);
     if (n < 1) append_char(out, c);
-    for (utf8proc_ssize_t i = 0; i < n; ++i) append_char(out, static_cast<char32_t>(folded[static_cast<std::size_t>(i)]));
+    for (utf8proc_ssize_t i = 0; i < n; ++i)
+      append_char(out, static_cast<char32_t>(folded[static_cast<std::size_t>(i)]));
   }
   return out;
 }

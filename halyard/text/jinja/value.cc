@@ -140,13 +140,15 @@ Value make_text(Budget& budget, std::string s) {
 
 Value make_int(Budget& budget, const BigInt& i) {
   if (const auto fits = i.small()) return Value(*fits);
-  if (i.bits() > max_int_bits) raise(fmt::format("an integer of more than {} bits", max_int_bits), Errc::limit_exceeded);
+  if (i.bits() > max_int_bits)
+    raise(fmt::format("an integer of more than {} bits", max_int_bits), Errc::limit_exceeded);
   budget.bytes(i.bits() / 8 + overhead);
   return Value(std::make_shared<const BigInt>(i));
 }
 
 void charge_integers(Budget& budget, std::size_t a_bits, std::size_t b_bits, std::size_t result_bits) {
-  if (result_bits > max_int_bits + 64) raise(fmt::format("an integer of more than {} bits", max_int_bits), Errc::limit_exceeded);
+  if (result_bits > max_int_bits + 64)
+    raise(fmt::format("an integer of more than {} bits", max_int_bits), Errc::limit_exceeded);
   budget.step((a_bits / 32 + 1) * (b_bits / 32 + 1) / 64);
 }
 
@@ -320,7 +322,7 @@ bool equal(Budget& budget, const Value& a, const Value& b) {
   if (a.number() && b.number()) return compare_numbers(a, b) == 0;
   if (const auto *x = a.sequence(), *y = b.sequence(); x && y) return same_items(budget, *x, *y);
   if (const auto *x = a.mapping(), *y = b.mapping(); x && y) return same_entries(budget, *x, *y);
-  if (const auto *x = a.object(), *y = b.object(); x && y) {
+  if (const auto* x = a.object(), *y = b.object(); x && y) {
     const auto *s = dynamic_cast<const Bytes*>(x), *t = dynamic_cast<const Bytes*>(y);
     return x == y || (s && t && s->data == t->data);
   }
@@ -388,7 +390,9 @@ std::string repr_int(Budget& budget, const Value& v) {
   if (const auto i = v.integer()) return std::to_string(*i);
   const BigInt& b = *v.big();
   constexpr std::size_t most_digits = 4300;
-  const auto refuse = [=] { raise(fmt::format("an integer of more than {} digits cannot be written", most_digits), Errc::limit_exceeded); };
+  const auto refuse = [=] {
+    raise(fmt::format("an integer of more than {} digits cannot be written", most_digits), Errc::limit_exceeded);
+  };
   if (b.bits() > most_digits * 10 / 3) refuse();  // 10/3 > log2(10)
   charge_integers(budget, b.bits(), b.bits(), 0);
   std::string digits = b.digits();

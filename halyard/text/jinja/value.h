@@ -100,7 +100,9 @@ class Value {
   std::shared_ptr<const Sequence> shared_sequence() const { return std::get<std::shared_ptr<const Sequence>>(v_); }
 
   /// This text as Markup, or as a plain str.
-  Value as_markup() const { return is_markup() ? *this : Value(Markup{std::get<std::shared_ptr<const std::string>>(v_)}); }
+  Value as_markup() const {
+    return is_markup() ? *this : Value(Markup{std::get<std::shared_ptr<const std::string>>(v_)});
+  }
   Value as_plain() const { return is_markup() ? Value(std::get<Markup>(v_).text) : *this; }
 
   /// An int that fits, or a bool as Python counts it: 0 or 1.
@@ -119,8 +121,9 @@ class Value {
     return p ? p->get() : nullptr;
   }
 
-  std::variant<Missing, Undefined, None, bool, std::int64_t, std::shared_ptr<const BigInt>, double, std::shared_ptr<const std::string>, Markup,
-               std::shared_ptr<const Sequence>, std::shared_ptr<const Mapping>, Object*>
+  std::variant<Missing, Undefined, None, bool, std::int64_t, std::shared_ptr<const BigInt>, double,
+               std::shared_ptr<const std::string>, Markup, std::shared_ptr<const Sequence>,
+               std::shared_ptr<const Mapping>, Object*>
       v_;
 };
 
