@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <filesystem>
@@ -118,6 +119,11 @@ Result<void> wait_ready(int fd, short events) {
   return check_interrupted();
 }
 
+std::string without_return(std::string line) {
+  if (line.ends_with('\r')) line.pop_back();
+  return line;
+}
+
 }  // namespace
 
 Result<void> Output::write(std::string_view text) {
@@ -177,14 +183,14 @@ Result<std::optional<std::string>> Input::line(std::size_t max_bytes) {
     if (end != std::string::npos) {
       std::string text = buffer_.substr(begin_, end - begin_);
       begin_ = end + 1;
-      return text;
+      return without_return(std::move(text));
     }
     seen = buffer_.size() - begin_;
     if (seen > max_bytes)
       return fail(Errc::limit_exceeded, fmt::format("a line of standard input is longer than {} bytes", max_bytes));
     if (HALYARD_TRY(fill())) continue;
     if (buffer_.empty()) return std::nullopt;
-    return std::exchange(buffer_, {});
+    return without_return(std::exchange(buffer_, {}));
   }
 }
 
@@ -244,8 +250,18 @@ int run(CLI::App& root, Context& context, int argc, char** argv) {
   return exit_failed;
 }
 
+namespace {
+
+/// Whether `fd` is a terminal that moves its cursor: TERM=dumb, and none at all, say that it does not.
+bool takes_escapes(int fd) {
+  const char* term = std::getenv("TERM");
+  return ::isatty(fd) == 1 && term && *term && std::string_view(term) != "dumb";
+}
+
+}  // namespace
+
 Progress::Progress(std::string label, std::uint64_t total)
-    : label_(std::move(label)), total_(total), terminal_(::isatty(STDERR_FILENO) == 1) {}
+    : label_(std::move(label)), total_(total), terminal_(takes_escapes(STDERR_FILENO)) {}
 
 Progress::~Progress() { finish(); }
 

@@ -91,7 +91,8 @@ void on_run(CLI::App& command, Context& context, std::function<Result<void>()> b
 /// Parses, runs, reports: the exit code.
 int run(CLI::App& root, Context& context, int argc, char** argv);
 
-/// A line on standard error that shows how far a long task is. Silent where standard error is no terminal.
+/// A line on standard error that shows how far a long task is. Silent where standard error is no terminal, or one that
+/// takes no escape codes (TERM=dumb).
 class Progress {
  public:
   /// `total` in whatever unit `update` counts; 0 where it is not known.

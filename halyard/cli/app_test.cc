@@ -267,7 +267,10 @@ TEST_F(CliTest, RenderWritesWhatTransformersWrites) {
   for (const OrderedJson& c : OrderedJson::parse(read_text(path))) {
     const std::string name = c.at("template").get<std::string>();
     SCOPED_TRACE(name + ", " + c.at("conversation").get<std::string>() + ", " + c.at("kwargs").dump());
-    const std::string input = write("input.json", c.dump());
+    OrderedJson given = c;
+    for (const char* key : {"template", "conversation", "rendered", "error"})
+      given.erase(key);  // of the case, not the input
+    const std::string input = write("input.json", given.dump());
     const Outcome outcome = run({"render", "--template", testing::golden("text/templates/" + name + ".jinja"), "--input", input});
     if (c.contains("rendered")) {
       EXPECT_EQ(outcome.code, 0) << outcome.err;
@@ -313,7 +316,121 @@ TEST_F(CliTest, RenderRefusesWhatIsNoConversation) {
     EXPECT_EQ(outcome.code, 1) << input;
     EXPECT_EQ(lines_of(outcome.err), 1U) << outcome.err;
   }
+  const Outcome unknown =
+      run({"render", "--template", chat, "--input", "-"}, R"({"messages": [{"role": "user"}], "promt": 1})");
+  EXPECT_EQ(unknown.code, 1);
+  EXPECT_NE(unknown.err.find("unknown key \"promt\""), std::string::npos) << unknown.err;
   EXPECT_EQ(run({"render", "--template", (folder_ / "absent").string(), "--input", "-"}, "{}").code, 1);
+}
+
+TEST_F(CliTest, RenderTakesWhatApplyChatTemplateTakesAtTheTop) {
+  const std::string chat =
+      write("t.jinja", "{{ add_generation_prompt }} {{ enable_thinking }} {{ tools }} {{ documents }}");
+  const std::string input = R"({"messages": [{"role": "user"}], "add_generation_prompt": true, "enable_thinking": false,
+                                "tools": [{"name": "f"}], "documents": [{"text": "d"}]})";
+  EXPECT_EQ(run({"render", "--template", chat, "--input", "-"}, input).out,
+            "True False [{'name': 'f'}] [{'text': 'd'}]");
+}
+
+// ---- generate
+
+class GenerateTest : public CliTest {
+ protected:
+  void SetUp() override {
+    if (!fs::exists(testing::default_model() / "config.json")) GTEST_SKIP() << "no models/gutenberg-29m-4bit";
+    CliTest::SetUp();
+  }
+
+  Outcome generate(Arguments more, const std::string& input = {}) {
+    Arguments arguments{"generate", "--temp", "0", "--json", "--ignore-chat-template"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run(arguments, input);
+  }
+  Json answer(const Arguments& more, const std::string& input = {}) {
+    const Outcome outcome = generate(more, input);
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return outcome.code == 0 ? Json::parse(outcome.out) : Json::object();
+  }
+};
+
+// mlx-lm 0.32.2: args.prompt.replace("\\n", "\n").replace("\\t", "\t"), then "-" is sys.stdin.read().
+TEST_F(GenerateTest, PromptsHaveNewlinesAndTabsAsMlxLmHasThem) {
+  EXPECT_EQ(answer({"-m", "1", "-p", R"(a\nb\tc\\nd\r)"})["prompt"], "a\nb\tc\\\nd\\r");
+  EXPECT_EQ(answer({"-m", "1", "-p", "-"}, "a\r\nb\rc\\nd\n")["prompt"], "a\nb\nc\\nd\n");
+}
+
+TEST_F(GenerateTest, ExtraEosTokensAreTextsOrIds) {
+  const Json whole = answer({"-m", "12", "-p", "The old house"});
+  ASSERT_EQ(whole["finish_reason"], "length");
+  const Outcome ids = run({"tokenize"}, whole["text"].get<std::string>());
+  const Json tokens = Json::parse(ids.out);
+  const std::string third = std::to_string(tokens.at(2).get<int>());
+  const Json stopped = answer({"-m", "12", "-p", "The old house", "--extra-eos-token", third});
+  EXPECT_EQ(stopped["finish_reason"], "stop");
+  EXPECT_LE(stopped["generation_tokens"], 3);
+  for (const Arguments& harmless : {Arguments{"--extra-eos-token", "99999999"},
+                                    {"--extra-eos-token", "-1"},
+                                    {"--extra-eos-token", "99999999999999999999"}}) {
+    Arguments more{"-m", "3", "-p", "The old house"};
+    more.insert(more.end(), harmless.begin(), harmless.end());
+    EXPECT_EQ(answer(more)["generation_tokens"], 3) << harmless[1];
+  }
+}
+
+TEST_F(GenerateTest, AnExtraEosTokenIsOneTextWhateverIsInIt) {
+  for (const char* token : {"[a,b]", "[x]", "{}", "%%", "no, such token", "<|none|>", ""}) {
+    const Outcome outcome = generate({"-m", "1", "--extra-eos-token", token, "-p", "x"});
+    EXPECT_EQ(outcome.code, 1);
+    EXPECT_NE(outcome.err.find("no token \"" + std::string(token) + "\""), std::string::npos)
+        << token << ": " << outcome.err;
+  }
+  const Outcome several = generate({"-m", "1", "--extra-eos-token", "1", "--extra-eos-token", "[q]", "-p", "x"});
+  EXPECT_NE(several.err.find("no token \"[q]\""), std::string::npos) << several.err;
+  const Outcome eaten = generate({"--extra-eos-token", "--temp", "0"});
+  EXPECT_EQ(eaten.code, 2);
+  EXPECT_NE(eaten.err.find("got the flag --temp"), std::string::npos) << eaten.err;
+}
+
+TEST_F(GenerateTest, AnEosIdOutsideTheVocabularyIsNoErrorWithXtc) {
+  EXPECT_EQ(run({"generate", "-m", "2", "-p", "x", "--temp", "1", "--xtc-probability", "0.5", "--extra-eos-token",
+                 "99999999"})
+                .code,
+            0);
+}
+
+TEST_F(GenerateTest, AdviceNamesOnlyFlagsOfTheCommand) {
+  std::string text;
+  for (int i = 0; i < 5000; ++i) text += "the house ";
+  EXPECT_NE(generate({"-p", "-"}, text).err.find("--max-kv-size"), std::string::npos);
+  const Outcome logits = run({"logits", "-p", "-", "-o", (folder_ / "l").string()}, text);
+  EXPECT_NE(logits.err.find("tokens long"), std::string::npos) << logits.err;
+  EXPECT_EQ(logits.err.find("--max-kv-size"), std::string::npos) << logits.err;
+}
+
+TEST_F(GenerateTest, ADumbTerminalGetsNoEscapeCodes) {
+  const char* before = std::getenv("TERM");
+  const std::string old = before ? before : "";
+  for (const char* term : {"xterm", "dumb"}) {
+    const int master = ::posix_openpt(O_RDWR | O_NOCTTY);
+    ASSERT_TRUE(master >= 0 && ::grantpt(master) == 0 && ::unlockpt(master) == 0);
+    const int terminal = ::open(::ptsname(master), O_RDWR | O_NOCTTY);
+    const int in = ::open("/dev/null", O_RDONLY), out = open("out", O_WRONLY | O_CREAT | O_TRUNC);
+    ::setenv("TERM", term, 1);
+    EXPECT_EQ(wait(start({"generate", "-m", "1", "-p", "x"}, in, out, terminal)), 0);
+    std::string seen(1 << 16, '\0');
+    const ssize_t n = ::read(master, seen.data(), seen.size());
+    seen.resize(static_cast<std::size_t>(std::max<ssize_t>(n, 0)));
+    for (const int fd : {master, terminal, in, out}) ::close(fd);
+    EXPECT_NE(seen.find("Prompt: "), std::string::npos) << seen;
+    EXPECT_EQ(seen.find('\x1b') != std::string::npos, term == std::string("xterm")) << seen;
+  }
+  before ? ::setenv("TERM", old.c_str(), 1) : ::unsetenv("TERM");
+}
+
+TEST_F(GenerateTest, ThreadsSayTheirLimit) {
+  const Outcome many = generate({"-t", "1025"});
+  EXPECT_EQ(many.code, 2);
+  EXPECT_NE(many.err.find("from 0 to 1024"), std::string::npos) << many.err;
 }
 
 }  // namespace

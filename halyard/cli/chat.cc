@@ -65,7 +65,7 @@ class Chat {
     };
     callbacks.on_prompt = [](std::size_t, std::size_t) { return check_interrupted(); };
     const std::span<const std::int32_t> fresh = std::span(prompt).subspan(known);
-    HALYARD_TRY(engine::generate(sequence_, fresh, options_, callbacks, std::span(prompt).first(known)));
+    HALYARD_TRY(with_advice(engine::generate(sequence_, fresh, options_, callbacks, std::span(prompt).first(known))));
     HALYARD_TRY(emit(decoder.finish()));
     HALYARD_TRY(context_.out.write("\n"));
     HALYARD_TRY(context_.out.flush());

@@ -1,4 +1,6 @@
 // halyard generate: continue a prompt.
+#include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <limits>
 
@@ -27,10 +29,18 @@ struct GenerateFlags {
   std::string verbose = "true";
 };
 
+/// The complaint about a value that is missing, so that the flag after it stands in its place.
+std::string not_a_flag(const CLI::App& command, const std::string& value) {
+  if (!value.starts_with('-') || !command.get_option_no_throw(value)) return {};
+  return fmt::format("expected a token, got the flag {}", value);
+}
+
 void add_flags(CLI::App& command, GenerateFlags& f) {
   constexpr std::int64_t most = std::numeric_limits<std::int32_t>::max();
   f.model.add(command);
-  command.add_option("-p,--prompt", f.prompt, "What to continue; - reads standard input")
+  command
+      .add_option("-p,--prompt", f.prompt,
+                  "What to continue, \\n and \\t in it a newline and a tab; - reads standard input")
       ->type_name("TEXT")
       ->group("Text");
   command.add_option("--system-prompt", f.system_prompt, "A first message that sets the tone")
@@ -48,7 +58,15 @@ void add_flags(CLI::App& command, GenerateFlags& f) {
       .add_option("--chat-template-config", f.template_config, "More variables for the chat template: a JSON object")
       ->type_name("JSON")
       ->group("Text");
-  command.add_option("--extra-eos-token", f.extra_eos, "Tokens that end the text as well")
+  // Raw results: CLI11 would take brackets and commas of a token apart.
+  const auto keep = [&f](const CLI::results_t& tokens) {
+    f.extra_eos = tokens;
+    return true;
+  };
+  command
+      .add_option("--extra-eos-token", keep, "A token, or a token's id, that ends the text as well; may be given again")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->check([&command](const std::string& token) { return not_a_flag(command, token); })
       ->type_name("TOKEN")
       ->group("Text");
   f.sampling.add(command);
@@ -92,15 +110,40 @@ Result<Prompt> make_prompt(const GenerateFlags& f, const engine::TextModel& text
   return Prompt{HALYARD_TRY(text.render(messages, kwargs)), false};
 }
 
+/// A number is an id, as in mlx-lm, even where a token is written so. One that no token has never comes up.
+std::optional<std::int32_t> token_id(const Tokenizer& tokenizer, const std::string& token) {
+  std::int32_t id = 0;
+  const auto [stop, error] = std::from_chars(token.data(), token.data() + token.size(), id);
+  if (!token.empty() && stop == token.data() + token.size()) return error == std::errc{} ? id : -1;
+  return tokenizer.token_to_id(token);
+}
+
 Result<std::vector<std::int32_t>> stop_ids(const GenerateFlags& f, const engine::TextModel& text) {
   std::vector<std::int32_t> ids = text.stop_ids();
   for (const std::string& token : f.extra_eos) {
-    const std::optional<std::int32_t> id = text.tokenizer().token_to_id(token);
+    const std::optional<std::int32_t> id = token_id(text.tokenizer(), token);
     if (!id)
       return fail(Errc::invalid_argument, fmt::format("--extra-eos-token: the tokenizer has no token \"{}\"", token));
     ids.push_back(*id);
   }
   return ids;
+}
+
+void replace_all(std::string& text, std::string_view from, std::string_view to) {
+  for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
+    text.replace(at, from.size(), to);
+}
+
+/// The prompt as mlx-lm takes it: \n and \t on the command line are a newline and a tab; what comes from standard input has
+/// Python's universal newlines.
+Result<std::string> read_prompt(std::string prompt, Context& context) {
+  replace_all(prompt, "\\n", "\n");
+  replace_all(prompt, "\\t", "\t");
+  if (prompt != "-") return prompt;
+  std::string text = HALYARD_TRY(context.in.all());
+  replace_all(text, "\r\n", "\n");
+  std::replace(text.begin(), text.end(), '\r', '\n');
+  return text;
 }
 
 /// mlx-lm's three lines.
@@ -127,7 +170,7 @@ std::string stats_json(const engine::GenerateStats& s, const std::string& prompt
 
 Result<void> run_generate(const GenerateFlags& f, Context& context) {
   const LoadedModel loaded = HALYARD_TRY(load(f.model, f.device, !f.ignore_chat_template));
-  const std::string given = HALYARD_TRY(text_or_input(context, f.prompt));
+  const std::string given = HALYARD_TRY(read_prompt(f.prompt, context));
   const Prompt prompt = HALYARD_TRY(make_prompt(f, loaded.text, given));
   const std::size_t rows = loaded.model.info().vocab_size;
   const auto ids = HALYARD_TRY(loaded.text.encode(prompt.text, prompt.add_special_tokens, rows));
@@ -137,7 +180,8 @@ Result<void> run_generate(const GenerateFlags& f, Context& context) {
   options.stop_ids = HALYARD_TRY(stop_ids(f, loaded.text));
   options.sampling = f.sampling.options;
   options.sampling.xtc_special_tokens = HALYARD_TRY(loaded.text.encode("\n", false, rows));
-  for (const std::int32_t id : options.stop_ids) options.sampling.xtc_special_tokens.push_back(id);
+  for (const std::int32_t id : options.stop_ids)  // an id without logits never comes up
+    if (id >= 0 && static_cast<std::size_t>(id) < rows) options.sampling.xtc_special_tokens.push_back(id);
   engine::Sequence sequence =
       HALYARD_TRY(engine::Sequence::make(loaded.model, {.max_kv_size = static_cast<std::size_t>(f.max_kv_size),
                                                         .prefill_step = static_cast<std::size_t>(f.prefill_step)}));
@@ -164,7 +208,7 @@ Result<void> run_generate(const GenerateFlags& f, Context& context) {
     bar.update(done);
     return check_interrupted();
   };
-  const engine::GenerateStats stats = HALYARD_TRY(engine::generate(sequence, ids, options, callbacks));
+  const engine::GenerateStats stats = HALYARD_TRY(with_advice(engine::generate(sequence, ids, options, callbacks)));
   bar.finish();
   HALYARD_TRY(emit(decoder.finish()));
   if (f.json.json) return context.out.write(stats_json(stats, given, text));

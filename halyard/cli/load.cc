@@ -30,6 +30,12 @@ Result<std::string> text_or_input(Context& context, const std::string& text) {
   return context.in.all();
 }
 
+Result<engine::GenerateStats> with_advice(Result<engine::GenerateStats> outcome) {
+  if (!outcome && outcome.error().code == Errc::limit_exceeded)
+    outcome.error().message += " (--max-kv-size keeps the last ones only)";
+  return outcome;
+}
+
 std::size_t peak_resident_bytes() {
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);) {

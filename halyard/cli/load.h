@@ -6,6 +6,7 @@
 
 #include "halyard/cli/app.h"
 #include "halyard/cli/options.h"
+#include "halyard/engine/generator.h"
 #include "halyard/engine/text_model.h"
 #include "halyard/io/model_dir.h"
 #include "halyard/models/model.h"
@@ -26,6 +27,9 @@ Result<Device> open_device(const DeviceFlags&);
 
 /// `text`, or all of standard input where it is "-".
 Result<std::string> text_or_input(Context&, const std::string& text);
+
+/// A generation's outcome; where the text was too long, its error says which flag helps. For commands with --max-kv-size.
+Result<engine::GenerateStats> with_advice(Result<engine::GenerateStats>);
 
 /// The most memory the process has had resident, mapped weights included; 0 where the system does not say.
 std::size_t peak_resident_bytes();

@@ -8,6 +8,7 @@
 
 #include "halyard/base/json.h"
 #include "halyard/cli/app.h"
+#include "halyard/hal/device.h"
 
 namespace halyard::cli {
 namespace {
@@ -70,7 +71,9 @@ void DeviceFlags::add(CLI::App& command) {
   const char* group = "Device";
   command.add_option("--device", device, "Where the model runs: cpu, cuda:N, vulkan:N")->type_name("D")->group(group);
   command.add_option("-t,--threads", threads, "CPU threads; 0: one for each core")
-      ->check(whole_in(0, 4096))->type_name("N")->group(group);
+      ->check(whole_in(0, DeviceOptions::max_threads))
+      ->type_name("N")
+      ->group(group);
   command.add_flag("--exact", exact, "f32 arithmetic and activations, no approximations")->group(group);
 }
 

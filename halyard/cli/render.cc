@@ -53,11 +53,14 @@ Result<void> render(const RenderFlags& flags, Context& context) {
 
 void add_render(CLI::App& root, Context& context) {
   auto flags = std::make_shared<RenderFlags>();
-  CLI::App& command = add_command(root, "render", "Print the prompt that a chat template makes of a conversation",
+  CLI::App& command = add_command(
+      root, "render", "Print the prompt that a chat template makes of a conversation",
       "  echo '{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}]}' | halyard render --model M --input -\n"
       "  halyard render --template chat_template.jinja --input conversation.json\n"
-      "\nThe input is a JSON object of \"messages\" and, as far as needed, \"tools\", \"kwargs\" (what the template takes\n"
-      "besides, such as add_generation_prompt), \"bos_token\" and \"eos_token\" (else the model's own).\n");
+      "\nThe input is a JSON object of \"messages\" and, as far as needed, \"tools\", \"documents\", "
+      "\"add_generation_prompt\",\n"
+      "\"enable_thinking\", \"kwargs\" (what the template takes besides), \"bos_token\" and \"eos_token\" (else the "
+      "model's own).\n");
   flags->model.add(command, "Model folder: its chat template and special tokens");
   command.add_option("--template", flags->template_file, "A template in place of a model's")
       ->type_name("F.jinja")->excludes("--model")->group("Model");

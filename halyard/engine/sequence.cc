@@ -195,9 +195,7 @@ Result<void> Sequence::check(std::span<const std::int32_t> tokens) const {
   const std::size_t length = cache_.position() + tokens.size();
   if (!cache_.rotating() && length > cache_.limit()) {
     return fail(Errc::limit_exceeded,
-                fmt::format("the text is {} tokens long, the model's context {} (--max-kv-size keeps "
-                            "the last ones only)",
-                            length, cache_.limit()));
+                fmt::format("the text is {} tokens long, the model's context {}", length, cache_.limit()));
   }
   if (length > static_cast<std::size_t>(INT32_MAX))
     return fail(Errc::limit_exceeded, "the text is longer than 2^31 tokens");

@@ -19,6 +19,7 @@
 namespace halyard {
 
 struct DeviceOptions {
+  static constexpr int max_threads = 1024;
   int threads = 0;              ///< CPU: threads that work on a command buffer, the waiting one included; 0: one a core
   std::optional<Isa> isa = {};  ///< CPU: at most this instruction set; none: the best the processor has
   /// The most bytes that alloc() gives out at a time; 0: nine tenths of what the system has to give at open(). Imported

@@ -1,5 +1,6 @@
 #include "halyard/models/config.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include <fmt/format.h>
@@ -101,6 +102,11 @@ Result<void> parse_rope(const ConfigView& c, DecoderConfig& d, double theta) {
     return c.error("partial_rotary_factor",
                    fmt::format("{} rotates {} elements of a head of {}; expected an even number above 0", rotated,
                                d.n_rot, d.head_dim));
+  }
+  if (d.rope_scaling.kind == ops::RopeScaling::Kind::yarn) {
+    const double stretched = d.rope_scaling.factor * d.rope_scaling.original_max_position_embeddings;
+    d.max_position_embeddings = std::max(
+        d.max_position_embeddings, static_cast<std::size_t>(std::min(stretched, static_cast<double>(kMaxPositions))));
   }
   return {};
 }

@@ -29,7 +29,7 @@ struct DecoderConfig {
   std::size_t head_dim = 0;  ///< even
   std::size_t intermediate_size = 0;
   std::size_t vocab_size = 0;
-  std::size_t max_position_embeddings = 0;
+  std::size_t max_position_embeddings = 0;  ///< with yarn its factor × original length, where that is more
   double rms_norm_eps = 0;
   double rope_theta = 0;
   ops::RopeScaling rope_scaling;

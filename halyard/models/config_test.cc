@@ -71,6 +71,18 @@ TEST(DecoderConfig, YarnTakesTheContextForTheOriginalOne) {
   EXPECT_EQ(d.rope_scaling.beta_fast, 16);
   EXPECT_EQ(d.rope_scaling.beta_slow, 1);
   EXPECT_FALSE(d.rope_scaling.truncate);
+  EXPECT_EQ(d.max_position_embeddings, 2048);
+}
+
+// transformers: a factor of x lets the model handle x * original_max_position_embeddings. Qwen2.5 and Qwen3 keep the
+// original length in max_position_embeddings; others write the stretched one there.
+TEST(DecoderConfig, YarnStretchesTheContext) {
+  const Json yarn = {{"type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 512}};
+  EXPECT_EQ(parse(with({{"rope_scaling", yarn}, {"max_position_embeddings", 512}})).max_position_embeddings, 2048);
+  EXPECT_EQ(parse(with({{"rope_scaling", yarn}, {"max_position_embeddings", 2048}})).max_position_embeddings, 2048);
+  EXPECT_EQ(parse(with({{"rope_scaling", yarn}, {"max_position_embeddings", 8192}})).max_position_embeddings, 8192);
+  const Json linear = {{"type", "linear"}, {"factor", 4.0}};
+  EXPECT_EQ(parse(with({{"rope_scaling", linear}, {"max_position_embeddings", 512}})).max_position_embeddings, 512);
 }
 
 TEST(DecoderConfig, RefusesWhatDoesNotFitNamingTheField) {

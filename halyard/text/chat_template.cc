@@ -1,5 +1,6 @@
 #include "halyard/text/chat_template.h"
 
+#include <algorithm>
 #include <new>
 
 #include <fmt/format.h>
@@ -25,7 +26,7 @@ tl::unexpected<Error> no_memory(const std::string& name) {
 
 struct ChatTemplate::Impl {
   std::string name;
-  jinja::Body body;
+  jinja::Template parsed;
 };
 
 Result<ChatTemplate> ChatTemplate::parse(std::string source, std::string name) {
@@ -33,8 +34,8 @@ Result<ChatTemplate> ChatTemplate::parse(std::string source, std::string name) {
   if (source.size() > max_source) return refuse(fmt::format("at most {} bytes are allowed, not {}", max_source, source.size()));
   if (!jinja::valid_utf8(source)) return refuse("not valid UTF-8");
   try {
-    auto body = jinja::parse(source);
-    return ChatTemplate(std::make_shared<const Impl>(Impl{std::move(name), std::move(body)}));
+    auto parsed = jinja::parse(source);
+    return ChatTemplate(std::make_shared<const Impl>(Impl{std::move(name), std::move(parsed)}));
   } catch (const jinja::Failure& f) {
     return located(name, 1, f);
   } catch (const std::bad_alloc&) {
@@ -48,7 +49,7 @@ Result<std::string> ChatTemplate::render(const OrderedJson& context) const {
                                                     impl_->name, context.type_name()));
   jinja::Interpreter interpreter;
   try {
-    return interpreter.render(impl_->body, context);
+    return interpreter.render(impl_->parsed, context);
   } catch (const jinja::Failure& f) {
     return located(impl_->name, interpreter.line(), f);
   } catch (const std::bad_alloc&) {
@@ -56,26 +57,89 @@ Result<std::string> ChatTemplate::render(const OrderedJson& context) const {
   }
 }
 
+namespace {
+
+tl::unexpected<Error> refuse_input(const std::string& why) {
+  return fail(Errc::invalid_argument, "chat input: " + why);
+}
+
+bool names_token(std::string_view key) { return key.ends_with("_token") || key.ends_with("_tokens"); }
+
+/// A member, or null where it is absent.
+OrderedJson member(const OrderedJson& input, const char* key) {
+  const auto it = input.find(key);
+  return it == input.end() ? OrderedJson() : *it;
+}
+
+/// Fields that are null are dropped. The first of reasoning_content, thinking and reasoning that is there stands under the
+/// first two names as well: `thinking` before all else where the message has none.
+OrderedJson normal_message(const OrderedJson& message) {
+  OrderedJson out = OrderedJson::object();
+  OrderedJson reasoning;
+  for (const char* key : {"reasoning_content", "thinking", "reasoning"})
+    if (reasoning.is_null()) reasoning = member(message, key);
+  if (!reasoning.is_null()) out["thinking"] = reasoning;
+  for (const auto& [key, value] : message.items())
+    if (!value.is_null()) out[key] = value;
+  if (!reasoning.is_null()) out["reasoning_content"] = reasoning;
+  return out;
+}
+
+Result<OrderedJson> normal_messages(const OrderedJson& input) {
+  const OrderedJson messages = member(input, "messages");
+  if (!messages.is_array()) return refuse_input("\"messages\" must be an array");
+  OrderedJson out = OrderedJson::array();
+  for (const auto& message : messages) {
+    if (!message.is_object())
+      return refuse_input(fmt::format("a message must be an object, not {}", message.type_name()));
+    out.push_back(normal_message(message));
+  }
+  return out;
+}
+
+/// Tools or documents: null, or an array of objects.
+Result<OrderedJson> objects(const OrderedJson& input, const char* key) {
+  OrderedJson list = member(input, key);
+  if (list.is_null()) return list;
+  if (!list.is_array()) return refuse_input(fmt::format("\"{}\" must be an array or null", key));
+  for (const auto& item : list)
+    if (!item.is_object()) return refuse_input(fmt::format("\"{}\" must hold objects, not {}", key, item.type_name()));
+  return list;
+}
+
+Result<void> check_keys(const OrderedJson& input) {
+  constexpr std::string_view known[] = {"messages",       "tools", "documents", "kwargs", "add_generation_prompt",
+                                        "enable_thinking"};
+  for (const auto& item : input.items())
+    if (!names_token(item.key()) && std::find(std::begin(known), std::end(known), item.key()) == std::end(known))
+      return refuse_input(
+          fmt::format("unknown key \"{}\"; known are {} and names that end with _token. What else a template "
+                      "takes stands in \"kwargs\"",
+                      item.key(), fmt::join(known, ", ")));
+  const OrderedJson kwargs = member(input, "kwargs");
+  if (!kwargs.is_object() && !kwargs.is_null()) return refuse_input("\"kwargs\" must be an object");
+  for (const char* key : {"messages", "tools", "documents"})
+    if (kwargs.contains(key)) return refuse_input(fmt::format("\"{}\" belongs beside \"kwargs\", not in it", key));
+  for (const char* key : {"add_generation_prompt", "enable_thinking"})
+    if (input.contains(key) && kwargs.contains(key))
+      return refuse_input(fmt::format("\"{}\" stands both beside and in \"kwargs\"", key));
+  return {};
+}
+
+}  // namespace
+
 Result<OrderedJson> chat_context(const OrderedJson& input) {
-  const auto refuse = [](std::string why) { return fail(Errc::invalid_argument, "chat input: " + why); };
-  if (!input.is_object()) return refuse(fmt::format("expected an object, not {}", input.type_name()));
-  const auto member = [&](const char* key) {
-    const auto it = input.find(key);
-    return it == input.end() ? OrderedJson() : *it;
-  };
-  OrderedJson context = {{"messages", member("messages")},
-                         {"tools", member("tools")},
-                         {"documents", member("documents")},
-                         {"add_generation_prompt", false}};
-  if (!context["messages"].is_array()) return refuse("\"messages\" must be an array");
-  for (const auto& message : context["messages"])
-    if (!message.is_object()) return refuse(fmt::format("a message must be an object, not {}", message.type_name()));
-  for (const char* key : {"tools", "documents"})
-    if (!context[key].is_array() && !context[key].is_null()) return refuse(fmt::format("\"{}\" must be an array or null", key));
-  const OrderedJson kwargs = member("kwargs");
-  if (!kwargs.is_object() && !kwargs.is_null()) return refuse("\"kwargs\" must be an object");
+  if (!input.is_object()) return refuse_input(fmt::format("expected an object, not {}", input.type_name()));
+  HALYARD_TRY(check_keys(input));
+  OrderedJson context = OrderedJson::object();
+  context["messages"] = HALYARD_TRY(normal_messages(input));
+  context["tools"] = HALYARD_TRY(objects(input, "tools"));
+  context["documents"] = HALYARD_TRY(objects(input, "documents"));
+  context["add_generation_prompt"] = input.value("add_generation_prompt", OrderedJson(false));
+  if (input.contains("enable_thinking")) context["enable_thinking"] = input["enable_thinking"];
   for (const auto& [key, value] : input.items())
-    if ((key.ends_with("_token") || key.ends_with("_tokens")) && !value.is_null()) context[key] = value;
+    if (names_token(key) && !value.is_null()) context[key] = value;
+  const OrderedJson kwargs = member(input, "kwargs");
   for (const auto& [key, value] : kwargs.items()) context[key] = value;
   return context;
 }

@@ -30,9 +30,11 @@ class ChatTemplate {
   std::shared_ptr<const Impl> impl_;
 };
 
-/// The context transformers' apply_chat_template makes of {"messages", "tools", "documents", "kwargs", "bos_token",
-/// "eos_token", …}: tools and documents are none where absent, add_generation_prompt is false unless kwargs say
-/// otherwise, kwargs stand beside the rest, other members whose name ends with _token or _tokens are passed on.
+/// The context transformers' apply_chat_template makes of {"messages", "tools", "documents", "add_generation_prompt",
+/// "enable_thinking", "kwargs", "bos_token", "eos_token", …}. A message's null fields are dropped; its reasoning, under
+/// whichever of the names reasoning_content, thinking and reasoning it comes, stands under the first two. Tools and
+/// documents are none where absent, add_generation_prompt is false; kwargs stand beside the rest. Members whose name ends
+/// with _token or _tokens are passed on; other keys are errors.
 Result<OrderedJson> chat_context(const OrderedJson& input);
 
 }  // namespace halyard

@@ -163,7 +163,7 @@ class CpuDriver final : public Driver {
 }  // namespace
 
 Result<std::unique_ptr<Driver>> open_cpu_driver(const DeviceOptions& o) {
-  constexpr int most = 1024;
+  constexpr int most = DeviceOptions::max_threads;
   if (o.threads < 0 || o.threads > most)
     return fail(Errc::invalid_argument, fmt::format("threads: expected 1 to {}, or 0 for one a core; got {}", most, o.threads));
   const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));

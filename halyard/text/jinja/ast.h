@@ -1,6 +1,7 @@
 // A parsed template: plain trees.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -81,18 +82,21 @@ struct Branch {
 };
 
 enum class StmtKind {
-  text,       // text
-  output,     // exprs
-  branches,   // branches
-  loop,       // for target in exprs[0] if exprs[1] (may be null): body, else otherwise
-  set,        // target = exprs[0]
-  set_block,  // target = exprs[0], of which the captured body is the innermost operand
-  macro,      // macro
-  call,       // exprs[0] is the call, macro its caller
-  filter,     // exprs[0], of which the captured body is the innermost operand
-  with,       // targets[i] = exprs[i]: body
-  scope,      // body, in a scope of its own
-  loop_break, loop_continue,
+  text,        // text
+  output,      // exprs
+  branches,    // branches
+  loop,        // for target in exprs[0] if exprs[1] (may be null): body, else otherwise
+  set,         // target = exprs[0]
+  set_block,   // target = exprs[0], of which the captured body is the innermost operand
+  macro,       // macro
+  call,        // exprs[0] is the call, macro its caller
+  filter,      // exprs[0], of which the captured body is the innermost operand
+  with,        // targets[i] = exprs[i]: body
+  scope,       // body, in a scope of its own
+  autoescape,  // body, in a scope of its own, with exprs[0] saying whether output is escaped
+  block,       // text is its name, body what it writes
+  loop_break,
+  loop_continue,
 };
 
 struct Stmt {
@@ -104,7 +108,15 @@ struct Stmt {
   std::vector<Branch> branches;
   Body body, otherwise;
   bool recursive = false;
+  bool scoped = false, required = false;  // of a block
   std::unique_ptr<MacroDef> macro;
+};
+
+using BlockTable = std::map<std::string, const Stmt*, std::less<>>;
+
+struct Template {
+  Body body;
+  BlockTable blocks;  // all of the body's, nested ones too
 };
 
 }  // namespace halyard::jinja

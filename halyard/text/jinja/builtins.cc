@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <ctime>
+#include <random>
 
 #include <fmt/format.h>
 
@@ -18,11 +19,16 @@ const Builtin* find_builtin(std::span<const Builtin> table, std::string_view nam
 }
 
 const Builtin* find_method(const Value& self, std::string_view name) {
+  if (self.is_markup())
+    if (const auto* own = find_builtin(markup_methods(), name)) return own;
   if (self.is_text()) return find_builtin(text_methods(), name);
   if (self.mapping()) return find_builtin(dict_methods(), name);
   const auto* s = self.sequence();
   if (s && s->flavor == Flavor::list) return find_builtin(list_methods(), name);
-  if (s && s->flavor == Flavor::tuple) return find_builtin(tuple_methods(), name);
+  if (s && (s->flavor == Flavor::tuple || s->flavor == Flavor::range)) return find_builtin(tuple_methods(), name);
+  if (s && s->flavor != Flavor::values) return find_builtin(view_methods(), name);
+  if (self.is_int() || self.is_bool()) return find_builtin(int_methods(), name);
+  if (self.is_real()) return find_builtin(real_methods(), name);
   return nullptr;
 }
 
@@ -85,6 +91,17 @@ Value run_builtin(Interpreter& in, const Builtin& builtin, const Value& self, Ar
     if (parameters.required(i) && call.args[i].is_missing())
       raise(fmt::format("{} needs the argument '{}'", what, parameters.name(i)));
   return builtin.run(call);
+}
+
+Value run_method(Interpreter& in, const Builtin& method, const Value& self, Args args) {
+  const Value result = run_builtin(in, method, self, std::move(args), fmt::format("{}()", method.name));
+  if (!self.is_markup()) return result;
+  if (result.is_text()) return result.as_markup();
+  const auto* parts = result.sequence();  // of split or partition
+  if (!parts) return result;
+  std::vector<Value> items;
+  for (const Value& v : parts->items) items.push_back(v.is_text() ? v.as_markup() : v);
+  return in.list(std::move(items), parts->flavor);
 }
 
 // --- globals
@@ -186,6 +203,32 @@ Value cycler(Call& c) {
 
 Value joiner(Call& c) { return Value(c.in.make<Joiner>(c.args[0].is_missing() ? c.in.text(", ") : c.args[0])); }
 
+// Paragraphs of filler, different each time.
+Value lipsum(Call& c) {
+  static constexpr std::string_view words[] = {"lorem", "ipsum", "dolor", "sit",   "amet",
+                                               "nulla", "eget",  "magna", "felis", "augue"};
+  const auto whole = [&](std::size_t i, std::int64_t otherwise) {
+    return c.args[i].is_missing() ? otherwise : require_int(c.args[i], "lipsum()'s argument");
+  };
+  const std::int64_t paragraphs = whole(0, 5), least = whole(2, 20), most = whole(3, 100);
+  const bool html = c.args[1].is_missing() || truthy(c.args[1]);
+  if (least >= most || least < 1) raise("lipsum() needs 1 <= min < max");
+  std::random_device device;
+  Builder out(c.in.budget);
+  for (std::int64_t i = 0; i < paragraphs; ++i) {
+    if (i) out.add(html ? "\n" : "\n\n");
+    out.add(html ? "<p>Lorem" : "Lorem");
+    const std::int64_t n = std::uniform_int_distribution<std::int64_t>(least, most - 1)(device);
+    for (std::int64_t k = 1; k < n; ++k) {
+      c.in.budget.step();
+      out.add(" ").add(words[device() % std::size(words)]);
+    }
+    out.add(html ? ".</p>" : ".");
+  }
+  Value v = c.in.text(out.take());
+  return html ? v.as_markup() : v;
+}
+
 Value raise_exception(Call& c) { raise(to_text(c.in.budget, c.args[0])); }
 
 Value strftime_now(Call& c) {
@@ -208,6 +251,7 @@ constexpr Builtin global_table[] = {
     {"namespace", "*", new_namespace},
     {"cycler", "*", cycler},
     {"joiner", "sep", joiner},
+    {"lipsum", "n html min max", lipsum},
     {"raise_exception", "message!", raise_exception},
     {"strftime_now", "format!", strftime_now},
 };

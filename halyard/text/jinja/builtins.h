@@ -28,17 +28,26 @@ std::span<const Builtin> filters();
 std::span<const Builtin> tests();
 std::span<const Builtin> globals();
 std::span<const Builtin> text_methods();
+std::span<const Builtin> markup_methods();  ///< those in which Markup differs from str
 std::span<const Builtin> list_methods();
 std::span<const Builtin> tuple_methods();
 std::span<const Builtin> dict_methods();
+std::span<const Builtin> view_methods();  ///< of a dict's keys and items
+std::span<const Builtin> int_methods();
+std::span<const Builtin> real_methods();
+std::span<const Builtin> bytes_methods();
 
 /// The entry of that name, or null.
 const Builtin* find_builtin(std::span<const Builtin> table, std::string_view name);
 /// The method of the value's type, or null.
 const Builtin* find_method(const Value& self, std::string_view name);
+/// An attribute that is no method: a number's real, a range's start, a group's list.
+std::optional<Value> data_attribute(const Value& self, std::string_view name);
 /// Whether Python's type has this method but the immutable sandbox refuses it.
 bool is_mutating_method(const Value& self, std::string_view name);
 
+/// Runs a method of `self`: texts that a method of Markup gives are Markup.
+Value run_method(Interpreter&, const Builtin&, const Value& self, Args);
 /// Runs a builtin with its arguments sorted out; `what` names it in errors: "filter 'join'".
 Value run_builtin(Interpreter&, const Builtin&, const Value& self, Args, std::string_view what);
 

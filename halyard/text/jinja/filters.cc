@@ -3,12 +3,14 @@
 #include <charconv>
 #include <cmath>
 #include <functional>
+#include <random>
 
 #include <fmt/format.h>
 
 #include "halyard/text/jinja/builtins.h"
 #include "halyard/text/jinja/format.h"
 #include "halyard/text/jinja/operators.h"
+#include "halyard/text/jinja/text_filters.h"
 #include "halyard/text/jinja/text_ops.h"
 #include "halyard/text/jinja/unicode.h"
 
@@ -18,6 +20,7 @@ namespace {
 using Int = std::int64_t;
 
 std::string self_text(Call& c) { return to_text(c.in.budget, c.self); }
+Value like_self(Call& c, std::string s) { return make_like(c.in.budget, c.self, std::move(s)); }
 bool given(Call& c, std::size_t i) { return !c.args[i].is_missing(); }
 bool flag(Call& c, std::size_t i) { return given(c, i) && truthy(c.args[i]); }
 Int int_arg(Call& c, std::size_t i, Int otherwise) {
@@ -87,9 +90,11 @@ void merge_sort(std::vector<T>& v, Less before) {
   }
 }
 
-void sort_by_key(Call& c, std::vector<Keyed>& items, bool reverse) {
+// `in_lists`: the keys are compared as lists of one: equal ones need no order.
+void sort_by_key(Call& c, std::vector<Keyed>& items, bool reverse, bool in_lists = false) {
   merge_sort(items, [&](const Keyed& a, const Keyed& b) {
-    return reverse ? less(c.in.budget, b.key, a.key) : less(c.in.budget, a.key, b.key);
+    const Value &x = reverse ? b.key : a.key, &y = reverse ? a.key : b.key;
+    return !(in_lists && equal(c.in.budget, x, y)) && less(c.in.budget, x, y);
   });
 }
 
@@ -104,7 +109,7 @@ Value sort(Call& c) {
   const bool several = given(c, 2) && c.args[2].is_text() && c.args[2].text()->find(',') != std::string::npos;
   if (!several) {
     auto items = keyed(c, all->items, c.args[2], flag(c, 1));
-    sort_by_key(c, items, flag(c, 0));
+    sort_by_key(c, items, flag(c, 0), true);
     return items_only(c, std::move(items));
   }
   std::vector<Keyed> items;
@@ -135,6 +140,7 @@ Value unique(Call& c) {
   const auto all = c.in.items_of(c.self);
   std::vector<Value> seen, out;
   for (Keyed& k : keyed(c, all->items, c.args[1], flag(c, 0))) {
+    if (!hashable(k.key)) raise(fmt::format("unhashable type: '{}'", type_name(k.key)));
     const bool known = std::any_of(seen.begin(), seen.end(), [&](const Value& v) { return equal(c.in.budget, v, k.key); });
     if (known) continue;
     seen.push_back(std::move(k.key));
@@ -167,7 +173,7 @@ Value groupby(Call& c) {
     for (; i < items.size() && equal(c.in.budget, items[i].key, items[start].key); ++i) members.push_back(items[i].item);
     if (members.empty()) members.push_back(items[i++].item);  // a key that does not equal itself
     Value key = case_sensitive ? items[start].key : follow(c, items[start].item, path, c.args[1]);
-    groups.push_back(Value(c.in.make<Group>(std::move(key), c.in.list(std::move(members)))));
+    groups.push_back(make_group(c.in.budget, std::move(key), c.in.list(std::move(members))));
   }
   return c.in.list(std::move(groups));
 }
@@ -257,6 +263,7 @@ std::size_t size_of(Call& c) {
   }
   if (const auto* s = v.sequence()) return s->items.size();
   if (const auto* m = v.mapping()) return m->entries.size();
+  if (const auto* o = v.object(); o && o->elements()) return o->elements()->size();
   raise(fmt::format("object of type '{}' has no length", type_name(v)));
 }
 
@@ -268,8 +275,10 @@ Value first(Call& c) {
 }
 
 Value last(Call& c) {
-  if (c.self.object()) raise(fmt::format("'{}' object is not reversible", type_name(c.self)));
+  if (c.self.object() && !c.self.object()->elements())
+    raise(fmt::format("'{}' object is not reversible", type_name(c.self)));
   const auto all = c.in.items_of(c.self);
+  if (c.self.is_markup() && !all->items.empty()) return all->items.back().as_markup();  // reversed() asks for elements
   return all->items.empty() ? make_undefined("no last item, sequence was empty") : all->items.back();
 }
 
@@ -278,30 +287,49 @@ Value list(Call& c) {
   return all->flavor == Flavor::list ? Value(all) : c.in.list(all->items);
 }
 
+Value random_item(Call& c) {
+  const std::size_t n = size_of(c);
+  if (n == 0) return make_undefined("no random item, sequence was empty");
+  std::random_device device;
+  const auto i = std::uniform_int_distribution<std::size_t>(0, n - 1)(device);
+  const auto item = element(c.in, c.self, static_cast<Int>(i));
+  if (!item) raise(fmt::format("'{}' object has no elements to choose from", type_name(c.self)));
+  return *item;
+}
+
 Value reverse(Call& c) {
   if (const auto* s = c.self.text()) {
     auto chars = characters(*s);
     c.in.budget.step(s->size() / 16);
     std::string out;
     for (auto it = chars.rbegin(); it != chars.rend(); ++it) out += *it;
-    return c.in.text(std::move(out));
+    return like_self(c, std::move(out));
   }
   const auto all = c.in.items_of(c.self);
   return c.in.generator({all->items.rbegin(), all->items.rend()});
 }
 
 Value join(Call& c) {
-  const std::string separator = given(c, 0) ? to_text(c.in.budget, c.args[0]) : "";
   const auto path = attribute_path(c, c.args[1]);
   const auto all = c.in.items_of(c.self);
+  std::vector<Value> items;
+  items.reserve(all->items.size());
+  for (const Value& item : all->items) items.push_back(follow(c, item, path));
+  const Value separator = given(c, 0) ? c.args[0] : c.in.text("");
+  // Where nothing is escaped by itself, Markup joins as any text does.
+  const bool markup =
+      c.in.autoescape &&
+      (separator.is_markup() || std::any_of(items.begin(), items.end(), [](const Value& v) { return v.is_markup(); }));
+  const auto piece = [&](const Value& v) { return markup ? escaped(c.in.budget, v) : to_text(c.in.budget, v); };
+  const std::string between = piece(separator);
   Builder out(c.in.budget);
   bool is_first = true;
-  for (const Value& item : all->items) {
+  for (const Value& item : items) {
     c.in.budget.step();
-    if (!std::exchange(is_first, false)) out.add(separator);
-    out.add(to_text(c.in.budget, follow(c, item, path)));
+    if (!std::exchange(is_first, false)) out.add(between);
+    out.add(piece(item));
   }
-  return c.in.text(out.take());
+  return markup ? c.in.text(out.take()).as_markup() : c.in.text(out.take());
 }
 
 Value batch(Call& c) {
@@ -350,7 +378,7 @@ Value items(Call& c) {
 
 Value absolute(Call& c) {
   require_defined(c.self);
-  if (const auto i = c.self.integer()) return *i < 0 ? negative(c.self) : Value(*i);
+  if (const auto i = c.self.whole()) return i->negative() ? negative(c.in.budget, c.self) : positive(c.self);
   if (const auto* d = c.self.real()) return Value(std::fabs(*d));
   raise(fmt::format("bad operand type for abs(): '{}'", type_name(c.self)));
 }
@@ -368,7 +396,7 @@ std::optional<std::string> plain_number(std::string_view s) {
   return out;
 }
 
-std::optional<Int> parse_int(std::string_view s, Int base) {
+std::optional<BigInt> parse_int(Budget& budget, std::string_view s, Int base) {
   const auto plain = plain_number(s);
   if (!plain || base < 0 || base == 1 || base > 36) return std::nullopt;
   std::string_view digits = *plain;
@@ -378,12 +406,11 @@ std::optional<Int> parse_int(std::string_view s, Int base) {
   const Int own = prefix == 'x' ? 16 : prefix == 'o' ? 8 : prefix == 'b' ? 2 : 0;
   if (own && (base == own || base == 0)) digits.remove_prefix(2);
   if (base == 0) base = own ? own : 10;
-  std::uint64_t n = 0;
-  const auto end = digits.data() + digits.size();
-  const auto [p, ec] = std::from_chars(digits.data(), end, n, static_cast<int>(base));
-  if (digits.empty() || p != end || ec == std::errc::invalid_argument) return std::nullopt;
-  if (ec != std::errc() || n > static_cast<std::uint64_t>(INT64_MAX)) raise("an integer is beyond 64 bits", Errc::limit_exceeded);
-  return minus ? -static_cast<Int>(n) : static_cast<Int>(n);
+  constexpr std::size_t most_digits = 4300;  // Python's limit, but for bases that are powers of two
+  if (digits.size() > most_digits) return std::nullopt;
+  charge_integers(budget, digits.size() * 4, digits.size() * 4, 0);
+  const auto n = BigInt::parse(digits, static_cast<unsigned>(base));
+  return n && minus ? -*n : n;
 }
 
 std::optional<double> parse_float(std::string_view s) {
@@ -407,29 +434,29 @@ std::optional<double> parse_float(std::string_view s) {
   return minus ? -d : d;
 }
 
-std::optional<Int> truncated(double d) {
+std::optional<BigInt> truncated(double d) {
   if (std::isnan(d) || std::isinf(d)) return std::nullopt;
-  if (!(std::fabs(d) < 9.2e18)) raise("an integer is beyond 64 bits", Errc::limit_exceeded);
-  return static_cast<Int>(d);
+  return BigInt::truncated(d);
 }
 
 Value to_int(Call& c) {
   require_defined(c.self);
   const Value otherwise = given(c, 0) ? c.args[0] : Value(Int{0});
-  if (const auto i = c.self.integer()) return Value(*i);
-  std::optional<Int> result;
+  if (const auto i = c.self.whole()) return positive(c.self);
+  std::optional<BigInt> result;
   if (const auto* d = c.self.real()) result = truncated(*d);
   if (const auto* s = c.self.text()) {
-    result = parse_int(*s, int_arg(c, 1, 10));
+    result = parse_int(c.in.budget, *s, int_arg(c, 1, 10));
     if (!result)
       if (const auto d = parse_float(*s)) result = truncated(*d);
   }
-  return result ? Value(*result) : otherwise;
+  return result ? make_int(c.in.budget, *result) : otherwise;
 }
 
 Value to_float(Call& c) {
   require_defined(c.self);
   std::optional<double> d = c.self.number();
+  if (d && std::isinf(*d) && c.self.big()) raise("int too large to convert to float", Errc::limit_exceeded);
   if (const auto* s = c.self.text()) d = parse_float(*s);
   return d ? Value(*d) : given(c, 0) ? c.args[0] : Value(0.0);
 }
@@ -443,17 +470,17 @@ double round_to(double d, Int digits) {
   return std::nearbyint(d / scale) * scale;
 }
 
-Int round_to(Int i, Int digits) {
-  if (digits >= 0) return i;
-  if (digits < -18) return 0;
-  Int scale = 1;
-  for (Int k = digits; k < 0; ++k) scale *= 10;
-  const Int rest = i % scale, down = i - rest, half = scale / 2;
-  const Int size = rest < 0 ? -rest : rest;
-  const bool away = size > half || (size == half && (down / scale) % 2 != 0);
-  Int up = down;
-  if (away && __builtin_add_overflow(down, i < 0 ? -scale : scale, &up)) raise("integer overflow", Errc::limit_exceeded);
-  return up;
+Value round_to(Budget& budget, const Value& i, Int digits) {
+  if (digits >= 0) return positive(i);
+  const BigInt whole = *i.whole();
+  if (digits < -static_cast<Int>(whole.bits() / 3 + 1)) return Value(Int{0});  // 10^-digits is more than twice as large
+  BigInt scale(1);
+  for (Int k = digits; k < 0; ++k) scale = scale * BigInt(10);
+  charge_integers(budget, whole.bits(), scale.bits(), 0);
+  const auto [quotient, rest] = floor_divide(whole, scale);
+  const int half = compare(rest + rest, scale);
+  const BigInt rounded = half > 0 || (half == 0 && quotient.odd()) ? quotient + BigInt(1) : quotient;
+  return make_int(budget, rounded * scale);
 }
 
 Value round_number(Call& c) {
@@ -462,7 +489,7 @@ Value round_number(Call& c) {
   const std::string method = given(c, 1) ? require_text(c.args[1], "round's method") : "common";
   const auto d = c.self.number();
   if (!d) raise(fmt::format("round expects a number, not {}", type_name(c.self)));
-  if (method == "common") return c.self.integer() ? Value(round_to(*c.self.integer(), digits)) : Value(round_to(*d, digits));
+  if (method == "common") return c.self.whole() ? round_to(c.in.budget, c.self, digits) : Value(round_to(*d, digits));
   if (method != "ceil" && method != "floor") raise("round's method must be common, ceil or floor");
   const double scale = std::pow(10.0, static_cast<double>(digits));
   return Value((method == "ceil" ? std::ceil(*d * scale) : std::floor(*d * scale)) / scale);
@@ -470,11 +497,16 @@ Value round_number(Call& c) {
 
 // --- text
 
+Value text(Call& c) { return c.self.is_text() ? c.self : c.in.text(self_text(c)); }
+Value escape(Call& c) { return c.in.text(escaped(c.in.budget, c.self)).as_markup(); }
+Value escape_again(Call& c) { return c.in.text(escaped(c.in.budget, c.in.text(self_text(c)))).as_markup(); }
+Value mark_safe(Call& c) { return text(c).as_markup(); }
+
 template <std::string (*change)(std::string_view)>
 Value changed(Call& c) {
   const std::string s = self_text(c);
   c.in.budget.step(s.size() / 16);
-  return c.in.text(change(s));
+  return like_self(c, change(s));
 }
 
 // Jinja's title: words start after space, - ( { [ <
@@ -497,34 +529,27 @@ std::string title_words(std::string_view s) {
 Value trim(Call& c) {
   const std::string s = self_text(c);
   c.in.budget.step(s.size() / 64);
-  if (!given(c, 0) || c.args[0].is_none()) return c.in.text(std::string(strip(s)));
+  if (!given(c, 0) || c.args[0].is_none()) return like_self(c, std::string(strip(s)));
   const std::string_view chars = require_text(c.args[0], "trim's characters");
   c.in.budget.step(s.size() / 64 * (chars.size() + 1));
-  return c.in.text(std::string(strip(s, &chars)));
+  return like_self(c, std::string(strip(s, &chars)));
 }
 
 Value replace_text(Call& c) {
   const Int limit = given(c, 2) && !c.args[2].is_none() ? require_int(c.args[2], "replace's count") : -1;
   Budget& budget = c.in.budget;
-  return c.in.text(replace(budget, self_text(c), to_text(budget, c.args[0]), to_text(budget, c.args[1]), limit));
+  const Value &from = c.args[0], &to = c.args[1];
+  if (!c.in.autoescape)
+    return c.in.text(replace(budget, self_text(c), to_text(budget, from), to_text(budget, to), limit));
+  // Markup's replace escapes the new text
+  const bool markup = from.is_markup() || to.is_markup() || c.self.is_markup();
+  const bool escape_self = from.is_markup() || (to.is_markup() && !c.self.is_markup());
+  std::string s = replace(budget, escape_self ? escaped(budget, c.self) : self_text(c), to_text(budget, from),
+                          markup ? escaped(budget, to) : to_text(budget, to), limit);
+  return markup ? c.in.text(std::move(s)).as_markup() : c.in.text(std::move(s));
 }
 
-Value center(Call& c) { return c.in.text(justify(c.in.budget, self_text(c), int_arg(c, 0, 80), " ", 0)); }
-
-Value escape(Call& c) {
-  Builder out(c.in.budget);
-  for (const char ch : self_text(c)) {
-    switch (ch) {
-      case '&': out.add("&amp;"); break;
-      case '<': out.add("&lt;"); break;
-      case '>': out.add("&gt;"); break;
-      case '"': out.add("&#34;"); break;
-      case '\'': out.add("&#39;"); break;
-      default: out.add(1, ch);
-    }
-  }
-  return c.in.text(out.take());
-}
+Value center(Call& c) { return like_self(c, justify(c.in.budget, self_text(c), int_arg(c, 0, 80), " ", 0)); }
 
 Value indent(Call& c) {
   std::string s = require_text(c.self, "indent's operand");
@@ -546,11 +571,12 @@ Value indent(Call& c) {
     }
     out.add(line);
   }
-  return c.in.text(out.take());
+  return like_self(c, out.take());
 }
 
 Value truncate(Call& c) {
-  if (c.self.is_undefined()) return c.self;
+  if (c.self.is_undefined() || ((c.self.sequence() || c.self.mapping()) && size_of(c) <= 5))
+    return c.self;  // short enough
   const std::string& s = require_text(c.self, "truncate's operand");
   const Int limit = int_arg(c, 0, 255);
   const std::string end = given(c, 2) ? require_text(c.args[2], "truncate's end") : "...";
@@ -563,7 +589,7 @@ Value truncate(Call& c) {
   if (n <= limit || n - limit <= leeway) return c.self;
   std::string kept = s.substr(0, byte_of(s, static_cast<std::size_t>(limit - end_length)));
   if (!flag(c, 1)) kept = kept.substr(0, kept.rfind(' '));
-  return c.in.text(kept + end);
+  return like_self(c, kept + (c.self.is_markup() && given(c, 2) ? escaped(c.in.budget, c.args[2]) : end));
 }
 
 Value wordcount(Call& c) {
@@ -611,9 +637,9 @@ Value format_text(Call& c) {
     if (!c.rest.positional.empty()) raise("format takes positional or keyword arguments, not both");
     std::vector<std::pair<Value, Value>> entries;
     for (auto& [name, value] : c.rest.named) entries.emplace_back(c.in.text(name), std::move(value));
-    return c.in.text(percent_format(c.in.budget, self_text(c), make_dict(c.in.budget, std::move(entries))));
+    return like_self(c, percent_format(c.in.budget, text(c), make_dict(c.in.budget, std::move(entries))));
   }
-  return c.in.text(percent_format(c.in.budget, self_text(c), c.in.list(std::move(c.rest.positional), Flavor::tuple)));
+  return like_self(c, percent_format(c.in.budget, text(c), c.in.list(std::move(c.rest.positional), Flavor::tuple)));
 }
 
 // As transformers defines it: json.dumps(x, ensure_ascii, indent, separators, sort_keys).
@@ -651,8 +677,6 @@ Value attr(Call& c) {
   return c.in.attribute(c.self, name);
 }
 
-Value text(Call& c) { return c.self.is_text() ? c.self : c.in.text(self_text(c)); }
-
 constexpr Builtin filter_table[] = {
     {"abs", "", absolute},
     {"attr", "name!", attr},
@@ -665,9 +689,10 @@ constexpr Builtin filter_table[] = {
     {"dictsort", "case_sensitive by reverse", dictsort},
     {"e", "", escape},
     {"escape", "", escape},
+    {"filesizeformat", "binary", file_size_format},
     {"first", "", first},
     {"float", "default", to_float},
-    {"forceescape", "", escape},
+    {"forceescape", "", escape_again},
     {"format", "*", format_text},
     {"groupby", "attribute! default case_sensitive", groupby},
     {"indent", "width first blank", indent},
@@ -681,26 +706,32 @@ constexpr Builtin filter_table[] = {
     {"map", "*", map},
     {"max", "case_sensitive attribute", extreme<true>},
     {"min", "case_sensitive attribute", extreme<false>},
+    {"pprint", "", pretty_print},
+    {"random", "", random_item},
     {"reject", "*", select<false, false>},
     {"rejectattr", "*", select<false, true>},
     {"replace", "old! new! count", replace_text},
     {"reverse", "", reverse},
     {"round", "precision method", round_number},
-    {"safe", "", text},
+    {"safe", "", mark_safe},
     {"select", "*", select<true, false>},
     {"selectattr", "*", select<true, true>},
     {"slice", "slices! fill_with", slice_evenly},
     {"sort", "reverse case_sensitive attribute", sort},
     {"string", "", text},
+    {"striptags", "", strip_tags},
     {"sum", "attribute start", sum},
-    {"title", "", changed<title_words>},
+    {"title", "", [](Call& c) { return changed<title_words>(c).as_plain(); }},
     {"tojson", "ensure_ascii indent separators sort_keys", tojson},
     {"trim", "chars", trim},
     {"truncate", "length killwords end leeway", truncate},
     {"unique", "case_sensitive attribute", unique},
     {"upper", "", changed<upper>},
     {"urlencode", "", urlencode},
+    {"urlize", "trim_url_limit nofollow target rel extra_schemes", urlize},
     {"wordcount", "", wordcount},
+    {"wordwrap", "width break_long_words wrapstring break_on_hyphens", word_wrap},
+    {"xmlattr", "autospace", xml_attributes},
 };
 
 }  // namespace

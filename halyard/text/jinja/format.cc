@@ -62,20 +62,29 @@ std::string sign_of(bool negative, const Spec& spec) {
   return negative ? "-" : spec.sign == '-' ? "" : std::string(1, spec.sign);
 }
 
-void add_integer(Builder& out, std::int64_t i, const Spec& spec) {
-  const std::uint64_t magnitude = i < 0 ? 0 - static_cast<std::uint64_t>(i) : static_cast<std::uint64_t>(i);
-  std::string digits, prefix = sign_of(i < 0, spec);
-  switch (spec.type) {
-    case 'x': digits = fmt::format("{:x}", magnitude); if (spec.alternate) prefix += "0x"; break;
-    case 'X': digits = fmt::format("{:X}", magnitude); if (spec.alternate) prefix += "0X"; break;
-    case 'o': digits = fmt::format("{:o}", magnitude); if (spec.alternate) prefix += "0o"; break;
-    case 'b': digits = fmt::format("{:b}", magnitude); if (spec.alternate) prefix += "0b"; break;
-    default: digits = fmt::format("{}", magnitude);
+void add_integer(Budget& budget, Builder& out, const BigInt& i, const Spec& spec) {
+  std::string digits, prefix = sign_of(i.negative(), spec);
+  const unsigned base = spec.type == 'x' || spec.type == 'X' ? 16 : spec.type == 'o' ? 8 : spec.type == 'b' ? 2 : 10;
+  if (base == 10) {
+    digits = repr_int(budget, make_int(budget, i.negative() ? -i : i));
+  } else {
+    charge_integers(budget, i.bits(), i.bits(), 0);
+    digits = i.digits(base);
+    if (spec.type == 'X')
+      std::transform(digits.begin(), digits.end(), digits.begin(),
+                     [](char c) { return c >= 'a' ? static_cast<char>(c - 32) : c; });
+    if (spec.alternate) (prefix += '0') += spec.type;
   }
   if (spec.precision > static_cast<std::int64_t>(digits.size()))
     digits.insert(0, static_cast<std::size_t>(std::min(spec.precision, max_precision)) - digits.size(), '0');
   if (spec.group) digits = grouped(std::move(digits), spec.group, spec.type == '\0' || spec.type == 'd' ? 3 : 4);
   add_padded(out, prefix, digits, spec, '>');
+}
+
+double as_real(const Value& v) {
+  const double d = *v.number();
+  if (v.big() && std::isinf(d)) raise("int too large to convert to float", Errc::limit_exceeded);
+  return d;
 }
 
 std::string float_digits(double d, const Spec& spec) {
@@ -107,8 +116,8 @@ void add_text(Builder& out, std::string_view s, const Spec& spec) {
 
 class PercentFormatter {
  public:
-  PercentFormatter(Budget& budget, std::string_view format, const Value& args)
-      : budget_(budget), f_(format), args_(args), out_(budget) {
+  PercentFormatter(Budget& budget, const Value& format, const Value& args)
+      : budget_(budget), f_(*format.text()), args_(args), out_(budget), markup_(format.is_markup()) {
     const auto* s = args.sequence();
     tuple_ = s && s->flavor == Flavor::tuple ? s : nullptr;
   }
@@ -120,7 +129,8 @@ class PercentFormatter {
       at_ = percent + 1;
       if (percent < f_.size()) field();
     }
-    const bool leftover = tuple_ ? used_ < tuple_->items.size() : used_ == 0 && !args_.mapping() && !args_.sequence();
+    const bool leftover = tuple_ ? used_ < tuple_->items.size()
+                                 : used_ == 0 && !args_.mapping() && !args_.sequence() && !args_.is_undefined();
     if (leftover) raise("not all arguments converted during string formatting");
     return out_.take();
   }
@@ -188,18 +198,27 @@ class PercentFormatter {
       }
     };
     switch (spec.type) {
-      case 's': return add_text(out_, to_text(budget_, v), spec);
-      case 'r': case 'a': return add_text(out_, repr(budget_, v), spec);
+      case 's': return add_text(out_, markup_ ? escaped(budget_, v) : to_text(budget_, v), spec);
+      case 'r':
+      case 'a': {
+        std::string shown = repr(budget_, v);
+        return add_text(out_, markup_ ? escaped(budget_, make_text(budget_, std::move(shown))) : shown, spec);
+      }
       case 'c': return add_text(out_, character(v), spec);
       case 'd': case 'i': case 'u': case 'x': case 'X': case 'o': {
         numeric();
         const bool decimal = spec.type == 'd' || spec.type == 'i' || spec.type == 'u';
-        if (!decimal && !v.integer()) raise(fmt::format("%{} format: an integer is required, not float", spec.type));
-        if (!v.integer() && !(std::fabs(*v.real()) < 9e18)) raise("cannot convert a float beyond 64 bits to an integer");
+        if (!decimal && !v.whole()) raise(fmt::format("%{} format: an integer is required, not float", spec.type));
+        if (v.real() && !std::isfinite(*v.real())) raise("cannot convert a float that is not finite to an integer");
         if (decimal) spec.type = '\0';
-        return add_integer(out_, v.integer() ? *v.integer() : static_cast<std::int64_t>(*v.real()), spec);
+        return add_integer(budget_, out_, v.real() ? BigInt::truncated(*v.real()) : *v.whole(), spec);
       }
-      case 'e': case 'E': case 'f': case 'F': case 'g': case 'G': numeric(); return add_float(out_, *v.number(), spec);
+      case 'e':
+      case 'E':
+      case 'f':
+      case 'F':
+      case 'g':
+      case 'G': numeric(); return add_float(out_, as_real(v), spec);
       default: raise(fmt::format("unsupported format character '{}'", spec.type));
     }
   }
@@ -217,6 +236,7 @@ class PercentFormatter {
   std::string_view f_;
   const Value& args_;
   Builder out_;
+  const bool markup_;
   const Sequence* tuple_;
   std::size_t at_ = 0, used_ = 0;
 };
@@ -258,19 +278,21 @@ void add_formatted(Interpreter& in, Builder& out, const Value& v, std::string_vi
     if (spec.align == '=') spec.align = '<';
     return add_text(out, *v.text(), spec);
   }
-  if (v.integer() && is_type("dxXobn")) {
+  if (v.whole() && is_type("dxXobn")) {
     if (spec.precision >= 0) raise("precision not allowed in integer format specifier");
-    return add_integer(out, *v.integer(), spec);
+    return add_integer(in.budget, out, *v.whole(), spec);
   }
-  if (v.number() && is_type("eEfFgGn%")) return add_float(out, *v.number(), spec);
+  if (v.number() && is_type("eEfFgGn%")) return add_float(out, as_real(v), spec);
   raise(fmt::format("unsupported format '{}' for a value of type {}", text, type_name(v)));
 }
 
 class BraceFormatter {
  public:
-  BraceFormatter(Interpreter& in, const Args& args) : in_(in), args_(args), out_(in.budget) {}
+  BraceFormatter(Interpreter& in, const Value& format, const Args& args)
+      : in_(in), format_(format), args_(args), out_(in.budget) {}
 
-  std::string run(std::string_view f) {
+  std::string run() {
+    const std::string_view f = *format_.text();
     for (std::size_t at = 0; at < f.size();) {
       const std::size_t brace = std::min(f.find_first_of("{}", at), f.size());
       out_.add(f.substr(at, brace - at));
@@ -303,7 +325,15 @@ class BraceFormatter {
     Value v = lookup(name);
     if (conversion == 'r') v = in_.text(repr(in_.budget, v));
     if (conversion == 's') v = in_.text(to_text(in_.budget, v));
-    add_formatted(in_, out_, v, spec);
+    if (!format_.is_markup()) {
+      add_formatted(in_, out_, v, spec);
+      return end + 1;
+    }
+    if (v.is_markup() && !spec.empty()) raise("Unsupported format specification for Markup.");
+    Builder one(in_.budget);
+    if (v.is_markup()) one.add(*v.text());
+    else add_formatted(in_, one, v, spec);
+    out_.add(v.is_markup() ? one.take() : escaped(in_.budget, in_.text(one.take())));
     return end + 1;
   }
 
@@ -329,6 +359,10 @@ class BraceFormatter {
 
   const Value& argument(std::string_view name) {
     std::size_t index = automatic_;
+    const bool numbered = !name.empty() && name.find_first_not_of("0123456789") == name.npos;
+    if (numbered ? automatic_ > 0 : name.empty() && manual_)
+      raise("cannot switch between automatic and manual field numbering");
+    manual_ |= numbered;
     if (name.empty()) ++automatic_;
     else if (std::from_chars(name.data(), name.data() + name.size(), index).ptr != name.data() + name.size()) {
       for (const auto& [key, value] : args_.named)
@@ -340,19 +374,21 @@ class BraceFormatter {
   }
 
   Interpreter& in_;
+  const Value& format_;
   const Args& args_;
   Builder out_;
   std::size_t automatic_ = 0;
+  bool manual_ = false;
 };
 
 }  // namespace
 
-std::string percent_format(Budget& budget, std::string_view format, const Value& args) {
+std::string percent_format(Budget& budget, const Value& format, const Value& args) {
   return PercentFormatter(budget, format, args).run();
 }
 
-std::string brace_format(Interpreter& in, std::string_view format, const Args& args) {
-  return BraceFormatter(in, args).run(format);
+std::string brace_format(Interpreter& in, const Value& format, const Args& args) {
+  return BraceFormatter(in, format, args).run();
 }
 
 }  // namespace halyard::jinja

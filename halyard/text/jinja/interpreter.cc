@@ -14,7 +14,7 @@ namespace halyard::jinja {
 constexpr int max_eval_depth = 800;
 
 Interpreter::Nesting::Nesting(Interpreter& in) : in_(in) {
-  if (in.depth_ >= max_eval_depth) raise("calls itself too deeply", Errc::limit_exceeded);
+  if (in.depth_ >= max_eval_depth || in.stack_.near()) raise("calls itself too deeply", Errc::limit_exceeded);
   ++in.depth_;
 }
 
@@ -35,10 +35,10 @@ class Swapped {
 
 class Macro : public Object {
  public:
-  Macro(const MacroDef& def, Scope& scope) : def_(def), scope_(scope) {}
+  Macro(const MacroDef& def, Scope& scope, bool autoescape) : def_(def), scope_(scope), autoescape_(autoescape) {}
   std::string type() const override { return "Macro"; }
   bool callable() const override { return true; }
-  Value call(Interpreter& in, Args args) override { return in.call_macro(def_, scope_, std::move(args)); }
+  Value call(Interpreter& in, Args args) override { return in.call_macro(def_, scope_, std::move(args), autoescape_); }
   std::optional<Value> attribute(Interpreter& in, std::string_view name) override {
     if (name == "name") return in.text(def_.name);
     return std::nullopt;
@@ -47,6 +47,7 @@ class Macro : public Object {
  private:
   const MacroDef& def_;
   Scope& scope_;
+  const bool autoescape_;  // where it was defined
 };
 
 class Method : public Object {
@@ -54,14 +55,26 @@ class Method : public Object {
   Method(const Builtin& builtin, Value self) : builtin_(builtin), self_(std::move(self)) {}
   std::string type() const override { return "builtin_function_or_method"; }
   bool callable() const override { return true; }
-  Value call(Interpreter& in, Args args) override {
-    return run_builtin(in, builtin_, self_, std::move(args), fmt::format("{}()", builtin_.name));
+  std::optional<Value> attribute(Interpreter& in, std::string_view name) override {
+    if (builtin_.name != "dict" || name != "fromkeys" || !self_.is_missing()) return std::nullopt;
+    return Value(in.make<Method>(*find_builtin(dict_methods(), name), make_dict(in.budget, {})));
   }
+  Value call(Interpreter& in, Args args) override { return run_method(in, builtin_, self_, std::move(args)); }
 
  private:
   const Builtin& builtin_;
   const Value self_;
 };
+
+}  // namespace
+
+std::optional<Value> Bytes::attribute(Interpreter& in, std::string_view name) {
+  const auto* method = find_builtin(bytes_methods(), name);
+  if (!method) return std::nullopt;
+  return Value(in.make<Method>(*method, Value(this)));
+}
+
+namespace {
 
 // `loop`.
 class Loop : public Object {
@@ -131,6 +144,38 @@ std::optional<Value> Loop::attribute(Interpreter& in, std::string_view name) {
 
 }  // namespace
 
+namespace {
+
+// `self`: the template's blocks as functions.
+class Blocks : public Object {
+ public:
+  explicit Blocks(const BlockTable& blocks) : blocks_(blocks) {}
+  std::string type() const override { return "TemplateReference"; }
+  std::optional<Value> attribute(Interpreter& in, std::string_view name) override;
+
+ private:
+  const BlockTable& blocks_;
+};
+
+class Block : public Object {
+ public:
+  explicit Block(const Stmt& stmt) : stmt_(stmt) {}
+  std::string type() const override { return "BlockReference"; }
+  bool callable() const override { return true; }
+  Value call(Interpreter& in, Args) override { return in.block_text(stmt_); }
+
+ private:
+  const Stmt& stmt_;
+};
+
+std::optional<Value> Blocks::attribute(Interpreter& in, std::string_view name) {
+  const auto it = blocks_.find(name);
+  if (it == blocks_.end()) return std::nullopt;
+  return Value(in.make<Block>(*it->second));
+}
+
+}  // namespace
+
 void require_defined(const Value& v) {
   if (const auto* u = v.undefined()) raise(*u->why);
 }
@@ -138,6 +183,7 @@ void require_defined(const Value& v) {
 std::int64_t require_int(const Value& v, std::string_view what) {
   require_defined(v);
   if (const auto i = v.integer()) return *i;
+  if (v.big()) raise(fmt::format("{} is too large", what), Errc::limit_exceeded);
   raise(fmt::format("{} must be an integer, not {}", what, type_name(v)));
 }
 
@@ -160,6 +206,8 @@ Value Interpreter::attribute(const Value& v, std::string_view name) {
     if (auto value = object->attribute(*this, name)) return *value;
   } else if (const auto* method = find_method(v, name)) {
     return Value(make<Method>(*method, v));
+  } else if (const auto data = data_attribute(v, name)) {
+    return *data;
   } else if (is_mutating_method(v, name)) {
     return make_undefined(fmt::format("access to attribute '{}' of '{}' object is unsafe", name, type_name(v)));
   }
@@ -178,7 +226,8 @@ Value Interpreter::item(const Value& v, const Value& key) {
   }
   if (const auto* name = key.text()) {
     // a list's or string's methods and an object's attributes can be subscribed too
-    if (v.object() || find_method(v, *name) || is_mutating_method(v, *name)) return attribute(v, *name);
+    if (v.object() || data_attribute(v, *name) || find_method(v, *name) || is_mutating_method(v, *name))
+      return attribute(v, *name);
     return make_undefined(fmt::format("'{} object' has no attribute '{}'", type_name(v), *name));
   }
   return make_undefined(fmt::format("{} object has no element {}", type_name(v), repr(budget, key)));
@@ -194,8 +243,8 @@ std::shared_ptr<const Sequence> Interpreter::items_of(const Value& v) {
   } else if (auto* g = dynamic_cast<Generator*>(v.object())) {
     items.assign(g->items.begin() + static_cast<std::ptrdiff_t>(g->next), g->items.end());
     g->next = g->items.size();
-  } else if (const auto* group = dynamic_cast<const Group*>(v.object())) {
-    items = {group->grouper, group->list};
+  } else if (const auto* o = v.object(); o && o->elements()) {
+    items = *o->elements();
   } else if (!v.is_undefined()) {
     raise(fmt::format("'{}' object is not iterable", type_name(v)));
   }
@@ -229,7 +278,7 @@ Value Interpreter::eval(const Expr& e) {
     case ExprKind::filter: return eval_filter(e);
     case ExprKind::test: return eval_test(e);
     case ExprKind::logical_not: return Value(!truthy(eval(*e.parts[0])));
-    case ExprKind::negate: return negative(eval(*e.parts[0]));
+    case ExprKind::negate: return negative(budget, eval(*e.parts[0]));
     case ExprKind::plus: return positive(eval(*e.parts[0]));
     case ExprKind::binary: return binary(*this, e.op, eval(*e.parts[0]), eval(*e.parts[1]));
     case ExprKind::concat: return eval_concat(e);
@@ -253,6 +302,7 @@ Value Interpreter::lookup(std::string_view wanted) {
     for (const auto& [name, value] : s->variables)
       if (name == wanted) return value;
   }
+  if (wanted == "self") return Value(make<Blocks>(*blocks_));
   if (const auto* global = find_builtin(globals(), wanted)) return Value(make<Method>(*global, Value()));
   return make_undefined(fmt::format("'{}' is undefined", wanted));
 }
@@ -281,7 +331,7 @@ Value Interpreter::eval_call(const Expr& e, const Value* caller) {
     if (method) {
       Args args = eval_arguments(e.arguments);
       line_ = e.line;
-      return run_builtin(*this, *method, self, std::move(args), fmt::format("{}()", callee.name));
+      return run_method(*this, *method, self, std::move(args));
     }
     const Value function = attribute(self, callee.name);
     Args args = eval_arguments(e.arguments);
@@ -312,13 +362,15 @@ Value Interpreter::eval_test(const Expr& e) {
 }
 
 Value Interpreter::eval_concat(const Expr& e) {
+  const auto values = eval_all(e.parts);
+  const bool markup =
+      autoescape && std::any_of(values.begin(), values.end(), [](const Value& v) { return v.is_markup(); });
   Builder out(budget);
-  for (const auto& part : e.parts) {
-    const Value v = eval(*part);
-    if (const auto* s = v.text()) out.add(*s);
-    else out.add(to_text(budget, v));
+  for (const Value& v : values) {
+    if (const auto* s = v.text(); s && !markup) out.add(*s);
+    else out.add(markup ? escaped(budget, v) : to_text(budget, v));
   }
-  return text(out.take());
+  return written(out.take(), markup);
 }
 
 Value Interpreter::eval_compare(const Expr& e) {
@@ -371,8 +423,8 @@ void Interpreter::write(std::string_view s) {
 }
 
 void Interpreter::print(const Value& v) {
-  if (const auto* s = v.text()) write(*s);
-  else write(to_text(budget, v));
+  if (const auto* s = v.text(); s && (!autoescape || v.is_markup())) write(*s);
+  else write(autoescape ? escaped(budget, v) : to_text(budget, v));
 }
 
 Scope& Interpreter::push_scope(Scope* parent) {
@@ -428,11 +480,16 @@ Interpreter::Flow Interpreter::run(const Stmt& s) {
     case StmtKind::set_block: case StmtKind::filter: return run_captured(s);
     case StmtKind::macro:
       scope_->captured = true;
-      set(s.macro->name, Value(make<Macro>(*s.macro, *scope_)));
+      set(s.macro->name, Value(make<Macro>(*s.macro, *scope_, autoescape)));
       return Flow::next;
     case StmtKind::call: return run_call(s);
     case StmtKind::with: return run_with(s);
     case StmtKind::scope: return run_in_scope(s.body);
+    case StmtKind::autoescape: {
+      const Swapped escaping(autoescape, truthy(eval(*s.exprs[0])));
+      return run_in_scope(s.body);
+    }
+    case StmtKind::block: return run_block(s, s.scoped ? *scope_ : *top_);
     case StmtKind::loop_break: return Flow::loop_break;
     case StmtKind::loop_continue: return Flow::loop_continue;
   }
@@ -487,12 +544,31 @@ Value Interpreter::run_loop_again(const Stmt& s, Scope& scope, const Value& item
   const Swapped out(out_, &captured);
   const Swapped inner(scope_, &scope);
   run_loop(s, items, depth);
-  return text(std::move(captured));
+  return written(std::move(captured), autoescape);
 }
 
 Interpreter::Flow Interpreter::run_in_scope(const Body& body) {
   const Swapped scope(scope_, &push_scope(scope_));
   return run(body);
+}
+
+// Without `scoped` a block sees the template's own variables only.
+Interpreter::Flow Interpreter::run_block(const Stmt& s, Scope& parent) {
+  if (s.required) raise(fmt::format("the required block '{}' is not overridden", s.text));
+  const Swapped scope(scope_, &push_scope(&parent));
+  return run(s.body);
+}
+
+Value Interpreter::block_text(const Stmt& s) {
+  std::string captured;
+  const Swapped out(out_, &captured);
+  run_block(s, *top_);
+  return written(std::move(captured), autoescape);
+}
+
+Value Interpreter::written(std::string s, bool markup) {
+  Value v = text(std::move(s));
+  return markup ? v.as_markup() : v;
 }
 
 Interpreter::Flow Interpreter::run_with(const Stmt& s) {
@@ -512,7 +588,7 @@ Interpreter::Flow Interpreter::run_captured(const Stmt& s) {
       const Swapped out(out_, &body);
       if (const Flow flow = run(s.body); flow != Flow::next) return flow;
     }
-    const Swapped captured(captured_, text(std::move(body)));
+    const Swapped captured(captured_, written(std::move(body), autoescape));
     result = eval(*s.exprs[0]);
   }
   if (s.kind == StmtKind::filter) print(result);
@@ -522,13 +598,15 @@ Interpreter::Flow Interpreter::run_captured(const Stmt& s) {
 
 Interpreter::Flow Interpreter::run_call(const Stmt& s) {
   scope_->captured = true;
-  const Value caller(make<Macro>(*s.macro, *scope_));
+  const Value caller(make<Macro>(*s.macro, *scope_, autoescape));
   print(eval_call(*s.exprs[0], &caller));
   return Flow::next;
 }
 
-Value Interpreter::call_macro(const MacroDef& macro, Scope& scope, Args args) {
+Value Interpreter::call_macro(const MacroDef& macro, Scope& scope, Args args, bool defined_autoescape) {
   const int line = line_;
+  const bool markup = autoescape;
+  const Swapped escaping(autoescape, defined_autoescape);
   const Swapped inner(scope_, &push_scope(&scope));
   const std::size_t n = macro.parameters.size(), given = std::min(n, args.positional.size());
   const auto take_named = [&](std::string_view name) {
@@ -573,17 +651,18 @@ Value Interpreter::call_macro(const MacroDef& macro, Scope& scope, Args args) {
     run(macro.body);
   }
   line_ = line;
-  return text(std::move(out));
+  return written(std::move(out), markup);
 }
 
-std::string Interpreter::render(const Body& body, const OrderedJson& context) {
+std::string Interpreter::render(const Template& t, const OrderedJson& context) {
   std::string out;
   out_ = &out;
   scope_ = &push_scope(nullptr);
   for (const auto& [name, value] : context.items())
     scope_->variables.emplace_back(name, from_json(budget, value));
-  scope_ = &push_scope(scope_);
-  run(body);
+  scope_ = top_ = &push_scope(scope_);
+  blocks_ = &t.blocks;
+  run(t.body);
   return out;
 }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "halyard/text/jinja/ast.h"
+#include "halyard/text/jinja/stack.h"
 #include "halyard/text/jinja/value.h"
 
 namespace halyard::jinja {
@@ -23,10 +24,11 @@ struct Scope {
 /// One render. Throws Failure; line() is then where it stood.
 class Interpreter {
  public:
-  std::string render(const Body&, const OrderedJson& context);
+  std::string render(const Template&, const OrderedJson& context);
   int line() const { return line_; }
 
   Budget budget;
+  bool autoescape = false;  ///< within {% autoescape true %}: what is printed is escaped
 
   /// An object that lives until the render ends.
   template <class T, class... A>
@@ -53,7 +55,9 @@ class Interpreter {
   class Nesting;
   Nesting nest();
   /// Runs `macro` in a new scope within `scope`, which must be of this render.
-  Value call_macro(const MacroDef& macro, Scope& scope, Args);
+  Value call_macro(const MacroDef& macro, Scope& scope, Args, bool defined_autoescape);
+  /// What a block writes, as self.name() gives it.
+  Value block_text(const Stmt& block);
   /// The text of a recursive loop's body over `items`.
   Value run_loop_again(const Stmt& loop, Scope& scope, const Value& items, int depth);
 
@@ -77,6 +81,7 @@ class Interpreter {
   Flow run_branches(const Stmt&);
   Flow run_loop(const Stmt&, const Value& items, int depth);
   Flow run_with(const Stmt&);
+  Flow run_block(const Stmt&, Scope& parent);
   Flow run_in_scope(const Body&);
   Flow run_call(const Stmt&);
   Flow run_captured(const Stmt&);
@@ -84,13 +89,17 @@ class Interpreter {
 
   void write(std::string_view);
   void print(const Value&);
+  Value written(std::string, bool markup);
   void assign(const Target&, const Value&);
   void set(std::string_view name, Value);
   Scope& push_scope(Scope* parent);
 
   int line_ = 1;
   int depth_ = 0;
+  const StackLimit stack_;
   Scope* scope_ = nullptr;
+  Scope* top_ = nullptr;  // the template's own variables
+  const BlockTable* blocks_ = nullptr;
   std::string* out_ = nullptr;
   Value captured_;
   std::deque<Scope> scopes_;

@@ -45,7 +45,7 @@ class Lexer {
   [[noreturn]] void fail(std::string message) { throw Failure{Errc::bad_file, std::move(message), line_}; }
 
   Token& push(TokenType type, std::string text = {}) {
-    return tokens_.emplace_back(Token{type, line_, std::move(text), 0, 0});
+    return tokens_.emplace_back(Token{type, line_, std::move(text), {}, 0});
   }
 
   bool looking_at(std::string_view what) const { return s_.substr(at_, what.size()) == what; }
@@ -212,11 +212,10 @@ class Lexer {
     std::size_t n = base == 10 ? (peek() == '0' ? digits(1, [](char c) { return c == '0'; }) : digits(1, is)) : digits(2, is);
     if (base != 10 && n == 2) n = 1;  // "0x" without digits is a zero, then a name
     const std::string text = plain(n);
-    std::int64_t value = 0;
-    const char* first = text.c_str() + (n > 1 && base != 10 ? 2 : 0);
-    if (std::from_chars(first, text.c_str() + text.size(), value, base).ec != std::errc())
-      fail(fmt::format("the integer {} is beyond 64 bits", text.substr(0, 40)));
-    push(TokenType::integer).integer = value;
+    if (text.size() > 4300)
+      fail(fmt::format("the integer {}… has more than 4300 digits", text.substr(0, 40)));  // Python's limit
+    const std::string_view digits = std::string_view(text).substr(n > 1 && base != 10 ? 2 : 0);
+    push(TokenType::integer).integer = BigInt::parse(digits, static_cast<unsigned>(base));
     advance(n);
   }
 

@@ -2,9 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "halyard/text/jinja/bigint.h"
 
 namespace halyard::jinja {
 
@@ -16,7 +19,7 @@ struct Token {
   TokenType type = TokenType::end;
   int line = 1;
   std::string text;  ///< of data, names, operators; of a string what its escapes stand for
-  std::int64_t integer = 0;
+  std::optional<BigInt> integer;
   double real = 0;
 };
 

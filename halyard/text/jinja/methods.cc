@@ -1,11 +1,14 @@
 // Python's methods of str, list, tuple and dict that do not change their object.
 #include <algorithm>
+#include <bit>
+#include <cmath>
 
 #include <fmt/format.h>
 
 #include "halyard/text/jinja/builtins.h"
 #include "halyard/text/jinja/format.h"
 #include "halyard/text/jinja/interpreter.h"
+#include "halyard/text/jinja/text_filters.h"
 #include "halyard/text/jinja/text_ops.h"
 #include "halyard/text/jinja/unicode.h"
 
@@ -156,7 +159,8 @@ Value mapped(Call& c) {
 
 std::string swap_case(std::string_view s) {
   std::string out;
-  for (const auto c : characters(s)) out += is_upper(char_at(c, 0)) ? lower(c) : upper(c);
+  for (const auto c : characters(s))
+    out += is_upper(char_at(c, 0)) ? lower(c) : is_lower(char_at(c, 0)) ? upper(c) : std::string(c);
   return out;
 }
 
@@ -198,7 +202,7 @@ Value replace_text(Call& c) {
   return c.in.text(replace(c.in.budget, self_text(c), text_arg(c, 0), text_arg(c, 1), int_arg(c, 2, -1)));
 }
 
-Value format_text(Call& c) { return c.in.text(brace_format(c.in, self_text(c), c.rest)); }
+Value format_text(Call& c) { return make_like(c.in.budget, c.self, brace_format(c.in, c.self, c.rest)); }
 
 Value expand_tabs(Call& c) {
   const Int size = int_arg(c, 0, 8);
@@ -218,28 +222,107 @@ Value expand_tabs(Call& c) {
   return c.in.text(out.take());
 }
 
+// The bytes of a text in one of the encodings that templates name.
+Value encode(Call& c) {
+  std::string name = c.args[0].is_missing() ? "utf-8" : lower(text_arg(c, 0));
+  std::replace(name.begin(), name.end(), '_', '-');
+  const std::string errors = c.args[1].is_missing() ? "strict" : text_arg(c, 1);
+  if (name == "utf-8" || name == "utf8") return Value(c.in.make<Bytes>(c.in.budget, self_text(c)));
+  const bool ascii = name == "ascii" || name == "us-ascii";
+  if (!ascii && name != "latin-1" && name != "latin1" && name != "iso-8859-1")
+    raise(fmt::format("unknown encoding: {}", name));
+  std::string out;
+  for (const char32_t ch : code_points(self_text(c))) {
+    if (ch < (ascii ? 0x80U : 0x100U)) out += static_cast<char>(ch);
+    else if (errors == "replace") out += '?';
+    else if (errors == "xmlcharrefreplace") out += fmt::format("&#{};", static_cast<unsigned>(ch));
+    else if (errors != "ignore")
+      raise(fmt::format("'{}' codec can't encode character U+{:04X}", name, static_cast<unsigned>(ch)));
+  }
+  return Value(c.in.make<Bytes>(c.in.budget, std::move(out)));
+}
+
+// str.translate: a table of code points, each to a text, a code point or nothing.
+Value translate(Call& c) {
+  const auto* table = c.args[0].mapping();
+  if (!table) raise("translate() expects a dict");
+  Builder out(c.in.budget);
+  for (const auto ch : characters(self_text(c))) {
+    c.in.budget.step();
+    const Value* to = halyard::jinja::find(c.in.budget, *table, Value(static_cast<Int>(char_at(ch, 0))));
+    if (!to) out.add(ch);
+    else if (to->is_text()) out.add(*to->text());
+    else if (!to->is_none()) {
+      const Int code = require_int(*to, "what a character is translated to");
+      if (code < 0 || code > 0x10ffff) raise("character mapping must be in range(0x110000)");
+      std::string one;
+      append_char(one, static_cast<char32_t>(code));
+      out.add(one);
+    }
+  }
+  return c.in.text(out.take());
+}
+
+Value make_translation(Call& c) {
+  std::vector<std::pair<Value, Value>> entries;
+  const auto code = [](char32_t ch) { return Value(static_cast<Int>(ch)); };
+  if (c.args[1].is_missing()) {
+    if (!c.args[0].mapping()) raise("if you give only one argument to maketrans it must be a dict");
+    for (const auto& [key, value] : c.args[0].mapping()->entries) {
+      if (key.is_text() && length(*key.text()) != 1) raise("string keys in translate table must be of length 1");
+      entries.emplace_back(key.is_text() ? code(char_at(*key.text(), 0)) : key, value);
+    }
+    return make_dict(c.in.budget, std::move(entries));
+  }
+  const auto from = code_points(text_arg(c, 0)), to = code_points(text_arg(c, 1));
+  if (from.size() != to.size()) raise("the first two maketrans arguments must have equal length");
+  for (std::size_t i = 0; i < from.size(); ++i) entries.emplace_back(code(from[i]), code(to[i]));
+  if (!c.args[2].is_missing())
+    for (const char32_t ch : code_points(text_arg(c, 2))) entries.emplace_back(code(ch), None{});
+  return make_dict(c.in.budget, std::move(entries));
+}
+
+Value format_map(Call& c) {
+  const auto* m = c.args[0].mapping();
+  if (!m) raise("format_map() expects a mapping");
+  Args args;
+  for (const auto& [key, value] : m->entries)
+    if (key.is_text()) args.named.emplace_back(*key.text(), value);
+  return c.in.text(brace_format(c.in, c.self, args));
+}
+
 constexpr Builtin text_table[] = {
     {"capitalize", "", mapped<capitalize>},
-    {"casefold", "", mapped<lower>},
+    {"casefold", "", mapped<casefold>},
     {"center", "width! fillchar", justified<0>},
     {"count", "sub! start end", count_text},
+    {"encode", "encoding errors", encode},
     {"endswith", "suffix! start end", has_affix<true>},
     {"expandtabs", "tabsize", expand_tabs},
     {"find", "sub! start end", find<false>},
     {"format", "*", format_text},
+    {"format_map", "mapping!", format_map},
     {"index", "sub! start end", index<false>},
     {"isalnum", "", all_are<is_alnum>},
     {"isalpha", "", all_are<is_alpha>},
-    {"isdecimal", "", all_are<is_digit>},
+    {"isascii", "",
+     [](Call& c) {
+       return Value(std::none_of(self_text(c).begin(), self_text(c).end(), [](char b) { return b < 0; }));
+     }},
+    {"isdecimal", "", all_are<is_decimal>},
     {"isdigit", "", all_are<is_digit>},
+    {"isidentifier", "", [](Call& c) { return Value(is_identifier(self_text(c))); }},
     {"islower", "", cased<is_lower, is_upper>},
-    {"isnumeric", "", all_are<is_digit>},
+    {"isnumeric", "", all_are<is_numeric>},
+    {"isprintable", "", [](Call& c) { return Value(self_text(c).empty() || truthy(all_are<is_printable>(c))); }},
     {"isspace", "", all_are<is_space>},
+    {"istitle", "", [](Call& c) { return Value(is_titled(self_text(c))); }},
     {"isupper", "", cased<is_upper, is_lower>},
     {"join", "iterable!", join_texts},
     {"ljust", "width! fillchar", justified<-1>},
     {"lower", "", mapped<lower>},
     {"lstrip", "chars", stripped<strip_left>},
+    {"maketrans", "x! y z", make_translation},
     {"partition", "sep!", partition<false>},
     {"removeprefix", "prefix!", without_affix<false>},
     {"removesuffix", "suffix!", without_affix<true>},
@@ -256,15 +339,54 @@ constexpr Builtin text_table[] = {
     {"strip", "chars", stripped<strip>},
     {"swapcase", "", mapped<swap_case>},
     {"title", "", mapped<title>},
+    {"translate", "table!", translate},
     {"upper", "", mapped<upper>},
     {"zfill", "width!", zfill},
+};
+
+// --- Markup: what differs from str's methods
+
+Value join_markup(Call& c) {
+  Builder out(c.in.budget);
+  bool first = true;
+  const auto items = c.in.items_of(c.args[0]);
+  for (const Value& v : items->items) {
+    c.in.budget.step();
+    if (!std::exchange(first, false)) out.add(self_text(c));
+    out.add(escaped(c.in.budget, v));
+  }
+  return c.in.text(out.take());
+}
+
+// Runs a method of str with one argument escaped.
+template <Value (*run)(Call&), std::size_t argument> Value with_escaped(Call& c) {
+  if (!c.args[argument].is_missing()) c.args[argument] = c.in.text(escaped(c.in.budget, c.args[argument]));
+  return run(c);
+}
+
+Value escape_argument(Call& c) { return c.in.text(escaped(c.in.budget, c.args[0])); }
+
+constexpr Builtin markup_table[] = {
+    {"center", "width! fillchar", with_escaped<justified<0>, 1>},
+    {"escape", "s!", escape_argument},
+    {"join", "iterable!", join_markup},
+    {"ljust", "width! fillchar", with_escaped<justified<-1>, 1>},
+    {"replace", "old! new! count", with_escaped<replace_text, 1>},
+    {"rjust", "width! fillchar", with_escaped<justified<1>, 1>},
+    {"striptags", "", [](Call& c) { return c.in.text(without_tags(c.in.budget, self_text(c))); }},
+    {"unescape", "", [](Call& c) { return c.in.text(unescape_html(c.in.budget, self_text(c))); }},
 };
 
 // --- list, tuple
 
 Value index_of(Call& c) {
   const auto& items = c.self.sequence()->items;
-  for (std::size_t i = 0; i < items.size(); ++i)
+  const auto n = static_cast<Int>(items.size());
+  const auto bound = [&](std::size_t i, Int otherwise) {
+    const Int v = int_arg(c, i, otherwise);
+    return static_cast<std::size_t>(std::clamp<Int>(v < 0 ? std::max<Int>(v, -n) + n : v, 0, n));
+  };
+  for (std::size_t i = bound(1, 0); i < bound(2, n); ++i)
     if (equal(c.in.budget, items[i], c.args[0])) return Value(static_cast<Int>(i));
   raise(fmt::format("{} is not in the list", repr(c.in.budget, c.args[0])));
 }
@@ -280,11 +402,11 @@ Value itself(Call& c) { return c.self; }
 constexpr Builtin list_table[] = {
     {"copy", "", itself},
     {"count", "value!", count_items},
-    {"index", "value!", index_of},
+    {"index", "value! start stop", index_of},
 };
 constexpr Builtin tuple_table[] = {
     {"count", "value!", count_items},
-    {"index", "value!", index_of},
+    {"index", "value! start stop", index_of},
 };
 
 // --- dict
@@ -297,19 +419,158 @@ Value get(Call& c) {
 template <Flavor flavor>
 Value view(Call& c) { return dict_view(c.in, *c.self.mapping(), flavor); }
 
+Value from_keys(Call& c) {
+  std::vector<std::pair<Value, Value>> entries;
+  const auto keys = c.in.items_of(c.args[0]);
+  for (const Value& key : keys->items) entries.emplace_back(key, c.args[1].is_missing() ? Value(None{}) : c.args[1]);
+  return make_dict(c.in.budget, std::move(entries));
+}
+
+Value is_disjoint(Call& c) {
+  const auto others = c.in.items_of(c.args[0]);
+  const auto& items = c.self.sequence()->items;
+  return Value(std::none_of(others->items.begin(), others->items.end(), [&](const Value& other) {
+    return std::any_of(items.begin(), items.end(), [&](const Value& v) { return equal(c.in.budget, v, other); });
+  }));
+}
+
+constexpr Builtin view_table[] = {{"isdisjoint", "other!", is_disjoint}};
+
 constexpr Builtin dict_table[] = {
     {"copy", "", itself},
+    {"fromkeys", "iterable! value", from_keys},
     {"get", "key! default", get},
     {"items", "", view<Flavor::items>},
     {"keys", "", view<Flavor::keys>},
     {"values", "", view<Flavor::values>},
 };
 
+// --- int, float
+
+BigInt whole(Call& c) { return *c.self.whole(); }
+
+Value pair(Call& c, Value a, Value b) { return c.in.list({std::move(a), std::move(b)}, Flavor::tuple); }
+
+Value int_ratio(Call& c) { return pair(c, make_int(c.in.budget, whole(c)), Value(Int{1})); }
+
+Value bit_count(Call& c) {
+  Int n = 0;
+  for (const char digit : whole(c).digits(16))
+    n += std::popcount(static_cast<unsigned>(digit <= '9' ? digit - '0' : digit - 'a' + 10));
+  return Value(n);
+}
+
+Value to_bytes(Call& c) {
+  const Int n = int_arg(c, 0, 1);
+  const std::string order = c.args[1].is_missing() ? "big" : text_arg(c, 1);
+  const bool is_signed = !c.args[2].is_missing() && truthy(c.args[2]);
+  if (n < 0 || n > (1 << 20)) raise("to_bytes() takes a length from 0 to 1048576");
+  if (order != "big" && order != "little") raise("byteorder must be either 'little' or 'big'");
+  BigInt rest = whole(c);
+  if (rest.negative() && !is_signed) raise("can't convert negative int to unsigned");
+  const BigInt size = rest.negative() ? -rest - BigInt(1) : rest;
+  if (static_cast<Int>(size.bits()) + is_signed > 8 * n) raise("int too big to convert");
+  std::string out;
+  for (Int i = 0; i < n; ++i) {
+    c.in.budget.step();
+    auto [quotient, byte] = floor_divide(rest, BigInt(256));
+    out += static_cast<char>(*byte.small());
+    rest = std::move(quotient);
+  }
+  if (order == "big") std::reverse(out.begin(), out.end());
+  return Value(c.in.make<Bytes>(c.in.budget, std::move(out)));
+}
+
+constexpr Builtin int_table[] = {
+    {"as_integer_ratio", "", int_ratio},
+    {"bit_count", "", bit_count},
+    {"bit_length", "", [](Call& c) { return Value(static_cast<Int>(whole(c).bits())); }},
+    {"conjugate", "", [](Call& c) { return make_int(c.in.budget, whole(c)); }},
+    {"to_bytes", "length byteorder signed", to_bytes},
+};
+
+Value real_ratio(Call& c) {
+  int exponent = 0;
+  const double d = *c.self.real();
+  if (!std::isfinite(d)) raise("cannot convert a float that is not finite to an integer ratio");
+  auto mantissa = static_cast<Int>(std::ldexp(std::frexp(d, &exponent), 53));
+  for (exponent -= 53; mantissa && mantissa % 2 == 0 && exponent < 0; ++exponent) mantissa /= 2;
+  if (mantissa == 0) exponent = 0;
+  BigInt scale(1);
+  for (int i = std::abs(exponent); i > 0; --i) scale = scale * BigInt(2);
+  const BigInt m(mantissa);
+  return exponent < 0 ? pair(c, Value(mantissa), make_int(c.in.budget, scale))
+                      : pair(c, make_int(c.in.budget, m * scale), Value(Int{1}));
+}
+
+// "-0x1.999999999999ap-4"
+Value real_hex(Call& c) {
+  const double d = *c.self.real();
+  if (!std::isfinite(d)) return c.in.text(repr_float(d));
+  if (d == 0) return c.in.text(std::signbit(d) ? "-0x0.0p+0" : "0x0.0p+0");
+  const auto bits = std::bit_cast<std::uint64_t>(d);
+  const auto exponent = static_cast<int>(bits >> 52 & 0x7ff);
+  return c.in.text(fmt::format("{}0x{}.{:013x}p{:+d}", std::signbit(d) ? "-" : "", exponent ? 1 : 0,
+                               bits & 0xfffffffffffff, exponent ? exponent - 1023 : -1022));
+}
+
+constexpr Builtin real_table[] = {
+    {"as_integer_ratio", "", real_ratio},
+    {"conjugate", "", itself},
+    {"hex", "", real_hex},
+    {"is_integer", "",
+     [](Call& c) { return Value(std::isfinite(*c.self.real()) && std::trunc(*c.self.real()) == *c.self.real()); }},
+};
+
+// --- bytes
+
+Value bytes_hex(Call& c) {
+  std::string out;
+  for (const char b : static_cast<const Bytes*>(c.self.object())->data)
+    out += fmt::format("{:02x}", static_cast<unsigned char>(b));
+  return c.in.text(std::move(out));
+}
+
+Value decode(Call& c) {
+  const std::string& data = static_cast<const Bytes*>(c.self.object())->data;
+  std::string name = c.args[0].is_missing() ? "utf-8" : lower(text_arg(c, 0));
+  std::replace(name.begin(), name.end(), '_', '-');
+  if (name == "latin-1" || name == "latin1" || name == "iso-8859-1") {
+    std::string out;
+    for (const char b : data) append_char(out, static_cast<unsigned char>(b));
+    return c.in.text(std::move(out));
+  }
+  if (name != "utf-8" && name != "utf8" && name != "ascii") raise(fmt::format("unknown encoding: {}", name));
+  if (!valid_utf8(data)) raise("the bytes are not valid UTF-8");
+  return c.in.text(data);
+}
+
+constexpr Builtin bytes_table[] = {{"decode", "encoding errors", decode}, {"hex", "", bytes_hex}};
+
 }  // namespace
 
+std::span<const Builtin> bytes_methods() { return bytes_table; }
+
+std::optional<Value> data_attribute(const Value& v, std::string_view name) {
+  if (v.number()) {
+    if (name == "real" || (name == "numerator" && !v.is_real())) return v.is_bool() ? Value(*v.integer()) : v;
+    if (name == "imag") return v.is_real() ? Value(0.0) : Value(Int{0});
+    if (name == "denominator" && !v.is_real()) return Value(Int{1});
+  }
+  const auto* s = v.sequence();
+  if (s && s->is_group && (name == "grouper" || name == "list")) return s->items[name == "list" ? 1 : 0];
+  if (s && s->flavor == Flavor::range && (name == "start" || name == "stop" || name == "step"))
+    return Value(name == "start" ? s->start : name == "stop" ? s->stop : s->step);
+  return std::nullopt;
+}
+
 std::span<const Builtin> text_methods() { return text_table; }
+std::span<const Builtin> markup_methods() { return markup_table; }
 std::span<const Builtin> list_methods() { return list_table; }
 std::span<const Builtin> tuple_methods() { return tuple_table; }
+std::span<const Builtin> view_methods() { return view_table; }
+std::span<const Builtin> int_methods() { return int_table; }
+std::span<const Builtin> real_methods() { return real_table; }
 std::span<const Builtin> dict_methods() { return dict_table; }
 
 }  // namespace halyard::jinja

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include <fmt/format.h>
 
@@ -14,31 +15,12 @@ namespace {
 
 using Int = std::int64_t;
 
-[[noreturn]] void overflow() { raise("integer overflow: the result is beyond 64 bits", Errc::limit_exceeded); }
-
-Int add(Int a, Int b) {
-  Int r;
-  if (__builtin_add_overflow(a, b, &r)) overflow();
-  return r;
+// The double that takes an int into float arithmetic; Python refuses what is beyond its range.
+double as_real(const Value& v) {
+  const double d = *v.number();
+  if (v.is_int() && std::isinf(d)) raise("int too large to convert to float", Errc::limit_exceeded);
+  return d;
 }
-Int subtract(Int a, Int b) {
-  Int r;
-  if (__builtin_sub_overflow(a, b, &r)) overflow();
-  return r;
-}
-Int multiply(Int a, Int b) {
-  Int r;
-  if (__builtin_mul_overflow(a, b, &r)) overflow();
-  return r;
-}
-
-// rounds towards minus infinity, as Python does
-Int floor_divide(Int a, Int b) {
-  if (b == 0) raise("integer division or modulo by zero");
-  if (b == -1) return subtract(0, a);
-  return a / b - (a % b != 0 && (a % b < 0) != (b < 0));
-}
-Int modulo(Int a, Int b) { return b == -1 ? 0 : a - floor_divide(a, b) * b; }
 
 double modulo(double a, double b) {
   if (b == 0) raise("float modulo by zero");
@@ -47,42 +29,75 @@ double modulo(double a, double b) {
   return (r < 0) != (b < 0) ? r + b : r;
 }
 
-Int power(Int base, Int exponent) {
-  Int result = 1;
+Value power(Budget& budget, BigInt base, Int exponent) {
+  BigInt result(1);
   while (exponent > 0) {
-    if (exponent & 1) result = multiply(result, base);
+    if (exponent & 1) {
+      charge_integers(budget, result.bits(), base.bits(), result.bits() + base.bits());
+      result = result * base;
+    }
     exponent >>= 1;
-    if (exponent > 0) base = multiply(base, base);
+    if (exponent == 0) break;
+    charge_integers(budget, base.bits(), base.bits(), 2 * base.bits());
+    base = base * base;
   }
-  return result;
+  return make_int(budget, result);
 }
 
-Value power(const Value& a, const Value& b) {
-  const auto x = a.integer(), y = b.integer();
-  if (x && y && *y >= 0) {
-    if (*x == 0 || *x == 1) return Value(*y == 0 ? Int{1} : *x);
-    if (*x == -1) return Value(*y % 2 ? Int{-1} : Int{1});
-    return Value(power(*x, *y));
+Value power(Budget& budget, const Value& a, const Value& b) {
+  const auto x = a.whole(), y = b.whole();
+  if (x && y && !y->negative()) {
+    if (x->bits() <= 1)
+      return Value(y->zero() ? Int{1} : x->negative() && !y->odd() ? Int{1} : *x->small());  // of -1, 0, 1
+    if (b.big()) raise("an integer power that is too large", Errc::limit_exceeded);
+    return power(budget, *x, *b.integer());
   }
-  if (*a.number() == 0 && *b.number() < 0) raise("0.0 cannot be raised to a negative power");
-  const double r = std::pow(*a.number(), *b.number());
-  if (std::isnan(r) && *a.number() < 0) raise("complex numbers are not supported");
+  const double p = as_real(a), q = as_real(b);
+  if (p == 0 && q < 0) raise("0.0 cannot be raised to a negative power");
+  const double r = std::pow(p, q);
+  if (std::isnan(r) && p < 0) raise("complex numbers are not supported");
+  if (std::isinf(r) && std::isfinite(p) && std::isfinite(q))
+    raise("numerical result out of range", Errc::limit_exceeded);
   return Value(r);
 }
 
-Value of_numbers(Op op, const Value& a, const Value& b) {
-  if (op == Op::power) return power(a, b);
-  const auto x = a.integer(), y = b.integer();
-  if (x && y && op != Op::divide) {
-    switch (op) {
-      case Op::add: return Value(add(*x, *y));
-      case Op::subtract: return Value(subtract(*x, *y));
-      case Op::multiply: return Value(multiply(*x, *y));
-      case Op::floor_divide: return Value(floor_divide(*x, *y));
-      default: return Value(modulo(*x, *y));
-    }
+Value of_integers(Budget& budget, Op op, const BigInt& x, const BigInt& y) {
+  if (op == Op::add) return make_int(budget, x + y);
+  if (op == Op::subtract) return make_int(budget, x - y);
+  charge_integers(budget, x.bits(), y.bits(), op == Op::multiply ? x.bits() + y.bits() : 0);
+  if (op == Op::multiply) return make_int(budget, x * y);
+  if (y.zero()) raise(op == Op::divide ? "division by zero" : "integer division or modulo by zero");
+  if (op == Op::divide) {
+    const double d = true_divide(x, y);
+    if (std::isinf(d)) raise("integer division result too large for a float", Errc::limit_exceeded);
+    return Value(d);
   }
-  const double p = *a.number(), q = *b.number();
+  const auto [quotient, rest] = floor_divide(x, y);
+  return make_int(budget, op == Op::floor_divide ? quotient : rest);
+}
+
+// What is quick and cannot overflow; no value where it might.
+std::optional<Int> of_small(Op op, Int a, Int b) {
+  Int r = 0;
+  switch (op) {
+    case Op::add: return __builtin_add_overflow(a, b, &r) ? std::nullopt : std::optional(r);
+    case Op::subtract: return __builtin_sub_overflow(a, b, &r) ? std::nullopt : std::optional(r);
+    case Op::multiply: return __builtin_mul_overflow(a, b, &r) ? std::nullopt : std::optional(r);
+    case Op::floor_divide:
+    case Op::modulo: break;
+    default: return std::nullopt;
+  }
+  if (b == 0 || b == -1) return std::nullopt;
+  const bool down = a % b != 0 && (a % b < 0) != (b < 0);  // rounds towards minus infinity, as Python does
+  return op == Op::floor_divide ? a / b - down : a % b + (down ? b : 0);
+}
+
+Value of_numbers(Budget& budget, Op op, const Value& a, const Value& b) {
+  if (op == Op::power) return power(budget, a, b);
+  if (const auto x = a.integer(), y = b.integer(); x && y)
+    if (const auto r = of_small(op, *x, *y)) return Value(*r);
+  if (!a.real() && !b.real()) return of_integers(budget, op, *a.whole(), *b.whole());
+  const double p = as_real(a), q = as_real(b);
   switch (op) {
     case Op::add: return Value(p + q);
     case Op::subtract: return Value(p - q);
@@ -92,6 +107,15 @@ Value of_numbers(Op op, const Value& a, const Value& b) {
   }
   if (q == 0) raise("division by zero");
   return Value(op == Op::divide ? p / q : std::floor((p - modulo(p, q)) / q + 0.5));
+}
+
+// + of texts; Markup escapes what it is added to.
+Value joined(Interpreter& in, const Value& a, const Value& b) {
+  const bool markup = a.is_markup() || b.is_markup();
+  Builder out(in.budget);
+  if (markup) out.add(escaped(in.budget, a)).add(escaped(in.budget, b));
+  else out.add(*a.text()).add(*b.text());
+  return markup ? in.text(out.take()).as_markup() : in.text(out.take());
 }
 
 Value repeat(Interpreter& in, const Value& v, Int times) {
@@ -104,7 +128,7 @@ Value repeat(Interpreter& in, const Value& v, Int times) {
       if (i % 64 == 0) in.budget.step();
       out.add(*s);
     }
-    return in.text(out.take());
+    return make_like(in.budget, v, out.take());
   }
   const auto& items = v.sequence()->items;
   if (too_long(items.size(), n, 1'000'000)) raise("repeats a list to more than a million items", Errc::limit_exceeded);
@@ -127,31 +151,28 @@ constexpr std::string_view symbol(Op op) {
 }  // namespace
 
 Value binary(Interpreter& in, Op op, const Value& a, const Value& b) {
-  if (op == Op::modulo && a.is_text()) return in.text(percent_format(in.budget, *a.text(), b));
+  if (op == Op::modulo && a.is_text()) return make_like(in.budget, a, percent_format(in.budget, a, b));
   require_defined(a);
   require_defined(b);
-  if (a.number() && b.number()) return of_numbers(op, a, b);
-  if (op == Op::add && a.is_text() && b.is_text()) {
-    Builder out(in.budget);
-    out.add(*a.text()).add(*b.text());
-    return in.text(out.take());
-  }
+  if (a.number() && b.number()) return of_numbers(in.budget, op, a, b);
+  if (op == Op::add && a.is_text() && b.is_text()) return joined(in, a, b);
   if (op == Op::add && is_list(a) && is_list(b) && a.sequence()->flavor == b.sequence()->flavor) {
     auto items = a.sequence()->items;
     items.insert(items.end(), b.sequence()->items.begin(), b.sequence()->items.end());
     return in.list(std::move(items), a.sequence()->flavor);
   }
   if (op == Op::multiply) {
-    if ((a.is_text() || is_list(a)) && b.integer()) return repeat(in, a, *b.integer());
-    if ((b.is_text() || is_list(b)) && a.integer()) return repeat(in, b, *a.integer());
+    if ((a.is_text() || is_list(a)) && b.whole()) return repeat(in, a, require_int(b, "a repetition"));
+    if ((b.is_text() || is_list(b)) && a.whole()) return repeat(in, b, require_int(a, "a repetition"));
   }
   if (op == Op::add && a.is_text()) raise(fmt::format("can only concatenate str (not \"{}\") to str", type_name(b)));
   raise(fmt::format("unsupported operand types for {}: '{}' and '{}'", symbol(op), type_name(a), type_name(b)));
 }
 
-Value negative(const Value& v) {
+Value negative(Budget& budget, const Value& v) {
   require_defined(v);
-  if (const auto i = v.integer()) return Value(subtract(0, *i));
+  if (const auto i = v.integer(); i && *i != std::numeric_limits<Int>::min()) return Value(-*i);
+  if (const auto i = v.whole()) return make_int(budget, -*i);
   if (const auto* d = v.real()) return Value(-*d);
   raise(fmt::format("bad operand type for unary -: '{}'", type_name(v)));
 }
@@ -159,7 +180,7 @@ Value negative(const Value& v) {
 Value positive(const Value& v) {
   require_defined(v);
   if (const auto i = v.integer()) return Value(*i);
-  if (v.is_real()) return v;
+  if (v.is_real() || v.big()) return v;
   raise(fmt::format("bad operand type for unary +: '{}'", type_name(v)));
 }
 
@@ -174,10 +195,7 @@ bool contains(Interpreter& in, const Value& container, const Value& item) {
 }
 
 bool compare(Interpreter& in, Op op, const Value& a, const Value& b) {
-  const auto ordered = [&] {  // false for NaN, which has no order
-    const auto x = a.number(), y = b.number();
-    return !(x && y && (std::isnan(*x) || std::isnan(*y)));
-  };
+  const auto ordered = [&] { return !(a.number() && b.number()) || compare_numbers(a, b); };  // NaN has no order
   switch (op) {
     case Op::eq: return equal(in.budget, a, b);
     case Op::ne: return !equal(in.budget, a, b);
@@ -197,16 +215,17 @@ std::optional<Value> element(Interpreter& in, const Value& object, Int i) {
     if (i < -n || i >= n) return std::nullopt;
     return s->items[static_cast<std::size_t>(i < 0 ? i + n : i)];
   }
+  if (const auto* o = object.object(); o && o->elements()) {
+    const auto n = static_cast<Int>(o->elements()->size());
+    if (i < -n || i >= n) return std::nullopt;
+    return (*o->elements())[static_cast<std::size_t>(i < 0 ? i + n : i)];
+  }
   if (const auto* s = object.text()) {
     in.budget.step(s->size() / 16);
     const auto n = static_cast<Int>(length(*s));
     if (i < -n || i >= n) return std::nullopt;
     const std::size_t at = byte_of(*s, static_cast<std::size_t>(i < 0 ? i + n : i));
-    return in.text(s->substr(at, char_bytes(*s, at)));
-  }
-  if (const auto* group = dynamic_cast<const Group*>(object.object())) {
-    if (i == 0 || i == -2) return group->grouper;
-    if (i == 1 || i == -1) return group->list;
+    return make_like(in.budget, object, s->substr(at, char_bytes(*s, at)));
   }
   return std::nullopt;
 }
@@ -228,7 +247,8 @@ Value slice(Interpreter& in, const Value& object, const Value& start, const Valu
   const Int low = by < 0 ? -1 : 0, high = by < 0 ? n - 1 : n;
   const auto bound = [&](const Value& v, Int otherwise) {
     if (v.is_none()) return otherwise;
-    const Int i = require_int(v, "a slice's bound");
+    const auto* beyond = v.big();  // as good as the end
+    const Int i = !beyond ? require_int(v, "a slice's bound") : beyond->negative() ? -n - 1 : n;
     return std::clamp(i < 0 ? (i < -n ? Int{-1} - n : i) + n : i, low, high);
   };
   const Int from = bound(start, by < 0 ? high : low), to = bound(stop, by < 0 ? low : high);
@@ -239,7 +259,7 @@ Value slice(Interpreter& in, const Value& object, const Value& start, const Valu
     else text += chars[static_cast<std::size_t>(i)];
     if (__builtin_add_overflow(i, by, &i)) break;
   }
-  if (!seq) return in.text(std::move(text));
+  if (!seq) return make_like(in.budget, object, std::move(text));
   return in.list(std::move(items), seq->flavor == Flavor::range ? Flavor::list : seq->flavor);
 }
 
@@ -255,7 +275,9 @@ Value make_range(Interpreter& in, Int start, Int stop, Int step) {
   in.budget.bytes(count * sizeof(Value));
   auto range = std::make_shared<Sequence>();
   range->flavor = Flavor::range;
-  range->shown = step == 1 ? fmt::format("range({}, {})", start, stop) : fmt::format("range({}, {}, {})", start, stop, step);
+  range->start = start;
+  range->stop = stop;
+  range->step = step;
   for (std::uint64_t i = 0; i < count; ++i) range->items.emplace_back(static_cast<Int>(bits(start) + bits(step) * i));
   return Value(std::shared_ptr<const Sequence>(std::move(range)));
 }

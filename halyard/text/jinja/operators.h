@@ -8,7 +8,7 @@ namespace halyard::jinja {
 
 /// + - * / // % **
 Value binary(Interpreter&, Op, const Value& a, const Value& b);
-Value negative(const Value&);
+Value negative(Budget&, const Value&);
 Value positive(const Value&);
 /// == != < <= > >= in, not in
 bool compare(Interpreter&, Op, const Value& a, const Value& b);

@@ -8,6 +8,7 @@
 
 #include "halyard/text/jinja/builtins.h"
 #include "halyard/text/jinja/lexer.h"
+#include "halyard/text/jinja/stack.h"
 
 namespace halyard::jinja {
 namespace {
@@ -28,7 +29,10 @@ class Parser {
  public:
   explicit Parser(std::string_view source) : tokens_(tokenize(source)) {}
 
-  Body run() { return parse_body({}); }
+  Template run() {
+    Body body = parse_body({});
+    return {std::move(body), std::move(blocks_)};
+  }
 
  private:
   // --- tokens
@@ -78,13 +82,14 @@ class Parser {
     return next().text;
   }
   void expect(TokenType type) {
-    if (!is(type)) fail_expected(describe(Token{type, 0, {}, 0, 0}));
+    if (!is(type)) fail_expected(describe(Token{type, 0, {}, {}, 0}));
     next();
   }
 
   // Counts how deep the parser stands in statements and brackets.
   struct Nesting {
     explicit Nesting(Parser& p) : parser(p) {
+      if (p.stack_.near()) p.fail_at(p.here().line, "nests deeper than the thread's stack allows");
       if (++p.depth_ > max_syntax_depth) p.fail_at(p.here().line, fmt::format("nests deeper than {} levels", max_syntax_depth));
     }
     ~Nesting() { --parser.depth_; }
@@ -144,12 +149,19 @@ class Parser {
   std::unique_ptr<Stmt> parse_statement() {
     using Rule = std::unique_ptr<Stmt> (Parser::*)(int);
     static constexpr std::pair<std::string_view, Rule> rules[] = {
-        {"if", &Parser::parse_if},         {"for", &Parser::parse_for},
-        {"set", &Parser::parse_set},       {"macro", &Parser::parse_macro},
-        {"call", &Parser::parse_call_block}, {"filter", &Parser::parse_filter_block},
-        {"with", &Parser::parse_with},     {"generation", &Parser::parse_generation},
-        {"print", &Parser::parse_print},   {"break", &Parser::parse_break},
+        {"if", &Parser::parse_if},
+        {"for", &Parser::parse_for},
+        {"set", &Parser::parse_set},
+        {"macro", &Parser::parse_macro},
+        {"call", &Parser::parse_call_block},
+        {"filter", &Parser::parse_filter_block},
+        {"with", &Parser::parse_with},
+        {"generation", &Parser::parse_generation},
+        {"print", &Parser::parse_print},
+        {"break", &Parser::parse_break},
         {"continue", &Parser::parse_continue},
+        {"autoescape", &Parser::parse_autoescape},
+        {"block", &Parser::parse_named_block},
     };
     const int line = here().line;
     if (!is(TokenType::name)) fail_expected("a tag's name");
@@ -264,6 +276,27 @@ class Parser {
   std::unique_ptr<Stmt> parse_generation(int line) {
     auto s = make(StmtKind::scope, line);
     s->body = parse_block_to("endgeneration");
+    return s;
+  }
+
+  std::unique_ptr<Stmt> parse_autoescape(int line) {
+    auto s = make(StmtKind::autoescape, line);
+    s->exprs.push_back(parse_expression());
+    s->body = parse_block_to("endautoescape");
+    return s;
+  }
+
+  std::unique_ptr<Stmt> parse_named_block(int line) {
+    auto s = make(StmtKind::block, line);
+    s->text = expect_name();
+    s->scoped = accept_name("scoped");
+    s->required = accept_name("required");
+    if (is_op("-")) fail("a block's name has no hyphens");
+    if (!blocks_.emplace(s->text, s.get()).second) fail_at(line, fmt::format("block '{}' defined twice", s->text));
+    const int loops = std::exchange(loops_, 0);
+    s->body = parse_block_to("endblock");
+    loops_ = loops;
+    accept_name(s->text);
     return s;
   }
 
@@ -478,7 +511,7 @@ class Parser {
     switch (t.type) {
       case TokenType::name: next(); return parse_name(t);
       case TokenType::string: return parse_string();
-      case TokenType::integer: next(); return constant(Value(t.integer), t.line);
+      case TokenType::integer: next(); return constant(whole_number(t), t.line);
       case TokenType::real: next(); return constant(Value(t.real), t.line);
       default: break;
     }
@@ -490,6 +523,11 @@ class Parser {
     if (accept_op("[")) return parse_list(t.line);
     if (accept_op("{")) return parse_dict(t.line);
     fail_expected("an expression");
+  }
+
+  static Value whole_number(const Token& t) {
+    if (const auto fits = t.integer->small()) return Value(*fits);
+    return Value(std::make_shared<const BigInt>(*t.integer));
   }
 
   static ExprPtr constant(Value v, int line) {
@@ -554,7 +592,8 @@ class Parser {
 
   ExprPtr parse_attribute(ExprPtr object) {
     const int line = next().line;
-    if (is(TokenType::integer)) return node(ExprKind::item, line, std::move(object), constant(Value(next().integer), line));
+    if (is(TokenType::integer))
+      return node(ExprKind::item, line, std::move(object), constant(whole_number(next()), line));
     auto e = node(ExprKind::attribute, line, std::move(object));
     e->name = expect_name();
     return e;
@@ -665,13 +704,15 @@ class Parser {
   const std::vector<Token> tokens_;
   std::size_t at_ = 0;
   int depth_ = 0;
+  const StackLimit stack_;
   int conditional_ = 0;             // ifs now open
   int loops_ = 0;                   // loops now open in this macro
   std::vector<MacroDef*> macros_;   // now open
+  BlockTable blocks_;
 };
 
 }  // namespace
 
-Body parse(std::string_view source) { return Parser(source).run(); }
+Template parse(std::string_view source) { return Parser(source).run(); }
 
 }  // namespace halyard::jinja

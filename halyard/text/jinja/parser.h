@@ -11,6 +11,6 @@ namespace halyard::jinja {
 inline constexpr int max_syntax_depth = 200;
 
 /// Throws Failure with its line.
-Body parse(std::string_view source);
+Template parse(std::string_view source);
 
 }  // namespace halyard::jinja

@@ -11,11 +11,9 @@
 namespace halyard::jinja {
 namespace {
 
-std::int64_t remainder(Call& c, std::int64_t by) {
-  const Value r = binary(c.in, Op::modulo, c.self, Value(by));
-  const auto d = r.number();
-  if (!d) raise("expects a number");
-  return *d == 0 ? 0 : *d == 1 ? 1 : 2;
+// Whether self % by == rest; texts too have a %.
+bool leaves(Call& c, const Value& by, std::int64_t rest) {
+  return equal(c.in.budget, binary(c.in, Op::modulo, c.self, by), Value(rest));
 }
 
 bool all_cased(const Value& self, Budget& budget, bool (*wanted)(char32_t), bool (*unwanted)(char32_t)) {
@@ -45,13 +43,14 @@ Value compared(Call& c) { return Value(compare(c.in, op, c.self, c.args[0])); }
 
 constexpr Builtin test_table[] = {
     {"boolean", "", [](Call& c) { return Value(c.self.is_bool()); }},
-    {"callable", "", [](Call& c) { return Value(c.self.object() && c.self.object()->callable()); }},
+    {"callable", "",
+     [](Call& c) { return Value(c.self.is_undefined() || (c.self.object() && c.self.object()->callable())); }},
     {"defined", "", [](Call& c) { return Value(!c.self.is_undefined()); }},
     {"undefined", "", [](Call& c) { return Value(c.self.is_undefined()); }},
-    {"divisibleby", "num!", [](Call& c) { return Value(remainder(c, require_int(c.args[0], "divisibleby")) == 0); }},
-    {"even", "", [](Call& c) { return Value(remainder(c, 2) == 0); }},
-    {"odd", "", [](Call& c) { return Value(remainder(c, 2) == 1); }},
-    {"escaped", "", [](Call&) { return Value(false); }},
+    {"divisibleby", "num!", [](Call& c) { return Value(leaves(c, c.args[0], 0)); }},
+    {"even", "", [](Call& c) { return Value(leaves(c, Value(std::int64_t{2}), 0)); }},
+    {"odd", "", [](Call& c) { return Value(leaves(c, Value(std::int64_t{2}), 1)); }},
+    {"escaped", "", [](Call& c) { return Value(c.self.is_markup()); }},
     {"false", "", [](Call& c) { return Value(c.self.is_bool() && !*c.self.boolean()); }},
     {"true", "", [](Call& c) { return Value(c.self.is_bool() && *c.self.boolean()); }},
     {"filter", "", [](Call& c) { return Value(c.self.is_text() && find_builtin(filters(), *c.self.text())); }},

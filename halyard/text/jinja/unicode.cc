@@ -1,8 +1,12 @@
 #include "halyard/text/jinja/unicode.h"
 
 #include <algorithm>
+#include <array>
+#include <utility>
 
 #include <utf8proc.h>
+
+#include "halyard/text/jinja/tables.h"
 
 namespace halyard::jinja {
 namespace {
@@ -129,19 +133,54 @@ bool is_alpha(char32_t c) {
   return k >= UTF8PROC_CATEGORY_LU && k <= UTF8PROC_CATEGORY_LO;
 }
 
-bool is_digit(char32_t c) {
-  // Nd, and the superscript digits that str.isdigit takes too
-  return category(c) == UTF8PROC_CATEGORY_ND || c == 0xb2 || c == 0xb3 || c == 0xb9 || c == 0x2070 ||
-         (c >= 0x2074 && c <= 0x2079) || (c >= 0x2080 && c <= 0x2089);
+namespace {
+
+template <std::size_t n> bool in_ranges(const char32_t (&ranges)[n][2], char32_t c) {
+  const auto* end = ranges + n;
+  const auto* it = std::partition_point(ranges, end, [c](const auto& r) { return r[1] < c; });
+  return it != end && c >= (*it)[0];
 }
 
-bool is_alnum(char32_t c) {
+}  // namespace
+
+bool is_decimal(char32_t c) { return category(c) == UTF8PROC_CATEGORY_ND; }
+bool is_digit(char32_t c) { return is_decimal(c) || in_ranges(digit_ranges, c); }
+bool is_numeric(char32_t c) {
   const auto k = category(c);
-  return is_alpha(c) || (k >= UTF8PROC_CATEGORY_ND && k <= UTF8PROC_CATEGORY_NO);
+  return (k >= UTF8PROC_CATEGORY_ND && k <= UTF8PROC_CATEGORY_NO) || in_ranges(numeric_ranges, c);
+}
+bool is_alnum(char32_t c) { return is_alpha(c) || is_numeric(c); }
+
+bool is_identifier(std::string_view s) {
+  bool first = true;
+  for (const char32_t c : code_points(s)) {
+    const auto k = category(c);
+    const bool start = c == U'_' || is_alpha(c) || k == UTF8PROC_CATEGORY_NL;
+    const bool later = k == UTF8PROC_CATEGORY_MN || k == UTF8PROC_CATEGORY_MC || k == UTF8PROC_CATEGORY_ND ||
+                       k == UTF8PROC_CATEGORY_PC;
+    if (!start && (std::exchange(first, false) || !later)) return false;
+    first = false;
+  }
+  return !first;
 }
 
-bool is_upper(char32_t c) { return category(c) == UTF8PROC_CATEGORY_LU; }
-bool is_lower(char32_t c) { return category(c) == UTF8PROC_CATEGORY_LL || c == 0xaa || c == 0xba; }
+bool is_titled(std::string_view s) {
+  bool any = false, inside = false;  // inside a word
+  for (const char32_t c : code_points(s)) {
+    if (is_upper(c) || is_title(c)) {
+      if (inside) return false;
+      any = inside = true;
+    } else if (is_lower(c)) {
+      if (!inside) return false;
+    } else {
+      inside = false;
+    }
+  }
+  return any;
+}
+
+bool is_upper(char32_t c) { return category(c) == UTF8PROC_CATEGORY_LU || in_ranges(upper_ranges, c); }
+bool is_lower(char32_t c) { return category(c) == UTF8PROC_CATEGORY_LL || in_ranges(lower_ranges, c); }
 
 bool is_printable(char32_t c) {
   if (c == U' ') return true;
@@ -159,6 +198,19 @@ std::string lower(std::string_view s) {
   const auto points = code_points(s);
   std::string out;
   for (std::size_t i = 0; i < points.size(); ++i) append_lower(out, points, i);
+  return out;
+}
+
+std::string casefold(std::string_view s) {
+  std::string out;
+  for (const char32_t c : code_points(s)) {
+    std::array<utf8proc_int32_t, 8> folded{};
+    const auto n = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c), folded.data(), folded.size(),
+                                           UTF8PROC_CASEFOLD, nullptr);
+    if (n < 1) append_char(out, c);
+    for (utf8proc_ssize_t i = 0; i < n; ++i)
+      append_char(out, static_cast<char32_t>(folded[static_cast<std::size_t>(i)]));
+  }
   return out;
 }
 

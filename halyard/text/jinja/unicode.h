@@ -25,7 +25,11 @@ std::vector<char32_t> code_points(std::string_view s);
 
 bool is_space(char32_t c);      ///< str.isspace, also \s of re
 bool is_alpha(char32_t c);      ///< str.isalpha
-bool is_digit(char32_t c);      ///< decimal digits
+bool is_decimal(char32_t c);    ///< str.isdecimal
+bool is_digit(char32_t c);      ///< str.isdigit: superscripts and the like too
+bool is_numeric(char32_t c);    ///< str.isnumeric
+bool is_identifier(std::string_view s);  ///< str.isidentifier
+bool is_titled(std::string_view s);      ///< str.istitle
 bool is_alnum(char32_t c);
 bool is_upper(char32_t c);
 bool is_lower(char32_t c);
@@ -33,6 +37,7 @@ bool is_printable(char32_t c);  ///< what repr shows as it is
 
 std::string upper(std::string_view s);
 std::string lower(std::string_view s);
+std::string casefold(std::string_view s);
 std::string capitalize(std::string_view s);
 /// str.title: every run of letters capitalised.
 std::string title(std::string_view s);

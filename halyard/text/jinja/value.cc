@@ -25,11 +25,18 @@ void Budget::bytes(std::size_t n) {
 
 std::optional<std::int64_t> Value::integer() const {
   if (const bool* b = boolean()) return *b ? 1 : 0;
-  if (is_int()) return std::get<std::int64_t>(v_);
+  if (const auto* i = std::get_if<std::int64_t>(&v_)) return *i;
+  return std::nullopt;
+}
+
+std::optional<BigInt> Value::whole() const {
+  if (const auto* b = big()) return *b;
+  if (const auto i = integer()) return BigInt(*i);
   return std::nullopt;
 }
 
 std::optional<double> Value::number() const {
+  if (const auto* b = big()) return b->nearest();
   if (const double* d = real()) return *d;
   if (const auto i = integer()) return static_cast<double>(*i);
   return std::nullopt;
@@ -43,12 +50,6 @@ std::optional<Value> Namespace::attribute(Interpreter&, std::string_view name) {
   return std::nullopt;
 }
 
-std::optional<Value> Group::attribute(Interpreter&, std::string_view name) {
-  if (name == "grouper") return grouper;
-  if (name == "list") return list;
-  return std::nullopt;
-}
-
 void Namespace::set(const std::string& name, Value value) {
   if (name.starts_with('_')) raise(fmt::format("a namespace cannot hold the underscore-prefixed attribute '{}'", name));
   for (auto& [key, old] : attributes)
@@ -57,6 +58,25 @@ void Namespace::set(const std::string& name, Value value) {
       return;
     }
   attributes.emplace_back(name, std::move(value));
+}
+
+Bytes::Bytes(Budget& budget, std::string all) : data(std::move(all)) {
+  budget.bytes(data.size() * sizeof(Value));
+  for (const char c : data) items_.emplace_back(std::int64_t{static_cast<unsigned char>(c)});
+}
+
+std::string Bytes::shown() const {
+  const char quote = data.find('\'') != data.npos && data.find('"') == data.npos ? '"' : '\'';
+  std::string out = std::string("b") + quote;
+  for (const char c : data) {
+    if (c == '\\' || c == quote) (out += '\\') += c;
+    else if (c == '\n') out += "\\n";
+    else if (c == '\r') out += "\\r";
+    else if (c == '\t') out += "\\t";
+    else if (c >= 0x20 && c < 0x7f) out += c;
+    else out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+  }
+  return out + quote;
 }
 
 Builder& Builder::add(std::string_view s) {
@@ -76,6 +96,12 @@ Builder& Builder::add(std::size_t times, char c) {
 
 // --- making values
 
+bool hashable(const Value& v) {
+  const auto* s = v.sequence();
+  if (s && s->flavor == Flavor::tuple) return std::all_of(s->items.begin(), s->items.end(), hashable);
+  return !s && !v.mapping();
+}
+
 namespace {
 
 // Bytes an allocation costs beside its content: the shared block, the Value, the allocator.
@@ -91,12 +117,6 @@ int checked_depth(int inner) {
   if (inner >= max_value_depth)
     raise(fmt::format("nests lists and dicts deeper than {} levels", max_value_depth), Errc::limit_exceeded);
   return inner + 1;
-}
-
-bool hashable(const Value& v) {
-  const auto* s = v.sequence();
-  if (s && s->flavor == Flavor::tuple) return std::all_of(s->items.begin(), s->items.end(), hashable);
-  return !s && !v.mapping();
 }
 
 // M is Mapping or const Mapping.
@@ -118,11 +138,66 @@ Value make_text(Budget& budget, std::string s) {
   return Value(std::make_shared<const std::string>(std::move(s)));
 }
 
-Value make_list(Budget& budget, std::vector<Value> items, Flavor flavor) {
+Value make_int(Budget& budget, const BigInt& i) {
+  if (const auto fits = i.small()) return Value(*fits);
+  if (i.bits() > max_int_bits)
+    raise(fmt::format("an integer of more than {} bits", max_int_bits), Errc::limit_exceeded);
+  budget.bytes(i.bits() / 8 + overhead);
+  return Value(std::make_shared<const BigInt>(i));
+}
+
+void charge_integers(Budget& budget, std::size_t a_bits, std::size_t b_bits, std::size_t result_bits) {
+  if (result_bits > max_int_bits + 64)
+    raise(fmt::format("an integer of more than {} bits", max_int_bits), Errc::limit_exceeded);
+  budget.step((a_bits / 32 + 1) * (b_bits / 32 + 1) / 64);
+}
+
+Value make_markup(Budget& budget, std::string s) { return make_text(budget, std::move(s)).as_markup(); }
+
+Value make_like(Budget& budget, const Value& model, std::string s) {
+  Value v = make_text(budget, std::move(s));
+  return model.is_markup() ? v.as_markup() : v;
+}
+
+std::string escaped(Budget& budget, const Value& v) {
+  if (v.is_markup()) return *v.text();
+  Builder out(budget);
+  const std::string plain = to_text(budget, v);
+  for (std::size_t at = 0; at < plain.size();) {
+    const std::size_t special = std::min(plain.find_first_of("&<>\"'", at), plain.size());
+    out.add(std::string_view(plain).substr(at, special - at));
+    if (special == plain.size()) break;
+    switch (plain[special]) {
+      case '&': out.add("&amp;"); break;
+      case '<': out.add("&lt;"); break;
+      case '>': out.add("&gt;"); break;
+      case '"': out.add("&#34;"); break;
+      default: out.add("&#39;");
+    }
+    at = special + 1;
+  }
+  return out.take();
+}
+
+namespace {
+
+std::shared_ptr<Sequence> new_sequence(Budget& budget, std::vector<Value> items, Flavor flavor) {
   budget.bytes(items.size() * sizeof(Value) + overhead);
   int inner = 0;
   for (const Value& v : items) inner = std::max(inner, depth_of(v));
-  return Value(std::make_shared<const Sequence>(Sequence{flavor, checked_depth(inner), std::move(items), {}}));
+  return std::make_shared<Sequence>(Sequence{flavor, checked_depth(inner), std::move(items)});
+}
+
+}  // namespace
+
+Value make_list(Budget& budget, std::vector<Value> items, Flavor flavor) {
+  return Value(std::shared_ptr<const Sequence>(new_sequence(budget, std::move(items), flavor)));
+}
+
+Value make_group(Budget& budget, Value grouper, Value list) {
+  auto group = new_sequence(budget, {std::move(grouper), std::move(list)}, Flavor::tuple);
+  group->is_group = true;
+  return Value(std::shared_ptr<const Sequence>(std::move(group)));
 }
 
 Value make_dict(Budget& budget, std::vector<std::pair<Value, Value>> entries) {
@@ -149,8 +224,7 @@ Value from_json(Budget& budget, const OrderedJson& j, int depth) {
     case OrderedJson::value_t::number_integer: return Value(j.get<std::int64_t>());
     case OrderedJson::value_t::number_unsigned: {
       const auto u = j.get<std::uint64_t>();
-      if (u > static_cast<std::uint64_t>(INT64_MAX)) raise(fmt::format("the integer {} is beyond 64 bits", u));
-      return Value(static_cast<std::int64_t>(u));
+      return make_int(budget, BigInt::from_unsigned(u));
     }
     case OrderedJson::value_t::number_float: return Value(j.get<double>());
     case OrderedJson::value_t::string: return make_text(budget, j.get_ref<const std::string&>());
@@ -179,6 +253,7 @@ bool truthy(const Value& v) {
   if (const auto* s = v.text()) return !s->empty();
   if (const auto* s = v.sequence()) return !s->items.empty();
   if (const auto* m = v.mapping()) return !m->entries.empty();
+  if (const auto* o = v.object(); o && o->elements()) return !o->elements()->empty();
   return true;
 }
 
@@ -215,17 +290,42 @@ const Value* find(Budget& budget, const Mapping& m, const Value& key) {
   return entry ? &entry->second : nullptr;
 }
 
+namespace {
+
+int order(double x, double y) { return x < y ? -1 : x > y; }
+
+// An integer and a double, neither rounded.
+int compare_exactly(const BigInt& i, double d) {
+  if (std::isinf(d)) return d > 0 ? -1 : 1;
+  const int whole = compare(i, BigInt::truncated(d));
+  return whole ? whole : order(std::trunc(d), d);
+}
+
+}  // namespace
+
+std::optional<int> compare_numbers(const Value& a, const Value& b) {
+  if (const auto x = a.integer(), y = b.integer(); x && y) return *x < *y ? -1 : *x > *y;
+  const double *p = a.real(), *q = b.real();
+  if ((p && std::isnan(*p)) || (q && std::isnan(*q))) return std::nullopt;
+  if (p && q) return order(*p, *q);
+  if (q) return compare_exactly(*a.whole(), *q);
+  if (p) return -compare_exactly(*b.whole(), *p);
+  return compare(*a.whole(), *b.whole());
+}
+
 bool equal(Budget& budget, const Value& a, const Value& b) {
   budget.step();
   if (const auto *x = a.text(), *y = b.text(); x && y) {
     budget.step(std::min(x->size(), y->size()) / 64);
     return *x == *y;
   }
-  if (const auto x = a.integer(), y = b.integer(); x && y) return *x == *y;
-  if (const auto x = a.number(), y = b.number(); x && y) return *x == *y;
+  if (a.number() && b.number()) return compare_numbers(a, b) == 0;
   if (const auto *x = a.sequence(), *y = b.sequence(); x && y) return same_items(budget, *x, *y);
   if (const auto *x = a.mapping(), *y = b.mapping(); x && y) return same_entries(budget, *x, *y);
-  if (const auto *x = a.object(), *y = b.object(); x && y) return x == y;
+  if (const auto* x = a.object(), *y = b.object(); x && y) {
+    const auto *s = dynamic_cast<const Bytes*>(x), *t = dynamic_cast<const Bytes*>(y);
+    return x == y || (s && t && s->data == t->data);
+  }
   return (a.is_none() && b.is_none()) || (a.is_undefined() && b.is_undefined());
 }
 
@@ -238,8 +338,7 @@ bool less(Budget& budget, const Value& a, const Value& b) {
     budget.step(std::min(x->size(), y->size()) / 64);
     return *x < *y;
   }
-  if (const auto x = a.integer(), y = b.integer(); x && y) return *x < *y;
-  if (const auto x = a.number(), y = b.number(); x && y) return *x < *y;
+  if (a.number() && b.number()) return compare_numbers(a, b).value_or(0) < 0;
   const auto *x = a.sequence(), *y = b.sequence();
   if (x && y && x->flavor == y->flavor && (x->flavor == Flavor::list || x->flavor == Flavor::tuple)) {
     const std::size_t n = std::min(x->items.size(), y->items.size());
@@ -258,7 +357,7 @@ std::string type_name(const Value& v) {
   if (v.is_bool()) return "bool";
   if (v.is_int()) return "int";
   if (v.is_real()) return "float";
-  if (v.is_text()) return "str";
+  if (v.is_text()) return v.is_markup() ? "Markup" : "str";
   if (v.mapping()) return "dict";
   if (const auto* o = v.object()) return o->type();
   if (const auto* s = v.sequence()) {
@@ -285,6 +384,20 @@ std::string repr_float(double d) {
   const auto digits = static_cast<int>(std::count_if(s.begin(), s.begin() + static_cast<std::ptrdiff_t>(s.find('e')),
                                                      [](char c) { return c >= '0' && c <= '9'; }));
   return fmt::format("{:.{}f}", d, std::max(1, digits - 1 - exponent));
+}
+
+std::string repr_int(Budget& budget, const Value& v) {
+  if (const auto i = v.integer()) return std::to_string(*i);
+  const BigInt& b = *v.big();
+  constexpr std::size_t most_digits = 4300;
+  const auto refuse = [=] {
+    raise(fmt::format("an integer of more than {} digits cannot be written", most_digits), Errc::limit_exceeded);
+  };
+  if (b.bits() > most_digits * 10 / 3) refuse();  // 10/3 > log2(10)
+  charge_integers(budget, b.bits(), b.bits(), 0);
+  std::string digits = b.digits();
+  if (digits.size() > most_digits) refuse();
+  return b.negative() ? '-' + digits : digits;
 }
 
 std::string json_float(double d) {
@@ -325,18 +438,22 @@ class Printer {
     if (v.is_undefined()) out_.add("Undefined");
     else if (v.is_none()) out_.add("None");
     else if (const bool* b = v.boolean()) out_.add(*b ? "True" : "False");
-    else if (const auto i = v.integer()) out_.add(std::to_string(*i));
+    else if (v.is_int()) out_.add(repr_int(budget_, v));
     else if (const double* d = v.real()) out_.add(repr_float(*d));
+    else if (v.is_markup()) out_.add("Markup(").add(repr_text(*v.text())).add(")");
     else if (const auto* s = v.text()) out_.add(repr_text(*s));
     else if (const auto* seq = v.sequence()) print_sequence(*seq, depth);
     else if (const auto* map = v.mapping()) print_mapping(*map, depth);
     else if (const auto* ns = dynamic_cast<const Namespace*>(v.object())) print_namespace(*ns, depth);
+    else if (const auto* o = v.object(); o && !o->shown().empty()) out_.add(o->shown());
     else out_.add(fmt::format("<{}>", type_name(v)));
   }
 
  private:
   void print_sequence(const Sequence& s, int depth) {
-    if (s.flavor == Flavor::range) return void(out_.add(s.shown));
+    if (s.flavor == Flavor::range)
+      return void(out_.add(s.step == 1 ? fmt::format("range({}, {})", s.start, s.stop)
+                                       : fmt::format("range({}, {}, {})", s.start, s.stop, s.step)));
     const bool view = s.flavor != Flavor::list && s.flavor != Flavor::tuple;
     if (view) out_.add(type_name_of(s.flavor)).add("(");
     out_.add(s.flavor == Flavor::tuple ? "(" : "[");
@@ -430,7 +547,7 @@ class JsonPrinter {
     budget_.step();
     if (v.is_none()) out_.add("null");
     else if (const bool* b = v.boolean()) out_.add(*b ? "true" : "false");
-    else if (const auto i = v.integer()) out_.add(std::to_string(*i));
+    else if (v.is_int()) out_.add(repr_int(budget_, v));
     else if (const double* d = v.real()) out_.add(json_float(*d));
     else if (const auto* s = v.text()) out_.add(json_text(*s, style_.ensure_ascii));
     else if (const auto* seq = v.sequence(); seq && (seq->flavor == Flavor::list || seq->flavor == Flavor::tuple))
@@ -458,11 +575,11 @@ class JsonPrinter {
     out_.add("]");
   }
 
-  static std::string key_text(const Value& key) {
+  std::string key_text(const Value& key) {
     if (const auto* s = key.text()) return *s;
     if (key.is_none()) return "null";
     if (const bool* b = key.boolean()) return *b ? "true" : "false";
-    if (const auto i = key.integer()) return std::to_string(*i);
+    if (key.is_int()) return repr_int(budget_, key);
     if (const double* d = key.real()) return json_float(*d);
     raise(fmt::format("keys must be str, int, float, bool or None, not {}", type_name(key)));
   }

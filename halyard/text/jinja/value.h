@@ -15,6 +15,7 @@
 
 #include "halyard/base/json.h"
 #include "halyard/base/result.h"
+#include "halyard/text/jinja/bigint.h"
 
 namespace halyard::jinja {
 
@@ -55,6 +56,11 @@ struct Undefined {
   std::shared_ptr<const std::string> why;
 };
 
+/// Text that counts as HTML already: markupsafe's Markup, a str whose operators escape their other operand.
+struct Markup {
+  std::shared_ptr<const std::string> text;
+};
+
 class Value {
  public:
   Value() = default;
@@ -62,8 +68,10 @@ class Value {
   Value(Undefined u) : v_(std::move(u)) {}
   explicit Value(bool b) : v_(b) {}
   explicit Value(std::int64_t i) : v_(i) {}
+  explicit Value(std::shared_ptr<const BigInt> b) : v_(std::move(b)) {}  ///< beyond std::int64_t: see make_int
   explicit Value(double d) : v_(d) {}
   explicit Value(std::shared_ptr<const std::string> s) : v_(std::move(s)) {}
+  explicit Value(Markup m) : v_(std::move(m)) {}
   explicit Value(std::shared_ptr<const Sequence> s) : v_(std::move(s)) {}
   explicit Value(std::shared_ptr<const Mapping> m) : v_(std::move(m)) {}
   explicit Value(Object* o) : v_(o) {}
@@ -72,23 +80,36 @@ class Value {
   bool is_undefined() const { return holds<Undefined>(); }
   bool is_none() const { return holds<None>(); }
   bool is_bool() const { return holds<bool>(); }
-  bool is_int() const { return holds<std::int64_t>(); }  ///< not a bool
+  bool is_int() const { return holds<std::int64_t>() || big(); }  ///< not a bool
   bool is_real() const { return holds<double>(); }
-  bool is_text() const { return holds<std::shared_ptr<const std::string>>(); }
+  bool is_text() const { return text() != nullptr; }  ///< Markup too
+  bool is_markup() const { return holds<Markup>(); }
 
   /// The alternative, or null.
   const bool* boolean() const { return std::get_if<bool>(&v_); }
+  const BigInt* big() const { return pointee<BigInt>(); }
   const double* real() const { return std::get_if<double>(&v_); }
   const Undefined* undefined() const { return std::get_if<Undefined>(&v_); }
-  const std::string* text() const { return pointee<std::string>(); }
+  const std::string* text() const {
+    const auto* m = std::get_if<Markup>(&v_);
+    return m ? m->text.get() : pointee<std::string>();
+  }
   const Sequence* sequence() const { return pointee<Sequence>(); }
   const Mapping* mapping() const { return pointee<Mapping>(); }
   Object* object() const { return holds<Object*>() ? std::get<Object*>(v_) : nullptr; }
   std::shared_ptr<const Sequence> shared_sequence() const { return std::get<std::shared_ptr<const Sequence>>(v_); }
 
-  /// An int, or a bool as Python counts it: 0 or 1.
+  /// This text as Markup, or as a plain str.
+  Value as_markup() const {
+    return is_markup() ? *this : Value(Markup{std::get<std::shared_ptr<const std::string>>(v_)});
+  }
+  Value as_plain() const { return is_markup() ? Value(std::get<Markup>(v_).text) : *this; }
+
+  /// An int that fits, or a bool as Python counts it: 0 or 1.
   std::optional<std::int64_t> integer() const;
-  /// Any number as a double.
+  /// Any int, or a bool.
+  std::optional<BigInt> whole() const;
+  /// Any number as a double, infinite where an int is beyond its range.
   std::optional<double> number() const;
 
  private:
@@ -100,8 +121,9 @@ class Value {
     return p ? p->get() : nullptr;
   }
 
-  std::variant<Missing, Undefined, None, bool, std::int64_t, double, std::shared_ptr<const std::string>,
-               std::shared_ptr<const Sequence>, std::shared_ptr<const Mapping>, Object*>
+  std::variant<Missing, Undefined, None, bool, std::int64_t, std::shared_ptr<const BigInt>, double,
+               std::shared_ptr<const std::string>, Markup, std::shared_ptr<const Sequence>,
+               std::shared_ptr<const Mapping>, Object*>
       v_;
 };
 
@@ -111,7 +133,8 @@ struct Sequence {
   Flavor flavor = Flavor::list;
   int depth = 1;
   std::vector<Value> items;
-  std::string shown;  ///< a range's repr
+  std::int64_t start = 0, stop = 0, step = 1;  ///< of a range
+  bool is_group = false;  ///< a tuple of groupby's: its two items also have the names grouper and list
 };
 
 struct Mapping {
@@ -132,6 +155,10 @@ class Object {
   virtual std::string type() const = 0;
   virtual std::optional<Value> attribute(Interpreter&, std::string_view) { return std::nullopt; }
   virtual bool callable() const { return false; }
+  /// What it can be gone through, measured and indexed as; null where it cannot.
+  virtual const std::vector<Value>* elements() const { return nullptr; }
+  /// Its repr; empty: <type>.
+  virtual std::string shown() const { return {}; }
   virtual Value call(Interpreter&, Args);
 };
 
@@ -153,13 +180,18 @@ class Generator : public Object {
   std::size_t next = 0;
 };
 
-/// One of what `groupby` returns: a pair that also has names, `grouper` and `list`.
-class Group : public Object {
+/// Python's bytes.
+class Bytes : public Object {
  public:
-  Group(Value key, Value members) : grouper(std::move(key)), list(std::move(members)) {}
-  std::string type() const override { return "_GroupTuple"; }
+  Bytes(Budget&, std::string all);
+  std::string type() const override { return "bytes"; }
+  const std::vector<Value>* elements() const override { return &items_; }
+  std::string shown() const override;
   std::optional<Value> attribute(Interpreter&, std::string_view name) override;
-  const Value grouper, list;
+  const std::string data;
+
+ private:
+  std::vector<Value> items_;
 };
 
 /// Text that is charged to the budget as it grows.
@@ -177,16 +209,33 @@ class Builder {
 };
 
 Value make_text(Budget&, std::string);
+/// Bits of the greatest integer: some 39,000 digits.
+inline constexpr std::size_t max_int_bits = std::size_t{1} << 17;
+/// An integer of any size up to max_int_bits.
+Value make_int(Budget&, const BigInt&);
+/// Charges for work on integers of so many bits that takes their product, and refuses a result beyond max_int_bits.
+void charge_integers(Budget&, std::size_t a_bits, std::size_t b_bits, std::size_t result_bits);
+Value make_markup(Budget&, std::string);
+/// Text of the kind that `model` is: Markup where it is Markup.
+Value make_like(Budget&, const Value& model, std::string);
+/// markupsafe.escape: the value's text with & < > " ' escaped; of Markup the text as it is.
+std::string escaped(Budget&, const Value&);
 Value make_list(Budget&, std::vector<Value>, Flavor = Flavor::list);
+/// What groupby gives: the tuple (grouper, list).
+Value make_group(Budget&, Value grouper, Value list);
 /// Entries in order; of equal keys the first keeps its place and the last its value, as in Python.
 Value make_dict(Budget&, std::vector<std::pair<Value, Value>>);
 Value make_undefined(std::string why);
-/// JSON as Python's json.loads gives it. Throws where it nests too deep or an integer is beyond 64 bits.
+/// JSON as Python's json.loads gives it. Throws where it nests too deep.
 Value from_json(Budget&, const OrderedJson&, int depth = 0);
 
+/// Whether it may be a key.
+bool hashable(const Value&);
 bool truthy(const Value&);
 /// Python's == . Charges the budget, because shared lists can be exponentially large to walk.
 bool equal(Budget&, const Value&, const Value&);
+/// How two numbers compare, exactly: below, at or above 0; no value where one is NaN.
+std::optional<int> compare_numbers(const Value&, const Value&);
 /// Python's < ; throws where the types have no order.
 bool less(Budget&, const Value&, const Value&);
 /// The value under `key`, or null.
@@ -200,6 +249,8 @@ std::string to_text(Budget&, const Value&);
 std::string repr(Budget&, const Value&);
 /// Python's repr of a float: shortest that reads back, "1.0", "1e+16", "inf".
 std::string repr_float(double);
+/// Python's str() of an int or bool as a number; throws beyond 4300 digits, as Python does.
+std::string repr_int(Budget&, const Value&);
 /// json.dumps of a float: as repr, but NaN, Infinity, -Infinity.
 std::string json_float(double);
 
