@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -103,7 +104,10 @@ Case quant(std::string name, const char* value, Strings mention) {
 }
 Case index(std::string name, const char* content, Strings mention = {}) {
   mention.push_back(kIndexFile);
-  return {std::move(name), [content](const fs::path& f) { write(f / kIndexFile, content); }, mention};
+  return {std::move(name), [content](const fs::path& f) {
+            fs::rename(f / kWeights, f / "model-1.safetensors");  // beside model.safetensors no index is an error
+            write(f / kIndexFile, content);
+          }, mention};
 }
 Case instead(std::string name, const char* file, std::function<void(const fs::path&)> make) {
   return {std::move(name), [=](const fs::path& f) { fs::remove(f / file); make(f / file); }, {file}};
@@ -178,7 +182,7 @@ std::vector<Case> cases() {
       index("shard a dot", R"({"weight_map": {"a": "."}})"),
       index("shard with NUL", R"({"weight_map": {"a": "model.safetensors\u0000.txt"}})"),
       index("tensor in no shard", R"({"weight_map": {"nobody": "model.safetensors"}})", {"nobody"}),
-      {"shard absent", [](const fs::path& f) { write(f / kIndexFile, R"({"weight_map": {"a": "gone.safetensors"}})"); }, {"gone.safetensors"}},
+      index("shard absent", R"({"weight_map": {"a": "model-1.safetensors", "c": "gone.safetensors"}})", {"gone.safetensors", "\"c\""}),
       {"tensor in two shards", [](const fs::path& f) { fs::copy_file(f / kWeights, f / "model-2.safetensors"); }, {"model-2.safetensors"}},
       {"no weights", [](const fs::path& f) { fs::remove(f / kWeights); }, {"weights"}},
       instead("config absent", "config.json", [](const fs::path&) {}),
@@ -235,6 +239,92 @@ TEST(BadInput, PathsThatAreNoFolderAreRefusedByName) {
   EXPECT_EQ(ModelDir::open(std::string("a\0b", 3)).error().code, Errc::invalid_argument);
 }
 
+// mlx-lm 0.32 and transformers 5.24 load all of these: the former never reads the index, the latter only where there is no
+// model.safetensors.
+TEST(OddInput, AGoodWeightFileDecidesWhateverTheIndexBesideItSays) {
+  for (const char* content : {"", "{", "{}", R"({"weight_map": {}})", R"({"weight_map": {"a": "gone.safetensors"}})", R"({"weight_map": {"a": 2}})",
+                              R"({"weight_map": {"a": "../outside"}})", R"({"weight_map": {"a": "./model.safetensors", "extra": "model.safetensors"}})"}) {
+    const TempFolder folder;
+    write_model(folder.path);
+    write(folder.path / kIndexFile, content);
+    const auto model = ModelDir::open(folder.path.string());
+    ASSERT_TRUE(model) << content << ": " << model.error().str();
+    EXPECT_EQ(model->tensors().size(), 2U);
+  }
+}
+
+TEST(OddInput, ShardsDecideWhereTheIndexHasWrongEntries) {
+  for (const char* content : {R"({"weight_map": {"a": "./model-1.safetensors"}})", R"({"weight_map": {"a": "gone.safetensors"}})",
+                              R"({"weight_map": {"a": "model-1.safetensors", "extra": "model-1.safetensors"}})"}) {
+    const TempFolder folder;
+    write_model(folder.path);
+    fs::rename(folder.path / kWeights, folder.path / "model-1.safetensors");
+    write(folder.path / kIndexFile, content);
+    const auto model = ModelDir::open(folder.path.string());
+    ASSERT_TRUE(model) << content << ": " << model.error().str();
+    EXPECT_EQ(model->tensors().size(), 2U);
+  }
+}
+
+TEST(OddInput, MetadataMayBeNullAndUnusedTensorsOfAnyTypeOfTheFormat) {
+  const TempFolder folder;
+  write_model(folder.path);
+  Json h = header();
+  h["__metadata__"] = nullptr;
+  h["a"]["dtype"] = "C64";
+  h["a"]["shape"] = {2};
+  write(folder.path / kWeights, packed(h.dump(), kData));
+  const auto model = ModelDir::open(folder.path.string());
+  ASSERT_TRUE(model) << model.error().str();
+  EXPECT_EQ(model->find("a")->type, "C64");
+}
+
+TEST(OddInput, PythonsWordsForFloatsAreNumbers) {
+  const TempFolder folder;
+  write_model(folder.path);
+  write(folder.path / "config.json", R"({"a": Infinity, "b": [-Infinity, NaN, 1], "c": "Infinity \" NaN", "d": {"__float__": "NaN"}})");
+  write(folder.path / "generation_config.json", R"({"x": NaN})");
+  const auto model = ModelDir::open(folder.path.string());
+  ASSERT_TRUE(model) << model.error().str();
+  EXPECT_EQ(model->config().number("a", {.non_finite = true}).value(), HUGE_VAL);
+  EXPECT_EQ(model->config().json()["b"][0].get<double>(), -HUGE_VAL);
+  EXPECT_TRUE(std::isnan(model->config().json()["b"][1].get<double>()));
+  EXPECT_TRUE(std::isnan(model->config().json()["d"].get<double>()));
+  EXPECT_EQ(model->config().string("c").value(), "Infinity \" NaN");
+  EXPECT_NE(model->config().integer("a", 0, 9).error().str().find("got Infinity"), std::string::npos);
+  write(folder.path / "config.json", "{\"a\": Infinityx}");
+  EXPECT_FALSE(ModelDir::open(folder.path.string()));
+}
+
+TEST(OddInput, TheRootOfAHubCacheFolderMeansItsSnapshot) {
+  const TempFolder folder;
+  const fs::path root = folder.path / "models--org--name";
+  fs::create_directories(root / "refs");
+  for (const char* commit : {"abc", "def"}) {
+    fs::create_directories(root / "snapshots" / commit);
+    write_model(root / "snapshots" / commit);
+  }
+  EXPECT_NE(ModelDir::open(root.string()).error().str().find("2 snapshots"), std::string::npos);
+  write(root / "refs" / "main", "def\n");
+  EXPECT_TRUE(ModelDir::open(root.string()).value().path().ends_with("snapshots/def"));
+  fs::remove(root / "refs" / "main");
+  fs::remove_all(root / "snapshots" / "def");
+  EXPECT_TRUE(ModelDir::open(root.string() + "/").value().path().ends_with("snapshots/abc"));
+}
+
+TEST(BadInput, LfsPointersAndNamesOfTheHubAreCalledThat) {
+  const TempFolder folder;
+  constexpr const char* pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n";
+  for (const char* file : {kWeights, "config.json"}) {
+    write_model(folder.path);
+    write(folder.path / file, pointer);
+    const std::string error = ModelDir::open(folder.path.string()).error().str();
+    EXPECT_NE(error.find(std::string(file) + ": a Git LFS pointer"), std::string::npos) << error;
+  }
+  EXPECT_NE(ModelDir::open("mlx-community/Qwen3-0.6B-4bit").error().str().find("on the Hub"), std::string::npos);
+  EXPECT_EQ(ModelDir::open("./no/folder").error().str().find("on the Hub"), std::string::npos);
+}
+
 TEST(BadInput, OverridesDecideOverTheRest) {
   const TempFolder folder;
   write_model(folder.path);
@@ -251,7 +341,7 @@ TEST(BadInput, OverridesDecideOverTheRest) {
 bool needs_architecture(const std::string& name) {
   static const Strings prefixes = {"config-type", "config-hidden", "config-inner", "config-rows", "config-layers", "config-heads", "config-head-",
                                    "config-kv-heads", "config-theta-zero", "config-theta-string", "config-eps", "config-rope", "config-layer-bits",
-                                   "config-quant-absent", "config-untied"};
+                                   "config-quant-absent", "config-theta-nan", "config-untied", "index-tensor-absent"};
   return std::any_of(prefixes.begin(), prefixes.end(), [&](const std::string& p) { return name.starts_with(p); });
 }
 
