@@ -296,6 +296,30 @@ TEST(OddInput, PythonsWordsForFloatsAreNumbers) {
   EXPECT_FALSE(ModelDir::open(folder.path.string()));
 }
 
+// testdata/io/make_files.py asked safetensors, mlx and Python's json.
+TEST(OddInput, HeadersAndNumbersAreTakenWhereTheReferencesTakeThem) {
+  std::ifstream in(testing::source_dir() / "testdata/io/files.json");
+  const Json expected = parse_json(std::string{std::istreambuf_iterator<char>(in), {}}).value();
+  const TempFolder folder;
+  write_model(folder.path);
+  for (const Json& c : expected["safetensors"]) {
+    write(folder.path / kWeights, packed(c[0].dump(), std::string(16, '\0')));
+    EXPECT_EQ(ModelDir::open(folder.path.string()).has_value(), c[1].get<bool>()) << c[0].dump();
+  }
+  std::string saved;
+  const auto hex = expected["saved"].get<std::string>();
+  for (std::size_t i = 0; i < hex.size(); i += 2) saved += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
+  write(folder.path / kWeights, saved);
+  EXPECT_TRUE(ModelDir::open(folder.path.string()));
+  for (const Json& c : expected["json"]) {
+    write(folder.path / "config.json", c[0].get<std::string>());
+    const auto model = ModelDir::open(folder.path.string());
+    EXPECT_EQ(model.has_value(), !c[1].is_null()) << c[0];
+    const Json& x = model ? model->config().json()["x"] : Json();
+    if (c[1] == "inf" || c[1] == "-inf" || c[1] == "nan") { EXPECT_EQ(fmt::format("{}", x.get<double>()), c[1].get<std::string>()); }
+  }
+}
+
 TEST(OddInput, TheRootOfAHubCacheFolderMeansItsSnapshot) {
   const TempFolder folder;
   const fs::path root = folder.path / "models--org--name";
