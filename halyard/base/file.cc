@@ -67,7 +67,8 @@ Result<std::string> read_file(const std::string& path, std::uint64_t max_bytes) 
 
 Result<void> refuse_lfs_pointer(std::string_view text, const std::string& path) {
   if (!text.starts_with("version https://git-lfs.github.com/spec/")) return {};
-  return fail(Errc::bad_file, fmt::format("{}: a Git LFS pointer, not the file itself: fetch it with git lfs pull", path));
+  return fail(Errc::bad_file,
+              fmt::format("{}: a Git LFS pointer, not the file itself: fetch it with git lfs pull", path));
 }
 
 }  // namespace halyard

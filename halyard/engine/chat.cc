@@ -38,7 +38,11 @@ Result<Json> load_config(const std::string& path) {
 }
 
 tl::unexpected<Error> wrong_template(const std::string& path) {
-  return fail(Errc::bad_file, fmt::format("{}: \"chat_template\" must be a string, an object of strings or a list of {{\"name\", \"template\"}}", path));
+  return fail(
+      Errc::bad_file,
+      fmt::format(
+          "{}: \"chat_template\" must be a string, an object of strings or a list of {{\"name\", \"template\"}}",
+          path));
 }
 
 /// A template's text and the file it is from.
@@ -55,7 +59,8 @@ Result<Templates> template_files(const std::string& model_dir) {
   const std::string file = model_dir + "/chat_template.jinja";
   if (auto source = HALYARD_TRY(read_optional(file))) templates["default"] = {std::move(*source), file};
   std::error_code error;
-  for (std::filesystem::directory_iterator it(model_dir + "/additional_chat_templates", error), end; !error && it != end; it.increment(error)) {
+  for (std::filesystem::directory_iterator it(model_dir + "/additional_chat_templates", error), end;
+       !error && it != end; it.increment(error)) {
     const std::string path = it->path().string();
     if (path.ends_with(".jinja")) templates[it->path().stem().string()] = {HALYARD_TRY(read_file(path)), path};
   }
@@ -77,7 +82,9 @@ Result<Templates> configured_templates(const Json& config, const std::string& pa
   }
   if (found->is_array()) {
     for (const Json& entry : *found) {
-      const auto is_string = [&](const char* key) { return entry.is_object() && entry.contains(key) && entry.at(key).is_string(); };
+      const auto is_string = [&](const char* key) {
+        return entry.is_object() && entry.contains(key) && entry.at(key).is_string();
+      };
       if (!is_string("name") || !is_string("template")) return wrong_template(path);
       templates[entry.at("name").get<std::string>()] = {entry.at("template").get<std::string>(), path};
     }
@@ -99,7 +106,8 @@ Result<std::optional<ChatTemplate>> load_chat_template(const std::string& model_
   auto chosen = tools ? templates.find("tool_use") : templates.end();
   if (chosen == templates.end()) chosen = templates.find("default");
   if (chosen == templates.end())
-    return fail(Errc::bad_file, fmt::format("{}: the model has several chat templates, none of them \"default\"", model_dir));
+    return fail(Errc::bad_file,
+                fmt::format("{}: the model has several chat templates, none of them \"default\"", model_dir));
   return HALYARD_TRY(ChatTemplate::parse(std::move(chosen->second.text), chosen->second.file));
 }
 

@@ -41,7 +41,8 @@ TEST(ChatFiles, AnEosThatOnlyTheTokenizersFilesNameEndsAText) {
     const testing::TokenizerFolder folder(all, c["files"]);
     std::ofstream(folder.path() + "/config.json") << "{}";
     const std::string header = "{}      ";
-    std::ofstream(folder.path() + "/model.safetensors", std::ios::binary) << std::string("\x08\0\0\0\0\0\0\0", 8) + header;
+    std::ofstream(folder.path() + "/model.safetensors", std::ios::binary)
+        << std::string("\x08\0\0\0\0\0\0\0", 8) + header;
     const auto dir = ModelDir::open(folder.path());
     ASSERT_TRUE(dir) << dir.error().str();
     const auto text = engine::TextModel::load(*dir, false);

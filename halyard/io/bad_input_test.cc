@@ -104,10 +104,12 @@ Case quant(std::string name, const char* value, Strings mention) {
 }
 Case index(std::string name, const char* content, Strings mention = {}) {
   mention.push_back(kIndexFile);
-  return {std::move(name), [content](const fs::path& f) {
+  return {std::move(name),
+          [content](const fs::path& f) {
             fs::rename(f / kWeights, f / "model-1.safetensors");  // beside model.safetensors no index is an error
             write(f / kIndexFile, content);
-          }, mention};
+          },
+          mention};
 }
 Case instead(std::string name, const char* file, std::function<void(const fs::path&)> make) {
   return {std::move(name), [=](const fs::path& f) { fs::remove(f / file); make(f / file); }, {file}};
@@ -145,7 +147,8 @@ std::vector<Case> cases() {
       entry("nine extents", "/a/shape", "[1,1,1,1,1,1,1,2,2]", {"shape", "9"}),
       entry("elements wrap", "/a/shape", "[4294967296, 4294967296]", {"shape", "64 bits"}),
       entry("bytes wrap", "/a/shape", "[4611686018427387904]", {"shape", "64 bits"}),
-      entry("petabytes", "/c", R"({"dtype": "U8", "shape": [4503599627370496], "data_offsets": [19, 4503599627370515]})", {"\"c\""}),
+      entry("petabytes", "/c",
+            R"({"dtype": "U8", "shape": [4503599627370496], "data_offsets": [19, 4503599627370515]})", {"\"c\""}),
       entry("offsets reversed", "/a/data_offsets", "[16, 0]", {"data_offsets"}),
       entry("offset 2^64", "/a/data_offsets", "[0, 18446744073709551616]", {"data_offsets"}),
       entry("offset negative", "/a/data_offsets", "[-16, 0]", {"data_offsets"}),
@@ -154,11 +157,13 @@ std::vector<Case> cases() {
       entry("size", "/a/shape", "[2, 1]", {"\"a\"", "16", "8"}),
       entry("metadata a number", "/__metadata__/format", "7", {"__metadata__"}),
       entry("name with NUL", "/a\\u0000", "7", {"a"}),
-      {"hole", [](const fs::path& f) {
+      {"hole",
+       [](const fs::path& f) {
          Json g = header();
          g["b"]["data_offsets"] = {17, 20};
          write(f / kWeights, packed(g.dump(), kData + "x"));
-       }, {kWeights, "\"b\""}},
+       },
+       {kWeights, "\"b\""}},
       config("config empty", ""),
       config("config an array", "[]"),
       config("config cut", R"({"model_type": )"),
@@ -182,8 +187,11 @@ std::vector<Case> cases() {
       index("shard a dot", R"({"weight_map": {"a": "."}})"),
       index("shard with NUL", R"({"weight_map": {"a": "model.safetensors\u0000.txt"}})"),
       index("tensor in no shard", R"({"weight_map": {"nobody": "model.safetensors"}})", {"nobody"}),
-      index("shard absent", R"({"weight_map": {"a": "model-1.safetensors", "c": "gone.safetensors"}})", {"gone.safetensors", "\"c\""}),
-      {"tensor in two shards", [](const fs::path& f) { fs::copy_file(f / kWeights, f / "model-2.safetensors"); }, {"model-2.safetensors"}},
+      index("shard absent", R"({"weight_map": {"a": "model-1.safetensors", "c": "gone.safetensors"}})",
+            {"gone.safetensors", "\"c\""}),
+      {"tensor in two shards",
+       [](const fs::path& f) { fs::copy_file(f / kWeights, f / "model-2.safetensors"); },
+       {"model-2.safetensors"}},
       {"no weights", [](const fs::path& f) { fs::remove(f / kWeights); }, {"weights"}},
       instead("config absent", "config.json", [](const fs::path&) {}),
       instead("config a folder", "config.json", folder),
@@ -242,8 +250,9 @@ TEST(BadInput, PathsThatAreNoFolderAreRefusedByName) {
 // mlx-lm 0.32 and transformers 5.24 load all of these: the former never reads the index, the latter only where there is no
 // model.safetensors.
 TEST(OddInput, AGoodWeightFileDecidesWhateverTheIndexBesideItSays) {
-  for (const char* content : {"", "{", "{}", R"({"weight_map": {}})", R"({"weight_map": {"a": "gone.safetensors"}})", R"({"weight_map": {"a": 2}})",
-                              R"({"weight_map": {"a": "../outside"}})", R"({"weight_map": {"a": "./model.safetensors", "extra": "model.safetensors"}})"}) {
+  for (const char* content : {"", "{", "{}", R"({"weight_map": {}})", R"({"weight_map": {"a": "gone.safetensors"}})",
+                              R"({"weight_map": {"a": 2}})", R"({"weight_map": {"a": "../outside"}})",
+                              R"({"weight_map": {"a": "./model.safetensors", "extra": "model.safetensors"}})"}) {
     const TempFolder folder;
     write_model(folder.path);
     write(folder.path / kIndexFile, content);
@@ -254,8 +263,9 @@ TEST(OddInput, AGoodWeightFileDecidesWhateverTheIndexBesideItSays) {
 }
 
 TEST(OddInput, ShardsDecideWhereTheIndexHasWrongEntries) {
-  for (const char* content : {R"({"weight_map": {"a": "./model-1.safetensors"}})", R"({"weight_map": {"a": "gone.safetensors"}})",
-                              R"({"weight_map": {"a": "model-1.safetensors", "extra": "model-1.safetensors"}})"}) {
+  for (const char* content :
+       {R"({"weight_map": {"a": "./model-1.safetensors"}})", R"({"weight_map": {"a": "gone.safetensors"}})",
+        R"({"weight_map": {"a": "model-1.safetensors", "extra": "model-1.safetensors"}})"}) {
     const TempFolder folder;
     write_model(folder.path);
     fs::rename(folder.path / kWeights, folder.path / "model-1.safetensors");
@@ -282,7 +292,8 @@ TEST(OddInput, MetadataMayBeNullAndUnusedTensorsOfAnyTypeOfTheFormat) {
 TEST(OddInput, PythonsWordsForFloatsAreNumbers) {
   const TempFolder folder;
   write_model(folder.path);
-  write(folder.path / "config.json", R"({"a": Infinity, "b": [-Infinity, NaN, 1], "c": "Infinity \" NaN", "d": {"__float__": "NaN"}})");
+  write(folder.path / "config.json",
+        R"({"a": Infinity, "b": [-Infinity, NaN, 1], "c": "Infinity \" NaN", "d": {"__float__": "NaN"}})");
   write(folder.path / "generation_config.json", R"({"x": NaN})");
   const auto model = ModelDir::open(folder.path.string());
   ASSERT_TRUE(model) << model.error().str();
@@ -316,7 +327,9 @@ TEST(OddInput, HeadersAndNumbersAreTakenWhereTheReferencesTakeThem) {
     const auto model = ModelDir::open(folder.path.string());
     EXPECT_EQ(model.has_value(), !c[1].is_null()) << c[0];
     const Json& x = model ? model->config().json()["x"] : Json();
-    if (c[1] == "inf" || c[1] == "-inf" || c[1] == "nan") { EXPECT_EQ(fmt::format("{}", x.get<double>()), c[1].get<std::string>()); }
+    if (c[1] == "inf" || c[1] == "-inf" || c[1] == "nan") {
+      EXPECT_EQ(fmt::format("{}", x.get<double>()), c[1].get<std::string>());
+    }
   }
 }
 
@@ -363,9 +376,11 @@ TEST(BadInput, OverridesDecideOverTheRest) {
 
 // Faults that only the architecture shows are in the same classes; the program's tests hold those.
 bool needs_architecture(const std::string& name) {
-  static const Strings prefixes = {"config-type", "config-hidden", "config-inner", "config-rows", "config-layers", "config-heads", "config-head-",
-                                   "config-kv-heads", "config-theta-zero", "config-theta-string", "config-eps", "config-rope", "config-layer-bits",
-                                   "config-quant-absent", "config-theta-nan", "config-untied", "index-tensor-absent"};
+  static const Strings prefixes = {"config-type",        "config-hidden",       "config-inner",     "config-rows",
+                                   "config-layers",      "config-heads",        "config-head-",     "config-kv-heads",
+                                   "config-theta-zero",  "config-theta-string", "config-eps",       "config-rope",
+                                   "config-layer-bits",  "config-quant-absent", "config-theta-nan", "config-untied",
+                                   "index-tensor-absent"};
   return std::any_of(prefixes.begin(), prefixes.end(), [&](const std::string& p) { return name.starts_with(p); });
 }
 

@@ -72,7 +72,9 @@ std::string without_bare_words(std::string_view text) {
   std::string out;
   bool quoted = false;
   for (std::size_t i = 0; i < text.size();) {
-    const auto* word = quoted ? std::end(words) : std::find_if(std::begin(words), std::end(words), [&](auto w) { return text.substr(i).starts_with(w); });
+    const auto* word = quoted ? std::end(words) : std::find_if(std::begin(words), std::end(words), [&](auto w) {
+      return text.substr(i).starts_with(w);
+    });
     if (word != std::end(words)) {
       out += fmt::format("{{\"__float__\":\"{}\"}}", *word);
       i += word->size();
@@ -125,7 +127,8 @@ std::string describe(const Json& value) {
       return value.dump();  // a few numbers
     case Json::value_t::object: return value.empty() ? "an empty object" : "an object";
     case Json::value_t::number_float:
-      if (const auto x = value.get<double>(); !std::isfinite(x)) return std::isnan(x) ? "NaN" : x > 0 ? "Infinity" : "-Infinity";
+      if (const auto x = value.get<double>(); !std::isfinite(x))
+        return std::isnan(x) ? "NaN" : x > 0 ? "Infinity" : "-Infinity";
       [[fallthrough]];
     default: return value.dump();  // a number, true, false or null
   }

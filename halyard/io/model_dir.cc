@@ -35,7 +35,10 @@ bool looks_like_hub_name(std::string_view path) {
 // Why `path`, which is not a folder, is no model.
 tl::unexpected<Error> not_a_folder(const std::string& path) {
   if (!exists(path) && looks_like_hub_name(path))
-    return fail(Errc::not_found, fmt::format("{}: no such folder; for the model of this name on the Hub, download it first and give its folder", path));
+    return fail(
+        Errc::not_found,
+        fmt::format("{}: no such folder; for the model of this name on the Hub, download it first and give its folder",
+                    path));
   const auto file = MappedFile::open(path);
   if (!file) return fail(file.error());
   const auto bytes = file->bytes();
@@ -62,15 +65,21 @@ bool is_plain_file_name(std::string_view name) {
 Result<std::string> resolve_snapshot(std::string path) {
   while (path.size() > 1 && path.back() == '/') path.pop_back();
   std::error_code ignored;
-  if (exists(path + "/config.json") || !fs::is_directory(path + "/snapshots", ignored) || !fs::is_directory(path + "/refs", ignored)) return path;
+  if (exists(path + "/config.json") || !fs::is_directory(path + "/snapshots", ignored) ||
+      !fs::is_directory(path + "/refs", ignored))
+    return path;
   std::vector<std::string> found;
-  for (fs::directory_iterator it(path + "/snapshots", ignored), end; !ignored && it != end; it.increment(ignored)) found.push_back(it->path().filename().string());
+  for (fs::directory_iterator it(path + "/snapshots", ignored), end; !ignored && it != end; it.increment(ignored))
+    found.push_back(it->path().filename().string());
   if (const auto ref = read_file(path + "/refs/main", 4096)) {
     const std::string name = ref->substr(0, ref->find_first_of("\r\n "));
     if (std::find(found.begin(), found.end(), name) != found.end()) return fmt::format("{}/snapshots/{}", path, name);
   }
   if (found.size() == 1) return fmt::format("{}/snapshots/{}", path, found[0]);
-  return fail(Errc::not_found, fmt::format("{}: a model of the Hub's cache with {} snapshots, of which refs/main names none: give one of them", path, found.size()));
+  return fail(
+      Errc::not_found,
+      fmt::format("{}: a model of the Hub's cache with {} snapshots, of which refs/main names none: give one of them",
+                  path, found.size()));
 }
 
 struct Index {
@@ -112,7 +121,8 @@ Result<std::set<std::string>> find_weights(const std::string& folder) {
 Result<void> check_index(const Index& index, const std::string& folder, std::span<const Tensor> tensors) {
   for (const auto& [name, shard] : index.shard_of)
     if (!find_tensor(tensors, name) && !exists(folder + "/" + shard))
-      return fail(Errc::not_found, fmt::format("{}/{}: there is no such file; {} expects tensor {} in it", folder, shard, index.path, in_quotes(name)));
+      return fail(Errc::not_found, fmt::format("{}/{}: there is no such file; {} expects tensor {} in it", folder,
+                                               shard, index.path, in_quotes(name)));
   return {};
 }
 

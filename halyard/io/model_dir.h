@@ -72,7 +72,9 @@ class ModelDir {
   /// one is quantised as all are, provided that "….scales" is among the tensors (norms and skipped layers have none).
   Result<std::optional<QuantConfig>> quantization_of(std::string_view weight_base_name) const;
   /// True where the config names this layer itself, rather than all layers.
-  bool has_quantization_override(std::string_view weight_base_name) const { return contents_->overrides.contains(weight_base_name); }
+  bool has_quantization_override(std::string_view weight_base_name) const {
+    return contents_->overrides.contains(weight_base_name);
+  }
 
  private:
   struct Contents {

@@ -83,7 +83,8 @@ struct EntryReader {
     const auto it = entry.find("dtype");
     if (it != entry.end() && it->is_string()) {
       auto type = it->get<std::string>();
-      if (dtype_named(type) || std::find(std::begin(kOtherTypes), std::end(kOtherTypes), type) != std::end(kOtherTypes)) return type;
+      if (dtype_named(type) || std::find(std::begin(kOtherTypes), std::end(kOtherTypes), type) != std::end(kOtherTypes))
+        return type;
     }
     return unexpected("dtype", "a type such as F32, BF16 or U32");
   }

@@ -1,8 +1,8 @@
 // The decoder that most families are: pre-norm blocks of attention and a gated MLP over a residual stream.
 #pragma once
 
-#include <optional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 

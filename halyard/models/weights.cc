@@ -103,14 +103,15 @@ Result<quant::MatrixView> dense_matrix(const ModelDir& dir, const std::string& n
 }
 
 /// What the shapes of an affine matrix [n, k] say of its bits and groups, as in mlx-lm; `said` where they say nothing possible.
-QuantConfig settled_by_shapes(const ModelDir& dir, const std::string& name, QuantConfig said, std::size_t n, std::size_t k) {
+QuantConfig settled_by_shapes(const ModelDir& dir, const std::string& name, QuantConfig said, std::size_t n,
+                              std::size_t k) {
   const Tensor* w = dir.find(name + ".weight");
   const Tensor* scales = dir.find(name + ".scales");
   if (said.mode != "affine" || !w || !scales || w->dtype != DType::u32) return said;
   for (const int bits : {2, 3, 4, 5, 6, 8})
     for (const int group : {32, 64, 128})
-      if (w->shape == Shape{n, k * static_cast<std::size_t>(bits) / 32} && scales->shape == Shape{n, k / static_cast<std::size_t>(group)} &&
-          k % static_cast<std::size_t>(group) == 0)
+      if (w->shape == Shape{n, k * static_cast<std::size_t>(bits) / 32} &&
+          scales->shape == Shape{n, k / static_cast<std::size_t>(group)} && k % static_cast<std::size_t>(group) == 0)
         return {bits, group, said.mode};
   return said;
 }

@@ -46,7 +46,9 @@ Result<Json> optional_object(const std::string& path, std::string* content = nul
 }
 
 bool is_token(const Json& value) { return value.is_string() || field(value, "content").is_string(); }
-std::string content_of(const Json& token) { return token.is_string() ? token.get<std::string>() : token.at("content").get<std::string>(); }
+std::string content_of(const Json& token) {
+  return token.is_string() ? token.get<std::string>() : token.at("content").get<std::string>();
+}
 
 // A token as tokenizer.json writes it. One that is only a string is special.
 Json entry_of(const Json& token, bool special) {
@@ -99,7 +101,8 @@ Roles roles_of(Json config, const Json& map) {
   }
   for (const auto& [key, value] : config.items())
     if (key.ends_with("_token") && is_token(value)) roles.named[key] = value;
-  roles.extra = config.contains("extra_special_tokens") ? config["extra_special_tokens"] : field(config, "additional_special_tokens");
+  roles.extra = config.contains("extra_special_tokens") ? config["extra_special_tokens"]
+                                                        : field(config, "additional_special_tokens");
   return roles;
 }
 
@@ -111,7 +114,8 @@ Result<std::map<std::int64_t, Json>> decoder_of(const Json& decoder) {
     std::int64_t id = 0;
     const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
     if (error != std::errc() || end != key.data() + key.size() || !token.is_object() || !is_token(token))
-      return fail(Errc::bad_file, fmt::format("added_tokens_decoder: expected a token by its id, got \"{}\"", key.substr(0, 40)));
+      return fail(Errc::bad_file,
+                  fmt::format("added_tokens_decoder: expected a token by its id, got \"{}\"", key.substr(0, 40)));
     tokens[id] = token;
   }
   return tokens;
@@ -121,7 +125,8 @@ Result<std::map<std::int64_t, Json>> decoder_of(const Json& decoder) {
 Result<std::map<std::int64_t, Json>> legacy_tokens(const Json& added, const Json& in_file, const Roles& roles) {
   std::set<std::string> special;
   for (const auto name : named_tokens)
-    if (const auto it = roles.named.find(std::string(name)); it != roles.named.end()) special.insert(content_of(it->second));
+    if (const auto it = roles.named.find(std::string(name)); it != roles.named.end())
+      special.insert(content_of(it->second));
   if (roles.extra.is_array())
     for (const Json& token : roles.extra)
       if (is_token(token)) special.insert(content_of(token));
@@ -137,14 +142,17 @@ Result<std::map<std::int64_t, Json>> legacy_tokens(const Json& added, const Json
   return tokens;
 }
 
-bool is_standard(std::string_view name) { return std::find(std::begin(named_tokens), std::end(named_tokens), name) != std::end(named_tokens); }
+bool is_standard(std::string_view name) {
+  return std::find(std::begin(named_tokens), std::end(named_tokens), name) != std::end(named_tokens);
+}
 
 // The names of `roles` in the order in which their tokens are added: the standard ones, then a model's own as its
 // tokenizer_config.json writes them.
 Result<std::vector<std::string>> order_of(const Roles& roles, const std::string& config) {
   std::vector<std::string> order;
   for (const auto name : named_tokens) order.emplace_back(name);
-  if (std::all_of(roles.named.begin(), roles.named.end(), [](const auto& entry) { return is_standard(entry.first); })) return order;
+  if (std::all_of(roles.named.begin(), roles.named.end(), [](const auto& entry) { return is_standard(entry.first); }))
+    return order;
   if (!config.empty()) {
     const OrderedJson written = HALYARD_TRY(parse_ordered_json(config, {.max_depth = 128, .unique_keys = false}));
     for (const auto& [key, value] : written.items())
@@ -160,23 +168,29 @@ void set_class_defaults(const Json& config, std::string_view tokenizer_json, Rol
   const Json& written = field(config, "tokenizer_class");
   std::string name = written.is_string() ? written.get<std::string>() : "";
   if (name.ends_with("Fast")) name.resize(name.size() - 4);
-  const auto* c = std::find_if(std::begin(class_defaults), std::end(class_defaults), [&](const ClassDefaults& d) { return d.name == name; });
+  const auto* c = std::find_if(std::begin(class_defaults), std::end(class_defaults),
+                               [&](const ClassDefaults& d) { return d.name == name; });
   // a Llama tokenizer that is byte-level is of no class, as in transformers
-  if (c == std::end(class_defaults) || (name == "LlamaTokenizer" && tokenizer_json.find("\"ByteLevel\"") != tokenizer_json.npos)) return;
+  if (c == std::end(class_defaults) ||
+      (name == "LlamaTokenizer" && tokenizer_json.find("\"ByteLevel\"") != tokenizer_json.npos))
+    return;
   if (!c->bos.empty() && !config.contains("bos_token")) roles.named.try_emplace("bos_token", c->bos);
   if (!c->eos.empty() && !config.contains("eos_token")) roles.named.try_emplace("eos_token", c->eos);
-  if (const Json& space = field(config, "add_prefix_space"); c->sets_prefix_space && space.is_boolean()) out.add_prefix_space = space.get<bool>();
+  if (const Json& space = field(config, "add_prefix_space"); c->sets_prefix_space && space.is_boolean())
+    out.add_prefix_space = space.get<bool>();
 }
 
 }  // namespace
 
-Result<TokenizerConfig> read_tokenizer_config(const std::string& folder, std::string_view tokenizer_json, const Json& in_file) {
+Result<TokenizerConfig> read_tokenizer_config(const std::string& folder, std::string_view tokenizer_json,
+                                              const Json& in_file) {
   const std::string path = folder + "/tokenizer_config.json";
   std::string content;
   const Json config = HALYARD_TRY(optional_object(path, &content));
   TokenizerConfig out;
   const bool decoder = config.contains("added_tokens_decoder");
-  Roles roles = roles_of(config, decoder ? Json::object() : HALYARD_TRY(optional_object(folder + "/special_tokens_map.json")));
+  Roles roles =
+      roles_of(config, decoder ? Json::object() : HALYARD_TRY(optional_object(folder + "/special_tokens_map.json")));
   set_class_defaults(config, tokenizer_json, roles, out);
   auto tokens = decoder ? decoder_of(config["added_tokens_decoder"])
                         : legacy_tokens(HALYARD_TRY(optional_object(folder + "/added_tokens.json")), in_file, roles);

@@ -23,6 +23,7 @@ struct TokenizerConfig {
 /// tokenizer_config.json has it, else special_tokens_map.json over tokenizer_config.json, and added_tokens.json.
 /// `tokenizer_json` is the content of tokenizer.json and `in_file` its added_tokens; both may be empty where only the special
 /// tokens are wanted. Errors name the file.
-Result<TokenizerConfig> read_tokenizer_config(const std::string& folder, std::string_view tokenizer_json, const Json& in_file);
+Result<TokenizerConfig> read_tokenizer_config(const std::string& folder, std::string_view tokenizer_json,
+                                              const Json& in_file);
 
 }  // namespace halyard::text

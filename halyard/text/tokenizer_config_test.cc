@@ -25,7 +25,9 @@ TEST(TokenizerConfig, TheFilesOfAFolderMeanWhatTransformersTakesThemFor) {
     std::map<std::string, std::string> special = c["special_tokens"];
     if (c["class"] != "TokenizersBackend") special.erase("unk_token");  // of a class only bos and eos are known
     EXPECT_EQ(tokenizer->special_tokens(), special);
-    if (!c["eos"].is_null()) { EXPECT_EQ(tokenizer->token_to_id(tokenizer->special_tokens().at("eos_token")), c["eos"].get<int>()); }
+    if (!c["eos"].is_null()) {
+      EXPECT_EQ(tokenizer->token_to_id(tokenizer->special_tokens().at("eos_token")), c["eos"].get<int>());
+    }
   }
 }
 

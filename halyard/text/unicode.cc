@@ -19,9 +19,9 @@ bool is_ascii(std::string_view text) {
 }
 
 // The tokenizers library's answer for `c` where it depends on the version of Unicode: that of utf8proc is not the same.
-template <std::size_t n>
-const CodePointRange* exception(const CodePointRange (&table)[n], CodePoint c) {
-  const auto* it = std::lower_bound(table, table + n, c, [](const CodePointRange& r, CodePoint p) { return r.last < p; });
+template <std::size_t n> const CodePointRange* exception(const CodePointRange (&table)[n], CodePoint c) {
+  const auto* it =
+      std::lower_bound(table, table + n, c, [](const CodePointRange& r, CodePoint p) { return r.last < p; });
   return it != table + n && it->first <= c ? it : nullptr;
 }
 
@@ -68,7 +68,8 @@ void compose_between_unassigned(std::vector<utf8proc_int32_t>& points) {
   auto out = points.begin();
   for (auto it = points.begin(); it != points.end();) {
     const auto end = std::find_if(it, points.end(), is_late);
-    const auto count = utf8proc_normalize_utf32(&*it, end - it, static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_STABLE));
+    const auto count =
+        utf8proc_normalize_utf32(&*it, end - it, static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_STABLE));
     out = std::copy(it, it + count, out);
     it = end;
     while (it != points.end() && is_late(*it)) *out++ = *it++;
@@ -170,7 +171,8 @@ bool is_word(CodePoint c) {
 
 static CodePoint to_lower(CodePoint c) {
   const auto* end = std::end(lowercase_exceptions);
-  const auto* it = std::lower_bound(std::begin(lowercase_exceptions), end, c, [](const auto& e, CodePoint p) { return e[0] < p; });
+  const auto* it =
+      std::lower_bound(std::begin(lowercase_exceptions), end, c, [](const auto& e, CodePoint p) { return e[0] < p; });
   if (it != end && (*it)[0] == c) return (*it)[1];
   return static_cast<CodePoint>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c)));
 }

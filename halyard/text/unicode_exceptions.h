@@ -1,4 +1,5 @@
 // Made by testdata/text/make_unicode.py with tokenizers 0.23.3 Unicode 14.0.0 and 18.0.0.
+// clang-format off
 #pragma once
 
 #include <cstdint>

@@ -40,7 +40,8 @@ TEST(Unicode, NormalFormsAreThoseOfTheTokenizersLibrary) {
   ASSERT_GT(want["texts"].size(), 500U);
   for (const Json& t : want["texts"]) {
     const auto text = t[0].get<std::string>();
-    for (std::size_t f = 0; f < 4; ++f) EXPECT_EQ(normalize(text, forms[f]), t[f + 1].get<std::string>()) << "form " << f << " of " << text;
+    for (std::size_t f = 0; f < 4; ++f)
+      EXPECT_EQ(normalize(text, forms[f]), t[f + 1].get<std::string>()) << "form " << f << " of " << text;
     EXPECT_EQ(strip_marks(text), t[5].get<std::string>()) << text;
   }
 }
@@ -55,7 +56,8 @@ TEST(Unicode, NormalFormsOfEveryCodePointBetweenMarksAreThoseOfTheTokenizersLibr
       if (c >= 0xd800 && c <= 0xdfff) continue;
       std::string text = "a\u0345";
       append_utf8(text, c);
-      for (const char b : normalize(text + "\u0316", form)) hash = (hash ^ static_cast<std::uint8_t>(b)) * 0x100000001b3;
+      for (const char b : normalize(text + "\u0316", form))
+        hash = (hash ^ static_cast<std::uint8_t>(b)) * 0x100000001b3;
     }
     EXPECT_EQ(std::to_string(hash), want["every"][name].get<std::string>()) << name;
   }

@@ -74,6 +74,7 @@ def ranges(points):
 def tables():
     print("// Made by testdata/text/make_unicode.py with tokenizers", tokenizers.__version__, "Unicode", old.unidata_version, "and",
           new.unidata_version + ".")
+    print("// clang-format off")
     print("""#pragma once
 
 #include <cstdint>
