@@ -65,4 +65,10 @@ Result<std::string> read_file(const std::string& path, std::uint64_t max_bytes) 
   return file.read(0, static_cast<std::size_t>(file.size()));
 }
 
+Result<void> refuse_lfs_pointer(std::string_view text, const std::string& path) {
+  if (!text.starts_with("version https://git-lfs.github.com/spec/")) return {};
+  return fail(Errc::bad_file,
+              fmt::format("{}: a Git LFS pointer, not the file itself: fetch it with git lfs pull", path));
+}
+
 }  // namespace halyard

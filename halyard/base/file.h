@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "halyard/base/result.h"
 
@@ -45,5 +46,8 @@ class File {
 
 /// The whole of a small file. A file larger than `max_bytes` is refused before anything is allocated.
 Result<std::string> read_file(const std::string& path, std::uint64_t max_bytes = std::uint64_t{64} << 20);
+
+/// An error where `text`, the content of `path`, is the pointer that Git LFS leaves in the place of a large file.
+Result<void> refuse_lfs_pointer(std::string_view text, const std::string& path);
 
 }  // namespace halyard

@@ -9,6 +9,7 @@
 #include "halyard/base/json.h"
 #include "halyard/cli/app.h"
 #include "halyard/hal/device.h"
+#include "halyard/io/model_dir.h"
 
 namespace halyard::cli {
 namespace {
@@ -64,7 +65,7 @@ void ModelOptions::add(CLI::App& command, const std::string& what) {
 Result<std::string> ModelOptions::path() const {
   const std::string found = model.empty() ? default_model_path() : model;
   if (found.empty()) return fail(Errc::not_found, "no model given (--model M), and none came with this program");
-  return found;
+  return model_folder(found);
 }
 
 void DeviceFlags::add(CLI::App& command) {

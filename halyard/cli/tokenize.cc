@@ -28,7 +28,7 @@ Result<Tokenizer> load_tokenizer(const std::string& model) {
     return fail(Errc::unsupported, fmt::format("{}: the tokenizer of a GGUF file is not supported yet", model));
   std::error_code error;
   const bool folder = std::filesystem::is_directory(model, error);
-  return Tokenizer::load(folder ? model + "/tokenizer.json" : model);
+  return folder ? Tokenizer::load_folder(model) : Tokenizer::load(model);
 }
 
 Result<std::vector<std::int32_t>> ids_of(const Json& array) {
@@ -88,7 +88,7 @@ void add_tokenize(CLI::App& root, Context& context) {
       "  printf 'Call me Ishmael.' | halyard tokenize --model M\n"
       "  echo '[785, 4062, 13876]' | halyard tokenize --model M --decode\n"
       "  halyard tokenize --model path/to/tokenizer.json --json-lines < texts.jsonl > ids.jsonl\n");
-  flags->model.add(command, "Model folder, of which only tokenizer.json is read, or that file");
+  flags->model.add(command, "Model folder, of which only the tokenizer is read, or a tokenizer.json");
   command.add_flag("--json-lines", flags->json_lines, "One JSON value a line, one result a line")->group("Input and output");
   auto* decode_flag = command.add_flag("--decode", flags->decode, "From a JSON array of ids to text")->group("Input and output");
   command.add_flag("--no-special-tokens", flags->no_special_tokens, "Only the text's own tokens, without BOS and the like")

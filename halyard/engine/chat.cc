@@ -1,10 +1,12 @@
 #include "halyard/engine/chat.h"
 
 #include <filesystem>
+#include <map>
 
 #include <fmt/format.h>
 
 #include "halyard/base/file.h"
+#include "halyard/text/tokenizer_config.h"
 
 namespace halyard {
 namespace {
@@ -36,53 +38,85 @@ Result<Json> load_config(const std::string& path) {
 }
 
 tl::unexpected<Error> wrong_template(const std::string& path) {
-  return fail(Errc::bad_file, fmt::format("{}: \"chat_template\" must be a string or a list of {{\"name\", \"template\"}}", path));
+  return fail(
+      Errc::bad_file,
+      fmt::format(
+          "{}: \"chat_template\" must be a string, an object of strings or a list of {{\"name\", \"template\"}}",
+          path));
 }
 
-/// The template of `name` in a list of {"name", "template"}, null where there is none.
-Result<const Json*> named_template(const Json& list, std::string_view name, const std::string& path) {
-  for (const Json& entry : list) {
-    const auto is_string = [&](const char* key) { return entry.is_object() && entry.contains(key) && entry.at(key).is_string(); };
-    if (!is_string("name") || !is_string("template")) return wrong_template(path);
-    if (entry.at("name").get_ref<const std::string&>() == name) return &entry.at("template");
+/// A template's text and the file it is from.
+struct Source {
+  std::string text, file;
+};
+
+/// A template by its name.
+using Templates = std::map<std::string, Source>;
+
+/// chat_template.jinja ("default") and additional_chat_templates/NAME.jinja.
+Result<Templates> template_files(const std::string& model_dir) {
+  Templates templates;
+  const std::string file = model_dir + "/chat_template.jinja";
+  if (auto source = HALYARD_TRY(read_optional(file))) templates["default"] = {std::move(*source), file};
+  std::error_code error;
+  for (std::filesystem::directory_iterator it(model_dir + "/additional_chat_templates", error), end;
+       !error && it != end; it.increment(error)) {
+    const std::string path = it->path().string();
+    if (path.ends_with(".jinja")) templates[it->path().stem().string()] = {HALYARD_TRY(read_file(path)), path};
   }
-  return nullptr;
+  return templates;
 }
 
-/// The source in tokenizer_config.json, null where it has none.
-Result<const Json*> configured_template(const Json& config, bool tools, const std::string& path) {
+/// "chat_template" of tokenizer_config.json: a string, an object of templates by name, or a list of {"name", "template"}.
+Result<Templates> configured_templates(const Json& config, const std::string& path) {
+  Templates templates;
   const auto found = config.find("chat_template");
-  if (found == config.end() || found->is_null()) return nullptr;
-  if (found->is_string()) return &*found;
-  if (!found->is_array()) return wrong_template(path);
-  const Json* with_tools = HALYARD_TRY(named_template(*found, "tool_use", path));
-  return tools && with_tools ? with_tools : HALYARD_TRY(named_template(*found, "default", path));
+  if (found == config.end() || found->is_null()) return templates;
+  if (found->is_string()) templates["default"] = {found->get<std::string>(), path};
+  else if (!found->is_structured()) return wrong_template(path);
+  if (found->is_object()) {
+    for (const auto& [name, source] : found->items()) {
+      if (!source.is_string()) return wrong_template(path);
+      templates[name] = {source.get<std::string>(), path};
+    }
+  }
+  if (found->is_array()) {
+    for (const Json& entry : *found) {
+      const auto is_string = [&](const char* key) {
+        return entry.is_object() && entry.contains(key) && entry.at(key).is_string();
+      };
+      if (!is_string("name") || !is_string("template")) return wrong_template(path);
+      templates[entry.at("name").get<std::string>()] = {entry.at("template").get<std::string>(), path};
+    }
+  }
+  return templates;
 }
 
 }  // namespace
 
 Result<std::optional<ChatTemplate>> load_chat_template(const std::string& model_dir, bool tools) {
   HALYARD_TRY(check_folder(model_dir));
-  const std::string file = model_dir + "/chat_template.jinja";
-  if (std::optional<std::string> source = HALYARD_TRY(read_optional(file)))
-    return HALYARD_TRY(ChatTemplate::parse(std::move(*source), file));
+  Templates templates = HALYARD_TRY(template_files(model_dir));  // files replace what tokenizer_config.json has
   const std::string path = model_dir + "/tokenizer_config.json";
-  const Json config = HALYARD_TRY(load_config(path));
-  const Json* source = HALYARD_TRY(configured_template(config, tools, path));
-  if (!source) return std::nullopt;
-  return HALYARD_TRY(ChatTemplate::parse(source->get<std::string>(), path));
+  if (templates.empty()) {
+    const Json config = HALYARD_TRY(load_config(path));
+    templates = HALYARD_TRY(configured_templates(config, path));
+  }
+  if (templates.empty()) return std::nullopt;
+  auto chosen = tools ? templates.find("tool_use") : templates.end();
+  if (chosen == templates.end()) chosen = templates.find("default");
+  if (chosen == templates.end())
+    return fail(Errc::bad_file,
+                fmt::format("{}: the model has several chat templates, none of them \"default\"", model_dir));
+  return HALYARD_TRY(ChatTemplate::parse(std::move(chosen->second.text), chosen->second.file));
 }
 
 Result<OrderedJson> load_special_tokens(const std::string& model_dir) {
   HALYARD_TRY(check_folder(model_dir));
-  const Json config = HALYARD_TRY(load_config(model_dir + "/tokenizer_config.json"));
+  const std::string file = HALYARD_TRY(read_optional(model_dir + "/tokenizer.json")).value_or("");
+  const text::TokenizerConfig config = HALYARD_TRY(text::read_tokenizer_config(model_dir, file, nullptr));
   OrderedJson tokens = OrderedJson::object();
-  for (const auto& [name, value] : config.items()) {
-    if (!name.ends_with("_token")) continue;
-    // an added token stands as {"content": "<s>", "lstrip": …}
-    const Json& content = value.is_object() && value.contains("content") ? value.at("content") : value;
-    if (content.is_string()) tokens[name] = content.get<std::string>();  // add_bos_token is a bool, bos_token may be null
-  }
+  for (const auto& [name, token] : config.special_tokens) tokens[name] = token;
   return tokens;
 }
 

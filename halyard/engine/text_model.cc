@@ -12,11 +12,11 @@ namespace halyard::engine {
 Result<TextModel> TextModel::load(const ModelDir& dir, bool chat) {
   const ModelFile& file = dir.tokenizer();
   if (!file.present) return fail(Errc::not_found, fmt::format("{}: the model has no tokenizer.json", file.path));
-  TextModel t(HALYARD_TRY(Tokenizer::load(file.path)), file.path);
+  TextModel t(HALYARD_TRY(Tokenizer::load_folder(dir.path())), file.path);
   HALYARD_TRY(t.add_stop_ids(dir.config()));
   if (const Json* g = dir.generation_config())
     HALYARD_TRY(t.add_stop_ids({*g, dir.path() + "/generation_config.json"}));
-  t.special_tokens_ = HALYARD_TRY(load_special_tokens(dir.path()));
+  for (const auto& [name, token] : t.tokenizer_.special_tokens()) t.special_tokens_[name] = token;
   if (const auto eos = t.special_tokens_.find("eos_token"); eos != t.special_tokens_.end() && eos->is_string()) {
     if (const auto id = t.tokenizer_.token_to_id(eos->get<std::string>())) t.add_stop_id(*id);
   }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -103,7 +104,12 @@ Case quant(std::string name, const char* value, Strings mention) {
 }
 Case index(std::string name, const char* content, Strings mention = {}) {
   mention.push_back(kIndexFile);
-  return {std::move(name), [content](const fs::path& f) { write(f / kIndexFile, content); }, mention};
+  return {std::move(name),
+          [content](const fs::path& f) {
+            fs::rename(f / kWeights, f / "model-1.safetensors");  // beside model.safetensors no index is an error
+            write(f / kIndexFile, content);
+          },
+          mention};
 }
 Case instead(std::string name, const char* file, std::function<void(const fs::path&)> make) {
   return {std::move(name), [=](const fs::path& f) { fs::remove(f / file); make(f / file); }, {file}};
@@ -141,7 +147,8 @@ std::vector<Case> cases() {
       entry("nine extents", "/a/shape", "[1,1,1,1,1,1,1,2,2]", {"shape", "9"}),
       entry("elements wrap", "/a/shape", "[4294967296, 4294967296]", {"shape", "64 bits"}),
       entry("bytes wrap", "/a/shape", "[4611686018427387904]", {"shape", "64 bits"}),
-      entry("petabytes", "/c", R"({"dtype": "U8", "shape": [4503599627370496], "data_offsets": [19, 4503599627370515]})", {"\"c\""}),
+      entry("petabytes", "/c",
+            R"({"dtype": "U8", "shape": [4503599627370496], "data_offsets": [19, 4503599627370515]})", {"\"c\""}),
       entry("offsets reversed", "/a/data_offsets", "[16, 0]", {"data_offsets"}),
       entry("offset 2^64", "/a/data_offsets", "[0, 18446744073709551616]", {"data_offsets"}),
       entry("offset negative", "/a/data_offsets", "[-16, 0]", {"data_offsets"}),
@@ -150,11 +157,13 @@ std::vector<Case> cases() {
       entry("size", "/a/shape", "[2, 1]", {"\"a\"", "16", "8"}),
       entry("metadata a number", "/__metadata__/format", "7", {"__metadata__"}),
       entry("name with NUL", "/a\\u0000", "7", {"a"}),
-      {"hole", [](const fs::path& f) {
+      {"hole",
+       [](const fs::path& f) {
          Json g = header();
          g["b"]["data_offsets"] = {17, 20};
          write(f / kWeights, packed(g.dump(), kData + "x"));
-       }, {kWeights, "\"b\""}},
+       },
+       {kWeights, "\"b\""}},
       config("config empty", ""),
       config("config an array", "[]"),
       config("config cut", R"({"model_type": )"),
@@ -178,8 +187,11 @@ std::vector<Case> cases() {
       index("shard a dot", R"({"weight_map": {"a": "."}})"),
       index("shard with NUL", R"({"weight_map": {"a": "model.safetensors\u0000.txt"}})"),
       index("tensor in no shard", R"({"weight_map": {"nobody": "model.safetensors"}})", {"nobody"}),
-      {"shard absent", [](const fs::path& f) { write(f / kIndexFile, R"({"weight_map": {"a": "gone.safetensors"}})"); }, {"gone.safetensors"}},
-      {"tensor in two shards", [](const fs::path& f) { fs::copy_file(f / kWeights, f / "model-2.safetensors"); }, {"model-2.safetensors"}},
+      index("shard absent", R"({"weight_map": {"a": "model-1.safetensors", "c": "gone.safetensors"}})",
+            {"gone.safetensors", "\"c\""}),
+      {"tensor in two shards",
+       [](const fs::path& f) { fs::copy_file(f / kWeights, f / "model-2.safetensors"); },
+       {"model-2.safetensors"}},
       {"no weights", [](const fs::path& f) { fs::remove(f / kWeights); }, {"weights"}},
       instead("config absent", "config.json", [](const fs::path&) {}),
       instead("config a folder", "config.json", folder),
@@ -235,6 +247,121 @@ TEST(BadInput, PathsThatAreNoFolderAreRefusedByName) {
   EXPECT_EQ(ModelDir::open(std::string("a\0b", 3)).error().code, Errc::invalid_argument);
 }
 
+// mlx-lm 0.32 and transformers 5.24 load all of these: the former never reads the index, the latter only where there is no
+// model.safetensors.
+TEST(OddInput, AGoodWeightFileDecidesWhateverTheIndexBesideItSays) {
+  for (const char* content : {"", "{", "{}", R"({"weight_map": {}})", R"({"weight_map": {"a": "gone.safetensors"}})",
+                              R"({"weight_map": {"a": 2}})", R"({"weight_map": {"a": "../outside"}})",
+                              R"({"weight_map": {"a": "./model.safetensors", "extra": "model.safetensors"}})"}) {
+    const TempFolder folder;
+    write_model(folder.path);
+    write(folder.path / kIndexFile, content);
+    const auto model = ModelDir::open(folder.path.string());
+    ASSERT_TRUE(model) << content << ": " << model.error().str();
+    EXPECT_EQ(model->tensors().size(), 2U);
+  }
+}
+
+TEST(OddInput, ShardsDecideWhereTheIndexHasWrongEntries) {
+  for (const char* content :
+       {R"({"weight_map": {"a": "./model-1.safetensors"}})", R"({"weight_map": {"a": "gone.safetensors"}})",
+        R"({"weight_map": {"a": "model-1.safetensors", "extra": "model-1.safetensors"}})"}) {
+    const TempFolder folder;
+    write_model(folder.path);
+    fs::rename(folder.path / kWeights, folder.path / "model-1.safetensors");
+    write(folder.path / kIndexFile, content);
+    const auto model = ModelDir::open(folder.path.string());
+    ASSERT_TRUE(model) << content << ": " << model.error().str();
+    EXPECT_EQ(model->tensors().size(), 2U);
+  }
+}
+
+TEST(OddInput, MetadataMayBeNullAndUnusedTensorsOfAnyTypeOfTheFormat) {
+  const TempFolder folder;
+  write_model(folder.path);
+  Json h = header();
+  h["__metadata__"] = nullptr;
+  h["a"]["dtype"] = "C64";
+  h["a"]["shape"] = {2};
+  write(folder.path / kWeights, packed(h.dump(), kData));
+  const auto model = ModelDir::open(folder.path.string());
+  ASSERT_TRUE(model) << model.error().str();
+  EXPECT_EQ(model->find("a")->type, "C64");
+}
+
+TEST(OddInput, PythonsWordsForFloatsAreNumbers) {
+  const TempFolder folder;
+  write_model(folder.path);
+  write(folder.path / "config.json",
+        R"({"a": Infinity, "b": [-Infinity, NaN, 1], "c": "Infinity \" NaN", "d": {"__float__": "NaN"}})");
+  write(folder.path / "generation_config.json", R"({"x": NaN})");
+  const auto model = ModelDir::open(folder.path.string());
+  ASSERT_TRUE(model) << model.error().str();
+  EXPECT_EQ(model->config().number("a", {.non_finite = true}).value(), HUGE_VAL);
+  EXPECT_EQ(model->config().json()["b"][0].get<double>(), -HUGE_VAL);
+  EXPECT_TRUE(std::isnan(model->config().json()["b"][1].get<double>()));
+  EXPECT_TRUE(std::isnan(model->config().json()["d"].get<double>()));
+  EXPECT_EQ(model->config().string("c").value(), "Infinity \" NaN");
+  EXPECT_NE(model->config().integer("a", 0, 9).error().str().find("got Infinity"), std::string::npos);
+  write(folder.path / "config.json", "{\"a\": Infinityx}");
+  EXPECT_FALSE(ModelDir::open(folder.path.string()));
+}
+
+// testdata/io/make_files.py asked safetensors, mlx and Python's json.
+TEST(OddInput, HeadersAndNumbersAreTakenWhereTheReferencesTakeThem) {
+  std::ifstream in(testing::source_dir() / "testdata/io/files.json");
+  const Json expected = parse_json(std::string{std::istreambuf_iterator<char>(in), {}}).value();
+  const TempFolder folder;
+  write_model(folder.path);
+  for (const Json& c : expected["safetensors"]) {
+    write(folder.path / kWeights, packed(c[0].dump(), std::string(16, '\0')));
+    EXPECT_EQ(ModelDir::open(folder.path.string()).has_value(), c[1].get<bool>()) << c[0].dump();
+  }
+  std::string saved;
+  const auto hex = expected["saved"].get<std::string>();
+  for (std::size_t i = 0; i < hex.size(); i += 2) saved += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
+  write(folder.path / kWeights, saved);
+  EXPECT_TRUE(ModelDir::open(folder.path.string()));
+  for (const Json& c : expected["json"]) {
+    write(folder.path / "config.json", c[0].get<std::string>());
+    const auto model = ModelDir::open(folder.path.string());
+    EXPECT_EQ(model.has_value(), !c[1].is_null()) << c[0];
+    const Json& x = model ? model->config().json()["x"] : Json();
+    if (c[1] == "inf" || c[1] == "-inf" || c[1] == "nan") {
+      EXPECT_EQ(fmt::format("{}", x.get<double>()), c[1].get<std::string>());
+    }
+  }
+}
+
+TEST(OddInput, TheRootOfAHubCacheFolderMeansItsSnapshot) {
+  const TempFolder folder;
+  const fs::path root = folder.path / "models--org--name";
+  fs::create_directories(root / "refs");
+  for (const char* commit : {"abc", "def"}) {
+    fs::create_directories(root / "snapshots" / commit);
+    write_model(root / "snapshots" / commit);
+  }
+  EXPECT_NE(ModelDir::open(root.string()).error().str().find("2 snapshots"), std::string::npos);
+  write(root / "refs" / "main", "def\n");
+  EXPECT_TRUE(ModelDir::open(root.string()).value().path().ends_with("snapshots/def"));
+  fs::remove(root / "refs" / "main");
+  fs::remove_all(root / "snapshots" / "def");
+  EXPECT_TRUE(ModelDir::open(root.string() + "/").value().path().ends_with("snapshots/abc"));
+}
+
+TEST(BadInput, LfsPointersAndNamesOfTheHubAreCalledThat) {
+  const TempFolder folder;
+  constexpr const char* pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n";
+  for (const char* file : {kWeights, "config.json"}) {
+    write_model(folder.path);
+    write(folder.path / file, pointer);
+    const std::string error = ModelDir::open(folder.path.string()).error().str();
+    EXPECT_NE(error.find(std::string(file) + ": a Git LFS pointer"), std::string::npos) << error;
+  }
+  EXPECT_NE(ModelDir::open("mlx-community/Qwen3-0.6B-4bit").error().str().find("on the Hub"), std::string::npos);
+  EXPECT_EQ(ModelDir::open("./no/folder").error().str().find("on the Hub"), std::string::npos);
+}
+
 TEST(BadInput, OverridesDecideOverTheRest) {
   const TempFolder folder;
   write_model(folder.path);
@@ -249,9 +376,11 @@ TEST(BadInput, OverridesDecideOverTheRest) {
 
 // Faults that only the architecture shows are in the same classes; the program's tests hold those.
 bool needs_architecture(const std::string& name) {
-  static const Strings prefixes = {"config-type", "config-hidden", "config-inner", "config-rows", "config-layers", "config-heads", "config-head-",
-                                   "config-kv-heads", "config-theta-zero", "config-theta-string", "config-eps", "config-rope", "config-layer-bits",
-                                   "config-quant-absent", "config-untied"};
+  static const Strings prefixes = {"config-type",        "config-hidden",       "config-inner",     "config-rows",
+                                   "config-layers",      "config-heads",        "config-head-",     "config-kv-heads",
+                                   "config-theta-zero",  "config-theta-string", "config-eps",       "config-rope",
+                                   "config-layer-bits",  "config-quant-absent", "config-theta-nan", "config-untied",
+                                   "index-tensor-absent"};
   return std::any_of(prefixes.begin(), prefixes.end(), [&](const std::string& p) { return name.starts_with(p); });
 }
 

@@ -1,5 +1,6 @@
 #include "halyard/io/config.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include <fmt/format.h>
@@ -37,6 +38,10 @@ bool infinity(const Json& v, double& out) {
     const auto it = v.find("__float__");
     return it != v.end() && v.size() == 1 && it->is_string() && infinity(*it, out);
   }
+  if (v.is_number_float()) {
+    out = v.get<double>();
+    return std::isinf(out);
+  }
   if (!v.is_string()) return false;
   const auto& word = v.get_ref<const std::string&>();
   if (word != "Infinity" && word != "-Infinity") return false;
@@ -58,6 +63,38 @@ std::string number_expected(const NumberRule& rule) {
   if (rule.max < std::numeric_limits<double>::max()) text += fmt::format("{}at most {}", has_min ? " and " : " of ", rule.max);
   if (rule.non_finite) text += ", or \"Infinity\"";
   return text;
+}
+
+// Python's json takes the bare words NaN, Infinity and -Infinity for numbers. They become the object that transformers
+// writes in their place; settle_floats() makes numbers of both.
+std::string without_bare_words(std::string_view text) {
+  constexpr std::string_view words[] = {"NaN", "Infinity", "-Infinity"};
+  std::string out;
+  bool quoted = false;
+  for (std::size_t i = 0; i < text.size();) {
+    const auto* word = quoted ? std::end(words) : std::find_if(std::begin(words), std::end(words), [&](auto w) {
+      return text.substr(i).starts_with(w);
+    });
+    if (word != std::end(words)) {
+      out += fmt::format("{{\"__float__\":\"{}\"}}", *word);
+      i += word->size();
+      continue;
+    }
+    if (quoted && text[i] == '\\' && i + 1 < text.size()) out += text[i++];
+    else if (text[i] == '"') quoted = !quoted;
+    out += text[i++];
+  }
+  return out;
+}
+
+void settle_floats(Json& value) {
+  double x = 0;
+  if (value.is_object() && value.size() == 1 && value.contains("__float__") && value["__float__"].is_string()) {
+    if (infinity(value, x)) value = x;
+    else if (value["__float__"] == "NaN") value = std::numeric_limits<double>::quiet_NaN();
+  }
+  if (value.is_structured())
+    for (Json& inner : value) settle_floats(inner);
 }
 
 // Reads each element of a list with `read(element, out)`.
@@ -89,6 +126,10 @@ std::string describe(const Json& value) {
         if (!element.is_number()) return fmt::format("a list of {}", value.size());
       return value.dump();  // a few numbers
     case Json::value_t::object: return value.empty() ? "an empty object" : "an object";
+    case Json::value_t::number_float:
+      if (const auto x = value.get<double>(); !std::isfinite(x))
+        return std::isnan(x) ? "NaN" : x > 0 ? "Infinity" : "-Infinity";
+      [[fallthrough]];
     default: return value.dump();  // a number, true, false or null
   }
 }
@@ -171,8 +212,11 @@ Result<std::vector<std::string>> ConfigView::strings(std::string_view field) con
 
 Result<Json> read_json_object(const std::string& path, std::uint64_t max_bytes, JsonLimits limits) {
   const std::string text = HALYARD_TRY(read_file(path, max_bytes));
-  auto json = parse_json(text, limits);
+  HALYARD_TRY(refuse_lfs_pointer(text, path));
+  const bool words = text.find("NaN") != text.npos || text.find("Infinity") != text.npos;
+  auto json = parse_json(words ? without_bare_words(text) : text, limits);
   if (!json) return fail(std::move(json).error(), path);
+  if (words) settle_floats(*json);
   if (!json->is_object()) return fail(Errc::bad_file, fmt::format("{}: expected a JSON object, got {}", path, describe(*json)));
   return json;
 }

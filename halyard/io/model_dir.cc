@@ -24,8 +24,21 @@ bool exists(const std::string& path) {
   return fs::symlink_status(path, ignored).type() != fs::file_type::not_found;
 }
 
+// "mlx-community/Qwen3-0.6B-4bit": an owner and a name, nothing that only a path has.
+bool looks_like_hub_name(std::string_view path) {
+  constexpr std::string_view allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./";
+  const std::size_t slash = path.find('/');
+  return slash != 0 && slash != path.npos && slash + 1 < path.size() && path.find('/', slash + 1) == path.npos &&
+         path[0] != '.' && path.find_first_not_of(allowed) == path.npos && !path.ends_with(".gguf");
+}
+
 // Why `path`, which is not a folder, is no model.
 tl::unexpected<Error> not_a_folder(const std::string& path) {
+  if (!exists(path) && looks_like_hub_name(path))
+    return fail(
+        Errc::not_found,
+        fmt::format("{}: no such folder; for the model of this name on the Hub, download it first and give its folder",
+                    path));
   const auto file = MappedFile::open(path);
   if (!file) return fail(file.error());
   const auto bytes = file->bytes();
@@ -48,6 +61,27 @@ bool is_plain_file_name(std::string_view name) {
   return !name.empty() && name != "." && name != ".." && name.find_first_of(std::string_view("/\\\0", 3)) == name.npos;
 }
 
+// Where the folder lies that is meant: of a model in the Hub's cache its snapshot, named by refs/main or the only one.
+Result<std::string> resolve_snapshot(std::string path) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  std::error_code ignored;
+  if (exists(path + "/config.json") || !fs::is_directory(path + "/snapshots", ignored) ||
+      !fs::is_directory(path + "/refs", ignored))
+    return path;
+  std::vector<std::string> found;
+  for (fs::directory_iterator it(path + "/snapshots", ignored), end; !ignored && it != end; it.increment(ignored))
+    found.push_back(it->path().filename().string());
+  if (const auto ref = read_file(path + "/refs/main", 4096)) {
+    const std::string name = ref->substr(0, ref->find_first_of("\r\n "));
+    if (std::find(found.begin(), found.end(), name) != found.end()) return fmt::format("{}/snapshots/{}", path, name);
+  }
+  if (found.size() == 1) return fmt::format("{}/snapshots/{}", path, found[0]);
+  return fail(
+      Errc::not_found,
+      fmt::format("{}: a model of the Hub's cache with {} snapshots, of which refs/main names none: give one of them",
+                  path, found.size()));
+}
+
 struct Index {
   std::map<std::string, std::string> shard_of;  // by tensor
   std::string path;
@@ -58,10 +92,12 @@ Result<Index> read_index(const std::string& path) {
   const ConfigView map = HALYARD_TRY(ConfigView(json, path).object("weight_map"));
   Index index{{}, path};
   for (const auto& [tensor, file] : map.json().items()) {
-    if (!file.is_string() || !is_plain_file_name(file.get_ref<const std::string&>()))
+    std::string shard = file.is_string() ? file.get<std::string>() : "";
+    while (shard.starts_with("./")) shard.erase(0, 2);
+    if (!is_plain_file_name(shard))
       return fail(Errc::bad_file, fmt::format("{}: weight_map: {}: expected the name of a file in the same folder, got {}", path,
                                               in_quotes(tensor), describe(file)));
-    index.shard_of.emplace(tensor, file.get_ref<const std::string&>());
+    index.shard_of.emplace(tensor, std::move(shard));
   }
   if (index.shard_of.empty()) return fail(Errc::bad_file, fmt::format("{}: weight_map names no tensor", path));
   return index;
@@ -80,14 +116,13 @@ Result<std::set<std::string>> find_weights(const std::string& folder) {
   return names;
 }
 
-// Every tensor of the index is in the shard that the index names. `tensors` are sorted by name.
-Result<void> check_index(const Index& index, std::span<const Tensor> tensors) {
-  for (const auto& [name, shard] : index.shard_of) {
-    const Tensor* t = find_tensor(tensors, name);
-    if (!t) return fail(Errc::bad_file, fmt::format("{}: weight_map: tensor {} is in no shard, expected it in {}", index.path, in_quotes(name), shard));
-    if (fs::path(*t->file).filename() != shard)
-      return fail(Errc::bad_file, fmt::format("{}: weight_map: tensor {} is said to be in {}, found it in {}", index.path, in_quotes(name), shard, *t->file));
-  }
+// A shard that is not there is an error where a tensor of it is in no other. What else the index says wrongly does no harm:
+// the tensors that are there decide. `tensors` are sorted by name.
+Result<void> check_index(const Index& index, const std::string& folder, std::span<const Tensor> tensors) {
+  for (const auto& [name, shard] : index.shard_of)
+    if (!find_tensor(tensors, name) && !exists(folder + "/" + shard))
+      return fail(Errc::not_found, fmt::format("{}/{}: there is no such file; {} expects tensor {} in it", folder,
+                                               shard, index.path, in_quotes(name)));
   return {};
 }
 
@@ -150,9 +185,16 @@ Result<void> ModelDir::load_quantization(Contents& c) {
 Result<void> ModelDir::load_weights(Contents& c) {
   std::optional<Index> index;
   std::set<std::string> names;
-  if (const std::string path = fmt::format("{}/{}", c.path, kIndex); exists(path)) {
+  const std::string path = fmt::format("{}/{}", c.path, kIndex);
+  const bool indexed = exists(path);
+  // As in transformers, model.safetensors is the whole model whatever an index beside it says.
+  if (indexed && exists(c.path + "/model.safetensors")) {
+    names.insert("model.safetensors");
+  } else if (indexed) {
     index = HALYARD_TRY(read_index(path));
-    for (const auto& [tensor, shard] : index->shard_of) names.insert(shard);
+    for (const auto& [tensor, shard] : index->shard_of)
+      if (exists(c.path + "/" + shard)) names.insert(shard);
+    if (names.empty()) names = find_weights(c.path).value_or(std::set<std::string>());
   } else {
     names = HALYARD_TRY(find_weights(c.path));
   }
@@ -166,16 +208,20 @@ Result<void> ModelDir::load_weights(Contents& c) {
   if (twice != c.tensors.end())
     return fail(Errc::bad_file, fmt::format("{}: tensor {} is also in {}", *twice->file, in_quotes(twice->name), *std::next(twice)->file));
   for (const Tensor& t : c.tensors) c.weight_bytes += t.data.size();
-  return index ? check_index(*index, c.tensors) : Result<void>{};
+  return index ? check_index(*index, c.path, c.tensors) : Result<void>{};
 }
 
-Result<ModelDir> ModelDir::open(const std::string& path) {
+Result<std::string> model_folder(const std::string& path) {
   if (path.find('\0') != path.npos) return fail(Errc::invalid_argument, fmt::format("{}: a path holds no NUL", path));
+  return resolve_snapshot(path);
+}
+
+Result<ModelDir> ModelDir::open(const std::string& given) {
+  const std::string path = HALYARD_TRY(model_folder(given));
   std::error_code ignored;
   if (!fs::is_directory(path, ignored)) return not_a_folder(path);
   auto c = std::make_shared<Contents>();
   c->path = path;
-  while (c->path.size() > 1 && c->path.back() == '/') c->path.pop_back();
   c->config = HALYARD_TRY(read_json_object(c->path + "/config.json", kMaxConfig));
   HALYARD_TRY(load_quantization(*c));
   const ModelFile generation = HALYARD_TRY(optional_file(c->path, "generation_config.json"));

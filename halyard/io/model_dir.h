@@ -32,11 +32,14 @@ struct ModelFile {
   bool present = false;
 };
 
+/// The folder that `path` means: the snapshot where it is the root of a model in the Hub's cache, else `path`.
+Result<std::string> model_folder(const std::string& path);
+
 /// A model directory, read and checked as far as that needs no knowledge of the architecture. Copies share the contents.
 class ModelDir {
  public:
-  /// Opens the folder at `path`. Weights are those that model.safetensors.index.json names, or else all
-  /// model*.safetensors; tensors stay on disk until touched. Errors name the file at fault; a `.gguf` file is unsupported.
+  /// Opens the folder at `path`, or its snapshot (model_folder). Weights are those of model.safetensors where an index
+  /// stands beside it, else those of the shards that the index names, or all model*.safetensors; tensors stay on disk until touched. Errors name the file at fault; a `.gguf` file is unsupported.
   static Result<ModelDir> open(const std::string& path);
 
   const std::string& path() const { return contents_->path; }
@@ -68,6 +71,10 @@ class ModelDir {
   /// How "model.layers.0.mlp.down_proj" is quantised, or nothing. Its own override in the config decides; a layer without
   /// one is quantised as all are, provided that "….scales" is among the tensors (norms and skipped layers have none).
   Result<std::optional<QuantConfig>> quantization_of(std::string_view weight_base_name) const;
+  /// True where the config names this layer itself, rather than all layers.
+  bool has_quantization_override(std::string_view weight_base_name) const {
+    return contents_->overrides.contains(weight_base_name);
+  }
 
  private:
   struct Contents {

@@ -15,6 +15,7 @@
 
 #include <fmt/format.h>
 
+#include "halyard/base/file.h"
 #include "halyard/base/json.h"
 #include "halyard/io/config.h"
 
@@ -33,6 +34,9 @@ constexpr NamedType kTypes[] = {
     {"I32", DType::i32}, {"I16", DType::i16}, {"I8", DType::i8},   {"U64", DType::u64},    {"U32", DType::u32},
     {"U16", DType::u16}, {"U8", DType::u8},   {"BOOL", DType::boolean},
     {"F8_E4M3", DType::u8}, {"F8_E5M2", DType::u8}, {"F8_E8M0", DType::u8}};
+
+// Types that the format has and Halyard has not: an error only where such a tensor is wanted.
+constexpr std::string_view kOtherTypes[] = {"C64", "F4", "F6_E2M3", "F6_E3M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ"};
 
 std::optional<DType> dtype_named(std::string_view name) {
   for (const NamedType& t : kTypes)
@@ -75,10 +79,13 @@ struct EntryReader {
     return refuse(fmt::format("{}: expected {}, {}", field, expected, got));
   }
 
-  Result<DType> dtype() const {
+  Result<std::string> type() const {
     const auto it = entry.find("dtype");
-    if (it != entry.end() && it->is_string())
-      if (const auto t = dtype_named(it->get_ref<const std::string&>())) return *t;
+    if (it != entry.end() && it->is_string()) {
+      auto type = it->get<std::string>();
+      if (dtype_named(type) || std::find(std::begin(kOtherTypes), std::end(kOtherTypes), type) != std::end(kOtherTypes))
+        return type;
+    }
     return unexpected("dtype", "a type such as F32, BF16 or U32");
   }
 
@@ -108,19 +115,23 @@ Result<Tensor> read_tensor(const EntryReader& reader, std::span<const std::byte>
   if (!reader.entry.is_object()) return reader.refuse("expected an object, got " + describe(reader.entry));
   Tensor t;
   t.name = reader.name;
-  t.dtype = HALYARD_TRY(reader.dtype());
+  t.type = HALYARD_TRY(reader.type());
+  const auto known = dtype_named(t.type);
+  t.dtype = known.value_or(DType::u8);
   t.shape = HALYARD_TRY(reader.shape());
   std::size_t bytes = 0;
   if (!bytes_of(t.dtype, t.shape, bytes)) return reader.unexpected("shape", "a size that fits 64 bits");
   const Range r = HALYARD_TRY(reader.offsets(data.size()));
+  if (!known) bytes = r.end - r.begin;
   if (r.end - r.begin != bytes)
-    return reader.refuse(fmt::format("data_offsets: {} of shape {} takes {} bytes, the offsets give {}", to_string(t.dtype),
+    return reader.refuse(fmt::format("data_offsets: {} of shape {} takes {} bytes, the offsets give {}", t.type,
                                      to_string(t.shape), bytes, r.end - r.begin));
   t.data = data.subspan(r.begin, bytes);
   return t;
 }
 
 Result<Metadata> read_metadata(std::string_view file, const Json& json) {
+  if (json.is_null()) return Metadata();  // as mx.save_safetensors writes it
   if (!json.is_object()) return fail(Errc::bad_file, fmt::format("{}: __metadata__: expected an object, got {}", file, describe(json)));
   Metadata metadata;
   for (const auto& [key, value] : json.items()) {
@@ -198,6 +209,8 @@ Result<SafeTensors> SafeTensors::open(const std::string& path) {
   MappedFile file = HALYARD_TRY(MappedFile::open(path));
   const std::span<const std::byte> bytes = file.bytes();
   const std::string prefix = HALYARD_TRY(file.file().read(0, std::min(bytes.size(), kPrefix)));
+  const std::string start = HALYARD_TRY(file.file().read(0, std::min<std::size_t>(bytes.size(), 64)));
+  HALYARD_TRY(refuse_lfs_pointer(start, path));
   const std::size_t length = HALYARD_TRY(header_length(std::as_bytes(std::span(prefix)), bytes.size(), path));
   const std::string header = HALYARD_TRY(file.file().read(kPrefix, length));
   SafeTensorsContents contents = HALYARD_TRY(parse(header, bytes.subspan(kPrefix + length), path));

@@ -145,7 +145,7 @@ Result<DecoderConfig> parse_decoder_config(const ConfigView& c, const ConfigDefa
   d.rms_norm_eps = HALYARD_TRY(c.number_or("rms_norm_eps", 1e-6, {.min = 0, .max = 1}));
   d.attention_bias = HALYARD_TRY(c.boolean_or("attention_bias", false));
   d.mlp_bias = HALYARD_TRY(c.boolean_or("mlp_bias", false));
-  d.tie_word_embeddings = HALYARD_TRY(c.boolean_or("tie_word_embeddings", false));
+  if (c.has("tie_word_embeddings")) d.tie_word_embeddings = HALYARD_TRY(c.boolean("tie_word_embeddings"));
   const bool written = c.json().contains("sliding_window");  // null turns it off, unlike a missing field
   d.sliding_window = HALYARD_TRY(size_or(c, "sliding_window", written ? 0 : defaults.sliding_window, kMaxPositions));
   const std::string activation = HALYARD_TRY(c.string_or("hidden_act", "silu"));

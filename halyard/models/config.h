@@ -35,7 +35,8 @@ struct DecoderConfig {
   ops::RopeScaling rope_scaling;
   std::size_t n_rot = 0;  ///< rotated elements of a head
   bool attention_bias = false, mlp_bias = false;
-  bool tie_word_embeddings = false;
+  /// Absent: untied where there is an output head, as transformers has it; else tied, as mlx-lm does.
+  std::optional<bool> tie_word_embeddings;
   std::size_t sliding_window = 0;  ///< 0: none
   /// layer_types, one for each layer: whether it is a sliding one. Empty where config.json does not say.
   std::vector<bool> sliding_layers;

@@ -38,7 +38,7 @@ TEST(DecoderConfig, TakesDefaultsForWhatIsAbsentOrNull) {
   EXPECT_EQ(d.rope_theta, 10000);
   EXPECT_EQ(d.rope_scaling.kind, Kind::none);
   EXPECT_EQ(d.max_position_embeddings, 2048U);
-  EXPECT_FALSE(d.tie_word_embeddings);
+  EXPECT_EQ(d.tie_word_embeddings, std::nullopt);
   EXPECT_EQ(d.sliding_window, 0U);
 }
 

@@ -119,8 +119,9 @@ class DenseDecoder final : public Recipe {
     layers_.reserve(s.layers);
     for (std::size_t i = 0; i < s.layers; ++i) layers_.push_back(HALYARD_TRY(load_layer(w, i)));
     norm_ = HALYARD_TRY(w.vector("model.norm.weight", s.hidden));
-    head_ = s.tied_head ? HALYARD_TRY(w.tied_linear("model.embed_tokens", s.vocab, s.hidden))
-                        : HALYARD_TRY(w.linear("lm_head", s.vocab, s.hidden));
+    head_ = s.tied_head.value_or(!w.has("lm_head.weight"))
+                ? HALYARD_TRY(w.tied_linear("model.embed_tokens", s.vocab, s.hidden))
+                : HALYARD_TRY(w.linear("lm_head", s.vocab, s.hidden));
     const ops::RopeFrequencies f = ops::rope_frequencies(s.n_rot, s.rope_theta, s.rope_scaling);
     attention_factor_ = static_cast<float>(f.attention_factor);
     if (!w.device()) return {};

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,7 +28,7 @@ struct DenseDecoderSpec {
   std::vector<std::size_t> windows;  ///< for each layer: positions that attention sees, 0: all
   bool qk_norm = false;              ///< RMS norm of every query and key head
   bool qkv_bias = false, o_bias = false, mlp_bias = false;
-  bool tied_head = false;  ///< the output head is the embedding
+  std::optional<bool> tied_head;  ///< the output head is the embedding; absent: where there is no head
 };
 
 /// What the config says, without biases, norms of heads and windows: which a family has is the family's own knowledge.

@@ -21,7 +21,7 @@ Result<void> check_shape(const Tensor& t, const Shape& expected) {
 
 Result<void> check_float(const Tensor& t) {
   if (t.dtype == DType::f32 || t.dtype == DType::f16 || t.dtype == DType::bf16) return {};
-  return wrong(t, fmt::format("expected f32, f16 or bf16, got {}", to_string(t.dtype)));
+  return wrong(t, fmt::format("expected F32, F16 or BF16, got {}", t.type));
 }
 
 template <class T> void widen(std::span<const std::byte> bytes, std::span<float> out) {
@@ -57,7 +57,7 @@ Result<quant::MatrixView> affine_matrix(const ModelDir& dir, const std::string& 
   }
   const Tensor& biases = *HALYARD_TRY(require(dir, name + ".biases"));
   const auto bits = static_cast<std::size_t>(q.bits), group = static_cast<std::size_t>(q.group_size);
-  if (w.dtype != DType::u32) return wrong(w, fmt::format("expected packed words of u32, got {}", to_string(w.dtype)));
+  if (w.dtype != DType::u32) return wrong(w, fmt::format("expected packed words of U32, got {}", w.type));
   if (k % group != 0) return wrong(w, fmt::format("{} columns do not divide into groups of {}", k, group));
   if (!(w.shape == Shape{n, k * bits / 32})) {
     return wrong(w, fmt::format("expected shape {} ([{}, {}] with {} bits), got {}", to_string(Shape{n, k * bits / 32}),
@@ -102,12 +102,27 @@ Result<quant::MatrixView> dense_matrix(const ModelDir& dir, const std::string& n
   return view;
 }
 
+/// What the shapes of an affine matrix [n, k] say of its bits and groups, as in mlx-lm; `said` where they say nothing possible.
+QuantConfig settled_by_shapes(const ModelDir& dir, const std::string& name, QuantConfig said, std::size_t n,
+                              std::size_t k) {
+  const Tensor* w = dir.find(name + ".weight");
+  const Tensor* scales = dir.find(name + ".scales");
+  if (said.mode != "affine" || !w || !scales || w->dtype != DType::u32) return said;
+  for (const int bits : {2, 3, 4, 5, 6, 8})
+    for (const int group : {32, 64, 128})
+      if (w->shape == Shape{n, k * static_cast<std::size_t>(bits) / 32} &&
+          scales->shape == Shape{n, k / static_cast<std::size_t>(group)} && k % static_cast<std::size_t>(group) == 0)
+        return {bits, group, said.mode};
+  return said;
+}
+
 std::size_t bytes_of(const quant::MatrixView& v) { return v.data.size() + v.scales.size() + v.biases.size(); }
 
 }  // namespace
 
 Result<quant::MatrixView> DirectoryWeights::matrix(const std::string& name, std::size_t n, std::size_t k) {
-  const std::optional<QuantConfig> q = HALYARD_TRY(dir_.quantization_of(name));
+  std::optional<QuantConfig> q = HALYARD_TRY(dir_.quantization_of(name));
+  if (q && !dir_.has_quantization_override(name)) q = settled_by_shapes(dir_, name, *q, n, k);
   return q ? affine_matrix(dir_, name, *q, n, k) : dense_matrix(dir_, name, n, k);
 }
 

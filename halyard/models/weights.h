@@ -32,6 +32,8 @@ class WeightSource {
   virtual Result<VectorData> vector(const std::string& name, std::size_t n) = 0;
   /// Bytes of all weights, for progress; 0: not known.
   virtual std::size_t total_bytes() const = 0;
+  /// Whether there is a tensor of this name.
+  virtual bool has(const std::string&) const { return true; }
 };
 
 /// The weights of a model directory. A matrix is quantised exactly where `name`.scales exists, in the way config.json
@@ -42,6 +44,7 @@ class DirectoryWeights final : public WeightSource {
   Result<quant::MatrixView> matrix(const std::string& name, std::size_t n, std::size_t k) override;
   Result<VectorData> vector(const std::string& name, std::size_t n) override;
   std::size_t total_bytes() const override { return dir_.weight_bytes(); }
+  bool has(const std::string& name) const override { return dir_.find(name) != nullptr; }
 
  private:
   const ModelDir& dir_;
@@ -71,6 +74,7 @@ class Weights {
 
   const std::optional<Device>& device() const { return device_; }
   const WeightTotals& totals() const { return totals_; }
+  bool has(const std::string& name) const { return source_.has(name); }
 
   /// name.weight [n, k], and name.bias [n] where `has_bias`.
   Result<Linear> linear(const std::string& name, std::size_t n, std::size_t k, bool has_bias = false);

@@ -84,30 +84,41 @@ std::optional<AddedTokens::Trie::Match> AddedTokens::Trie::longest(std::string_v
   return best;
 }
 
-Result<AddedTokens> AddedTokens::make(const Json& json, const Vocabulary& vocabulary, const Normalizer& normalizer) {
+Result<AddedTokens> AddedTokens::make(const Json& json, const std::vector<Json>& more, const Vocabulary& vocabulary,
+                                      const Normalizer& normalizer) {
   AddedTokens added;
-  if (json.is_null()) return added;
-  if (!json.is_array()) return wrong_field("added_tokens", "an array", json);
-  auto next_id = static_cast<std::int32_t>(vocabulary.size());
-  for (const Json& entry : json) {
-    AddedToken token = HALYARD_TRY(read_token(entry));
-    if (token.content.empty() || added.by_content_.contains(token.content)) continue;
-    const auto known = vocabulary.find(token.content);
-    token.id = known ? *known : next_id++;
-    const auto index = static_cast<std::uint32_t>(added.tokens_.size());
-    if (token.normalized) {
-      added.normalized_.add(HALYARD_TRY(normalizer(token.content, growth_limit(token.content.size()))), index);
-    } else {
-      added.raw_.add(token.content, index);
-    }
-    added.by_content_.emplace(token.content, index);
-    added.by_id_[token.id] = index;
-    added.tokens_.push_back(std::move(token));
+  if (!json.is_null() && !json.is_array()) return wrong_field("added_tokens", "an array", json);
+  for (const Json& entry : json) HALYARD_TRY(added.add(entry, vocabulary));
+  for (const Json& entry : more) HALYARD_TRY(added.add(entry, vocabulary));
+  for (std::uint32_t index = 0; index < added.tokens_.size(); ++index) {
+    const AddedToken& token = added.tokens_[index];
+    if (!token.normalized) added.raw_.add(token.content, index);
+    else added.normalized_.add(HALYARD_TRY(normalizer(token.content, growth_limit(token.content.size()))), index);
   }
   return added;
 }
 
-std::vector<Segment> AddedTokens::split(std::string_view text, bool normalized) const {
+Result<void> AddedTokens::add(const Json& entry, const Vocabulary& vocabulary) {
+  AddedToken token = HALYARD_TRY(read_token(entry));
+  if (token.content.empty()) return {};
+  if (const auto it = by_content_.find(token.content); it != by_content_.end()) {
+    AddedToken& before = tokens_[it->second];
+    token.id = before.id;
+    token.special = token.special || before.special;  // what has been special stays it
+    before = std::move(token);
+    return {};
+  }
+  const auto known = vocabulary.find(token.content);
+  token.id = known ? *known : std::max(highest_id_ + 1, static_cast<std::int32_t>(vocabulary.size()));
+  highest_id_ = std::max(highest_id_, token.id);
+  const auto index = static_cast<std::uint32_t>(tokens_.size());
+  by_content_.emplace(token.content, index);
+  by_id_[token.id] = index;
+  tokens_.push_back(std::move(token));
+  return {};
+}
+
+std::vector<Segment> AddedTokens::split(std::string_view text, bool normalized, bool special) const {
   const Trie& trie = normalized ? normalized_ : raw_;
   std::vector<Segment> segments;
   std::size_t done = 0;
@@ -120,6 +131,7 @@ std::vector<Segment> AddedTokens::split(std::string_view text, bool normalized) 
     const AddedToken& token = tokens_[match->token];
     Span span{pos, pos + match->length};
     pos = span.end;  // the search goes on here even where the token takes more
+    if (token.special && !special) continue;
     if (token.single_word && !stands_alone(text, span)) continue;
     if (token.lstrip) span.begin = white_space_start(text, span.begin, done);
     if (token.rstrip) span.end = white_space_end(text, span.end);

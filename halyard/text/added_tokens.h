@@ -39,10 +39,12 @@ class AddedTokens {
   AddedTokens() = default;
   /// From the field `added_tokens`. As the tokenizers library does, a token has its id in the vocabulary, or the next one
   /// past the vocabulary's count: the ids in the file follow the same rule and are only checked to be ids.
-  static Result<AddedTokens> make(const Json&, const Vocabulary&, const Normalizer&);
+  /// `more` are added after them; of two with the same content the later one's properties count.
+  static Result<AddedTokens> make(const Json&, const std::vector<Json>& more, const Vocabulary&, const Normalizer&);
 
   /// Cuts a text at the tokens that are looked for before (`normalized` false) or after normalisation.
-  std::vector<Segment> split(std::string_view text, bool normalized) const;
+  /// Without `special`, special ones are not looked for.
+  std::vector<Segment> split(std::string_view text, bool normalized, bool special) const;
 
   const AddedToken* find(std::string_view content) const;
   const AddedToken* find(std::int32_t id) const;
@@ -73,7 +75,10 @@ class AddedTokens {
     }
   };
 
+  Result<void> add(const Json& entry, const Vocabulary&);
+
   std::vector<AddedToken> tokens_;
+  std::int32_t highest_id_ = -1;
   std::map<std::string, std::uint32_t, std::less<>> by_content_;  // index in tokens_
   std::unordered_map<std::int32_t, std::uint32_t> by_id_;
   Trie raw_;

@@ -12,6 +12,7 @@
 #include "halyard/text/normalizer.h"
 #include "halyard/text/postprocessor.h"
 #include "halyard/text/pretokenizer.h"
+#include "halyard/text/tokenizer_config.h"
 #include "halyard/text/tokenizer_file.h"
 #include "halyard/text/unicode.h"
 #include "halyard/text/vocabulary.h"
@@ -31,7 +32,9 @@ struct Tokenizer::Shared {
   Decoder decoder;
   bool normalizes = false;
 
-  Result<void> read(std::string_view json);
+  TokenizerConfig config;
+
+  Result<void> read(std::string_view json, const std::string& folder);  // folder: empty where there is none
   Result<void> encode_segment(std::string_view text, bool first, std::vector<std::int32_t>& ids) const;
   Result<void> encode_normalized(std::string_view text, bool first, std::size_t limit, std::vector<std::int32_t>& ids) const;
   Result<std::vector<std::int32_t>> encode(std::string_view text) const;
@@ -50,14 +53,24 @@ Result<T> in_part(Result<T> result, const char* part) {
   return result;
 }
 
+// Of the byte-level pre-tokenizer, alone or in a sequence.
+void set_prefix_space(Json& pre_tokenizer, bool space) {
+  if (field(pre_tokenizer, "type") == "ByteLevel") pre_tokenizer["add_prefix_space"] = space;
+  if (field(pre_tokenizer, "pretokenizers").is_array())
+    for (Json& part : pre_tokenizer["pretokenizers"])
+      if (field(part, "type") == "ByteLevel") part["add_prefix_space"] = space;
+}
+
 }  // namespace
 
-Result<void> Tokenizer::Shared::read(std::string_view json) {
+Result<void> Tokenizer::Shared::read(std::string_view json, const std::string& folder) {
   TokenizerFile file = HALYARD_TRY(read_tokenizer_file(json));
   if (!file.rest.is_object()) return fail(Errc::bad_file, fmt::format("expected a JSON object, got {}", file.rest.type_name()));
   const Json& settings = field(file.rest, "model");
   if (!settings.is_object()) return wrong_field("model", "an object", settings);
   if (!file.has_vocab && field(settings, "vocab").is_null()) return fail(Errc::bad_file, "\"vocab\" of the model: expected an object, got null");
+  if (!folder.empty()) config = HALYARD_TRY(read_tokenizer_config(folder, json, field(file.rest, "added_tokens")));
+  if (config.add_prefix_space) set_prefix_space(file.rest["pre_tokenizer"], *config.add_prefix_space);
   vocabulary = Vocabulary(std::move(file.vocab));
   normalizes = !field(file.rest, "normalizer").is_null();
   normalizer = HALYARD_TRY(in_part(make_normalizer(field(file.rest, "normalizer")), "normalizer"));
@@ -65,13 +78,13 @@ Result<void> Tokenizer::Shared::read(std::string_view json) {
   model = HALYARD_TRY(in_part(make_model(settings, vocabulary, file.merges), "model"));
   post_processor = HALYARD_TRY(in_part(make_post_processor(field(file.rest, "post_processor")), "post_processor"));
   decoder = HALYARD_TRY(in_part(make_decoder(field(file.rest, "decoder")), "decoder"));
-  added = HALYARD_TRY(AddedTokens::make(field(file.rest, "added_tokens"), vocabulary, normalizer));
+  added = HALYARD_TRY(AddedTokens::make(field(file.rest, "added_tokens"), config.added, vocabulary, normalizer));
   return {};
 }
 
 Result<std::vector<std::int32_t>> Tokenizer::Shared::encode(std::string_view text) const {
   std::vector<std::int32_t> ids;
-  for (const Segment& segment : added.split(text, false)) {
+  for (const Segment& segment : added.split(text, false, !config.split_special_tokens)) {
     if (segment.id) ids.push_back(*segment.id);
     else HALYARD_TRY(encode_segment(text.substr(segment.span.begin, segment.span.end - segment.span.begin), segment.span.begin == 0, ids));
   }
@@ -85,7 +98,7 @@ Result<void> Tokenizer::Shared::encode_segment(std::string_view text, bool first
 }
 
 Result<void> Tokenizer::Shared::encode_normalized(std::string_view text, bool first, std::size_t limit, std::vector<std::int32_t>& ids) const {
-  for (const Segment& segment : added.split(text, true)) {
+  for (const Segment& segment : added.split(text, true, !config.split_special_tokens)) {
     if (segment.id) {
       ids.push_back(*segment.id);
       continue;
@@ -110,13 +123,23 @@ bool Tokenizer::Shared::is_special(std::int32_t id) const {
 
 Result<Tokenizer> Tokenizer::load(const std::string& path) {
   const std::string json = HALYARD_TRY(read_file(path, std::uint64_t{256} << 20));
+  HALYARD_TRY(refuse_lfs_pointer(json, path));
   return parse(json, path);
+}
+
+Result<Tokenizer> Tokenizer::load_folder(const std::string& folder) {
+  auto shared = std::make_shared<Shared>();
+  shared->name = folder + "/tokenizer.json";
+  const std::string json = HALYARD_TRY(read_file(shared->name, std::uint64_t{256} << 20));
+  HALYARD_TRY(refuse_lfs_pointer(json, shared->name));
+  if (auto read = shared->read(json, folder); !read) return fail(std::move(read).error(), shared->name);
+  return Tokenizer(std::move(shared));
 }
 
 Result<Tokenizer> Tokenizer::parse(std::string_view json, std::string_view name) {
   auto shared = std::make_shared<Shared>();
   shared->name = name;
-  if (auto read = shared->read(json); !read) return fail(std::move(read).error(), shared->name);
+  if (auto read = shared->read(json, ""); !read) return fail(std::move(read).error(), shared->name);
   return Tokenizer(std::move(shared));
 }
 
@@ -146,6 +169,7 @@ std::optional<std::int32_t> Tokenizer::token_to_id(std::string_view token) const
   return shared_->vocabulary.find(token);
 }
 
+const std::map<std::string, std::string>& Tokenizer::special_tokens() const { return shared_->config.special_tokens; }
 std::optional<std::string_view> Tokenizer::id_to_token(std::int32_t id) const { return shared_->token(id); }
 bool Tokenizer::is_special(std::int32_t id) const { return shared_->is_special(id); }
 

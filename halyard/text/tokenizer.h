@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -19,6 +20,9 @@ class Tokenizer {
  public:
   /// Reads the tokenizer.json at `path`. Every error names the file and what is wrong in it.
   static Result<Tokenizer> load(const std::string& path);
+  /// Reads the tokenizer.json of a model folder and what tokenizer_config.json, special_tokens_map.json and
+  /// added_tokens.json beside it say of its tokens, with transformers' precedence.
+  static Result<Tokenizer> load_folder(const std::string& folder);
   /// The same of a tokenizer.json's content; `name` stands for the path in errors.
   static Result<Tokenizer> parse(std::string_view json, std::string_view name);
 
@@ -35,6 +39,8 @@ class Tokenizer {
   /// The token as it is written in the file: of byte-level tokenizers, stand-ins for bytes.
   std::optional<std::string_view> id_to_token(std::int32_t id) const;
   bool is_special(std::int32_t id) const;
+  /// The tokens that have a role, "eos_token": "</s>"; of a folder only.
+  const std::map<std::string, std::string>& special_tokens() const;
 
  private:
   friend class StreamDecoder;

@@ -6,6 +6,8 @@
 
 #include <utf8proc.h>
 
+#include "halyard/text/unicode_exceptions.h"
+
 namespace halyard::text {
 namespace {
 
@@ -15,6 +17,16 @@ bool between(CodePoint c, CodePoint low, CodePoint high) { return c >= low && c 
 bool is_ascii(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<std::uint8_t>(c) < 0x80; });
 }
+
+// The tokenizers library's answer for `c` where it depends on the version of Unicode: that of utf8proc is not the same.
+template <std::size_t n> const CodePointRange* exception(const CodePointRange (&table)[n], CodePoint c) {
+  const auto* it =
+      std::lower_bound(table, table + n, c, [](const CodePointRange& r, CodePoint p) { return r.last < p; });
+  return it != table + n && it->first <= c ? it : nullptr;
+}
+
+// Unassigned in the version whose normal forms the tokenizers library has: a starter that nothing happens to.
+bool unassigned(CodePoint c) { return c >= 0x300 && exception(unassigned_exceptions, c); }
 
 struct StandIns {
   std::array<CodePoint, 256> of_byte{};
@@ -36,7 +48,9 @@ const StandIns& stand_ins() {
 
 // Canonical ordering: each run of marks sorted by combining class, stably.
 void order_marks(std::vector<utf8proc_int32_t>& points) {
-  const auto combining = [](utf8proc_int32_t c) { return utf8proc_get_property(c)->combining_class; };
+  const auto combining = [](utf8proc_int32_t c) {
+    return unassigned(static_cast<CodePoint>(c)) ? 0 : utf8proc_get_property(c)->combining_class;
+  };
   for (auto it = points.begin(); it != points.end();) {
     if (*it < 0x300 || combining(*it) == 0) {
       ++it;
@@ -46,6 +60,21 @@ void order_marks(std::vector<utf8proc_int32_t>& points) {
     std::stable_sort(it, end, [&](auto a, auto b) { return combining(a) < combining(b); });
     it = end;
   }
+}
+
+// Canonical composition; nothing is composed with an unassigned character or across it.
+void compose_between_unassigned(std::vector<utf8proc_int32_t>& points) {
+  const auto is_late = [](utf8proc_int32_t c) { return unassigned(static_cast<CodePoint>(c)); };
+  auto out = points.begin();
+  for (auto it = points.begin(); it != points.end();) {
+    const auto end = std::find_if(it, points.end(), is_late);
+    const auto count =
+        utf8proc_normalize_utf32(&*it, end - it, static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_STABLE));
+    out = std::copy(it, it + count, out);
+    it = end;
+    while (it != points.end() && is_late(*it)) *out++ = *it++;
+  }
+  points.erase(out, points.end());
 }
 
 }  // namespace
@@ -110,24 +139,28 @@ bool is_white_space(CodePoint c) {
 
 bool is_numeric(CodePoint c) {
   if (c < 0x80) return between(c, '0', '9');
+  if (const auto* e = exception(numeric_exceptions, c)) return e->answer;
   const auto k = category(c);
   return k == UTF8PROC_CATEGORY_ND || k == UTF8PROC_CATEGORY_NL || k == UTF8PROC_CATEGORY_NO;
 }
 
 bool is_punctuation(CodePoint c) {
   if (c < 0x80) return between(c, 0x21, 0x2f) || between(c, 0x3a, 0x40) || between(c, 0x5b, 0x60) || between(c, 0x7b, 0x7e);
+  if (const auto* e = exception(punctuation_exceptions, c)) return e->answer;
   const auto k = category(c);
   return k >= UTF8PROC_CATEGORY_PC && k <= UTF8PROC_CATEGORY_PO;
 }
 
 bool is_mark(CodePoint c) {
   if (c < 0x300) return false;
+  if (const auto* e = exception(mark_exceptions, c)) return e->answer;
   const auto k = category(c);
   return k == UTF8PROC_CATEGORY_MN || k == UTF8PROC_CATEGORY_MC || k == UTF8PROC_CATEGORY_ME;
 }
 
 bool is_word(CodePoint c) {
   if (c < 0x80) return between(c, '0', '9') || between(c, 'A', 'Z') || between(c, 'a', 'z') || c == '_';
+  if (const auto* e = exception(word_exceptions, c)) return e->answer;
   const auto k = category(c);
   if (k >= UTF8PROC_CATEGORY_LU && k <= UTF8PROC_CATEGORY_NL) return true;  // L*, M*, Nd, Nl stand in this order
   if (k == UTF8PROC_CATEGORY_PC || c == 0x200c || c == 0x200d) return true;
@@ -136,13 +169,21 @@ bool is_word(CodePoint c) {
          between(c, 0x1f170, 0x1f189);
 }
 
+static CodePoint to_lower(CodePoint c) {
+  const auto* end = std::end(lowercase_exceptions);
+  const auto* it =
+      std::lower_bound(std::begin(lowercase_exceptions), end, c, [](const auto& e, CodePoint p) { return e[0] < p; });
+  if (it != end && (*it)[0] == c) return (*it)[1];
+  return static_cast<CodePoint>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c)));
+}
+
 std::string lowercase(std::string_view text) {
   std::string out;
   out.reserve(text.size());
   for (std::size_t pos = 0; pos < text.size();) {
     const CodePoint c = next_code_point(text, pos);
     if (c == 0x130) out += "i\xcc\x87";  // the one character whose lower case is two
-    else append_utf8(out, static_cast<CodePoint>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))));
+    else append_utf8(out, to_lower(c));
   }
   return out;
 }
@@ -168,17 +209,16 @@ std::string normalize(std::string_view text, NormalForm form) {
     const auto c = static_cast<utf8proc_int32_t>(next_code_point(text, pos));
     std::array<utf8proc_int32_t, 64> parts;  // the longest decomposition has 18
     int boundary = 0;
-    const auto n = utf8proc_decompose_char(c, parts.data(), parts.size(), options, &boundary);
+    const bool late = unassigned(static_cast<CodePoint>(c));
+    const auto n = late ? -1 : utf8proc_decompose_char(c, parts.data(), parts.size(), options, &boundary);
     if (n < 0) points.push_back(c);
     else points.insert(points.end(), parts.begin(), parts.begin() + n);
   }
   order_marks(points);
-  auto count = static_cast<utf8proc_ssize_t>(points.size());
-  if (compose)
-    count = utf8proc_normalize_utf32(points.data(), count, static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_STABLE));
+  if (compose) compose_between_unassigned(points);
   std::string out;
   out.reserve(text.size());
-  for (utf8proc_ssize_t i = 0; i < count; ++i) append_utf8(out, static_cast<CodePoint>(points[static_cast<std::size_t>(i)]));
+  for (const utf8proc_int32_t c : points) append_utf8(out, static_cast<CodePoint>(c));
   return out;
 }
 

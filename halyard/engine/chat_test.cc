@@ -1,0 +1,57 @@
+#include "halyard/engine/chat.h"
+
+#include <gtest/gtest.h>
+
+#include "halyard/engine/text_model.h"
+#include "halyard/io/model_dir.h"
+#include "halyard/testing/tokenizer_files.h"
+
+namespace halyard {
+namespace {
+
+TEST(ChatFiles, TheTemplateIsTheOneThatTransformersTakes) {
+  const OrderedJson all = testing::tokenizer_files();
+  const OrderedJson empty = {{"messages", OrderedJson::array()}};
+  for (const auto& [name, c] : all["cases"].items()) {
+    const testing::TokenizerFolder folder(all, c["files"]);
+    for (const bool tools : {false, true}) {
+      SCOPED_TRACE(name + (tools ? " with tools" : ""));
+      const OrderedJson& want = c[tools ? "tool_template" : "template"];
+      const auto chat = load_chat_template(folder.path(), tools);
+      const bool found = chat && *chat;
+      EXPECT_EQ(found, !want.is_null());
+      if (found && !want.is_null()) { EXPECT_EQ((*chat)->render(empty).value(), want.get<std::string>()); }
+    }
+  }
+}
+
+TEST(ChatFiles, SpecialTokensAreThoseThatTransformersGivesATemplate) {
+  const OrderedJson all = testing::tokenizer_files();
+  for (const auto& [name, c] : all["cases"].items()) {
+    const testing::TokenizerFolder folder(all, c["files"]);
+    Json want = Json(c["special_tokens"]);
+    if (c["class"] != "TokenizersBackend") want.erase("unk_token");
+    EXPECT_EQ(Json(load_special_tokens(folder.path()).value()), want) << name;
+  }
+}
+
+TEST(ChatFiles, AnEosThatOnlyTheTokenizersFilesNameEndsAText) {
+  const OrderedJson all = testing::tokenizer_files();
+  for (const auto& [name, c] : all["cases"].items()) {
+    const testing::TokenizerFolder folder(all, c["files"]);
+    std::ofstream(folder.path() + "/config.json") << "{}";
+    const std::string header = "{}      ";
+    std::ofstream(folder.path() + "/model.safetensors", std::ios::binary)
+        << std::string("\x08\0\0\0\0\0\0\0", 8) + header;
+    const auto dir = ModelDir::open(folder.path());
+    ASSERT_TRUE(dir) << dir.error().str();
+    const auto text = engine::TextModel::load(*dir, false);
+    ASSERT_TRUE(text) << text.error().str();
+    std::vector<std::int32_t> stop;
+    if (!c["eos"].is_null()) stop.push_back(c["eos"].get<std::int32_t>());
+    EXPECT_EQ(text->stop_ids(), stop) << name;
+  }
+}
+
+}  // namespace
+}  // namespace halyard

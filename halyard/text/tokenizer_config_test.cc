@@ -1,0 +1,57 @@
+#include "halyard/text/tokenizer_config.h"
+
+#include <gtest/gtest.h>
+
+#include "halyard/testing/tokenizer_files.h"
+#include "halyard/text/tokenizer.h"
+
+namespace halyard {
+namespace {
+
+using Ids = std::vector<std::int32_t>;
+
+TEST(TokenizerConfig, TheFilesOfAFolderMeanWhatTransformersTakesThemFor) {
+  const OrderedJson all = testing::tokenizer_files();
+  const auto text = all["text"].get<std::string>();
+  ASSERT_GT(all["cases"].size(), 30U);
+  for (const auto& [name, c] : all["cases"].items()) {
+    SCOPED_TRACE(name);
+    const testing::TokenizerFolder folder(all, c["files"]);
+    const auto tokenizer = Tokenizer::load_folder(folder.path());
+    ASSERT_TRUE(tokenizer) << tokenizer.error().str();
+    const Ids ids = c["ids"].get<Ids>();
+    EXPECT_EQ(tokenizer->encode(text, false).value(), ids);
+    EXPECT_EQ(tokenizer->decode(ids, true).value(), c["skipped"].get<std::string>());
+    std::map<std::string, std::string> special = c["special_tokens"];
+    if (c["class"] != "TokenizersBackend") special.erase("unk_token");  // of a class only bos and eos are known
+    EXPECT_EQ(tokenizer->special_tokens(), special);
+    if (!c["eos"].is_null()) {
+      EXPECT_EQ(tokenizer->token_to_id(tokenizer->special_tokens().at("eos_token")), c["eos"].get<int>());
+    }
+  }
+}
+
+TEST(TokenizerConfig, RefusesFilesThatAreNotWhatTheyShouldBeByName) {
+  const OrderedJson all = testing::tokenizer_files();
+  const struct {
+    const char *file, *content, *mention;
+  } cases[] = {{"tokenizer_config.json", "[", "JSON"},
+               {"tokenizer_config.json", "[]", "object"},
+               {"tokenizer_config.json", R"({"added_tokens_decoder": {"x": {"content": "a"}}})", "\"x\""},
+               {"tokenizer_config.json", R"({"added_tokens_decoder": {"1": 5}})", "added_tokens_decoder"},
+               {"tokenizer_config.json", R"({"added_tokens_decoder": []})", "added_tokens_decoder"},
+               {"tokenizer_config.json", R"({"eos_token": {"content": "a", "lstrip": 5}})", "lstrip"},
+               {"special_tokens_map.json", "5", "object"},
+               {"added_tokens.json", R"({"<a>": -1})", "<a>"},
+               {"added_tokens.json", "version https://git-lfs.github.com/spec/v1\n", "Git LFS"}};
+  for (const auto& c : cases) {
+    const testing::TokenizerFolder folder(all, {{c.file, c.content}});
+    const auto tokenizer = Tokenizer::load_folder(folder.path());
+    ASSERT_FALSE(tokenizer) << c.content;
+    EXPECT_NE(tokenizer.error().str().find(c.mention), std::string::npos) << tokenizer.error().str();
+    EXPECT_NE(tokenizer.error().str().find(folder.path()), std::string::npos) << tokenizer.error().str();
+  }
+}
+
+}  // namespace
+}  // namespace halyard
