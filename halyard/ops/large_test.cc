@@ -23,6 +23,9 @@ std::shared_ptr<std::byte> zeros(std::size_t bytes) {
 class Large : public ::testing::Test {
  protected:
   void SetUp() override {
+#ifdef HALYARD_SANITIZED
+    GTEST_SKIP() << "a sanitizer's checks of so many reads take minutes";
+#endif
     const char* validate = std::getenv("HALYARD_VALIDATE");
     if (validate && std::string_view(validate) != "0") GTEST_SKIP() << "validation reads all of the memory";
     device = must(Device::open("cpu", {.threads = 2, .memory_budget = SIZE_MAX, .pin = false}));
