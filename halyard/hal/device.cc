@@ -39,27 +39,30 @@ bool ResidencySet::remove(Allocation& a) {
 void ResidencySet::dropped(Allocation& a) {
   const std::lock_guard lock(mutex_);
   Place& p = a.residency;
-  if (p.waiting != Place::none) {
-    waiting_[p.waiting] = waiting_.back();
-    waiting_[p.waiting]->residency.waiting = p.waiting;
-    waiting_.pop_back();
+  if (p.waiting) {
+    (p.before ? p.before->residency.after : waiting_) = p.after;
+    if (p.after) p.after->residency.before = p.before;
   }
   if (p.pinned) a.device->driver->unpin(a.memory);
 }
 
 void ResidencySet::wait_for_commit(Allocation& a) {
   changed_.store(true, std::memory_order_release);
-  if (a.residency.waiting != Place::none) return;
-  a.residency.waiting = waiting_.size();
-  waiting_.push_back(&a);
+  Place& p = a.residency;
+  if (std::exchange(p.waiting, true)) return;
+  p.before = nullptr;
+  p.after = std::exchange(waiting_, &a);
+  if (p.after) p.after->residency.before = &a;
 }
 
 void ResidencySet::apply(std::uint64_t completed) {
   const std::lock_guard lock(mutex_);
   changed_.store(false, std::memory_order_relaxed);
-  for (Allocation* a : std::exchange(waiting_, {})) {
+  Allocation* next = std::exchange(waiting_, nullptr);
+  while (Allocation* a = next) {
     Place& p = a->residency;
-    p.waiting = Place::none;
+    next = p.after;
+    p.waiting = false;
     if (p.member == p.pinned) continue;
     if (p.member) {
       auto pinned = a->device->driver->pin(a->memory);

@@ -95,9 +95,8 @@ class ResidencySet {
 
   /// An allocation's part; guarded by the set's mutex.
   struct Place {
-    static constexpr std::size_t none = static_cast<std::size_t>(-1);
-    bool member = false, pinned = false;
-    std::size_t waiting = none;  ///< where it stands in `waiting_`
+    bool member = false, pinned = false, waiting = false;
+    Allocation *before = nullptr, *after = nullptr;  ///< its neighbours among those that wait
   };
 
  private:
@@ -106,7 +105,8 @@ class ResidencySet {
 
   mutable std::mutex mutex_;
   std::atomic<bool> changed_{false};
-  std::vector<Allocation*> waiting_;  // to be pinned or unpinned
+  Allocation* waiting_ =
+      nullptr;  // the first to be pinned or unpinned: a list, for buffers are dropped where nothing may fail
   std::size_t count_ = 0, bytes_ = 0;
   std::string refusal_;
 };
