@@ -24,7 +24,7 @@ struct GenerateFlags {
   std::vector<std::string> extra_eos;
   std::int64_t max_tokens = 100;
   std::int64_t max_kv_size = 0;
-  std::int64_t prefill_step = 512;
+  std::int64_t prefill_step = 0;
   bool ignore_chat_template = false;
   std::string verbose = "true";
 };
@@ -75,8 +75,10 @@ void add_flags(CLI::App& command, GenerateFlags& f) {
       ->check(whole_in(0, most))
       ->type_name("N")
       ->group("Device");
-  command.add_option("--prefill-step-size", f.prefill_step, "Tokens of the prompt read at a time")
-      ->check(whole_in(1, 65536))
+  command
+      .add_option("--prefill-step-size", f.prefill_step,
+                  "Tokens of the prompt read at a time; 0: 512, or 2048 with --max-kv-size")
+      ->check(whole_in(0, 65536))
       ->type_name("N")
       ->group("Device");
   f.json.add(command);

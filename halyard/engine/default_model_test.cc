@@ -5,6 +5,7 @@
 
 #include "halyard/base/file.h"
 #include "halyard/base/json.h"
+#include "halyard/engine/generator.h"
 #include "halyard/engine/perplexity.h"
 #include "halyard/testing/models.h"
 #include "halyard/testing/paths.h"
@@ -57,6 +58,29 @@ class DefaultModel : public ::testing::Test {
   Json texts_;
   std::optional<SafeTensors> logits_;
 };
+
+// Written by testdata/windows/make_windows.py: mlx-lm's tokens with --max-kv-size, for several sizes of the prefill step.
+TEST_F(DefaultModel, AFullWindowGivesTheTextOfMlxLmWhateverThePrefillStep) {
+  const auto path = source_dir() / "testdata" / "windows" / "windows.json";
+  const Json file = expect(parse_json(expect(read_file(path.string()))));
+  ASSERT_GT(file["cases"].size(), 20U);
+  const models::Model model = load_model(default_model(), Precision::exact);
+  for (const Json& c : file["cases"]) {
+    const auto expected = c["ids"].get<std::vector<std::int32_t>>();
+    Sequence s = expect(Sequence::make(model, {.max_kv_size = c["max_kv_size"].get<std::size_t>(),
+                                               .prefill_step = c["prefill_step"].get<std::size_t>()}));
+    std::vector<std::int32_t> tokens;
+    GenerateCallbacks callbacks;
+    callbacks.on_token = [&](std::int32_t token) -> Result<bool> {
+      tokens.push_back(token);
+      return true;
+    };
+    const auto prompt = c["prompt"].get<std::vector<std::int32_t>>();
+    expect(generate(s, prompt, {.max_tokens = expected.size()}, callbacks));
+    EXPECT_EQ(tokens, expected) << "size " << c["max_kv_size"] << ", step " << c["prefill_step"] << ", prompt of "
+                                << prompt.size();
+  }
+}
 
 TEST_F(DefaultModel, ExactLogitsAreThoseOfFloat64) {
   if (!logits_) GTEST_SKIP() << "the golden default/4bit.safetensors is not here";

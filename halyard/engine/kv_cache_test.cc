@@ -1,5 +1,6 @@
 #include "halyard/engine/kv_cache.h"
 
+#include <algorithm>
 #include <numeric>
 
 #include <gtest/gtest.h>
@@ -87,29 +88,43 @@ TEST_F(KvCacheTest, RefusesToPassItsLimitNamingBoth) {
 }
 
 TEST_F(KvCacheTest, RotatingKeepsTheFirstFourAndTheLast) {
-  KvCache c = cache(64, true);
-  for (std::size_t i = 0; i < 200; ++i) {
-    expect(append(c, 1));
-    const std::vector<float> positions = held(c, i % 2, i % 3 == 0);
-    ASSERT_EQ(c.position(), i + 1);
-    ASSERT_LE(c.size(), 64U);
-    ASSERT_GE(c.size(), std::min<std::size_t>(i + 1, 64 - 64 / 8 + 1));
-    for (std::size_t k = 0; k < positions.size(); ++k) {
-      const std::size_t expected = k < 4 ? k : i + 1 - (positions.size() - k);
-      ASSERT_EQ(positions[k], static_cast<float>(expected)) << "entry " << k << " after " << i;
+  for (const std::size_t limit : {std::size_t{64}, std::size_t{5}, std::size_t{6}, std::size_t{3}, std::size_t{1}}) {
+    const std::size_t kept = std::min<std::size_t>(4, limit - 1);
+    KvCache c = cache(limit, true);
+    for (std::size_t i = 0; i < 200; ++i) {
+      expect(append(c, 1));
+      std::vector<float> positions = held(c, i % 2, i % 3 == 0);
+      EXPECT_EQ(positions.back(), static_cast<float>(i)) << "the newest is the last";
+      std::sort(positions.begin(), positions.end());  // one that goes leaves its place to a newer one
+      ASSERT_EQ(c.position(), i + 1);
+      ASSERT_EQ(c.size(), std::min(limit, i + 1));
+      for (std::size_t k = 0; k < positions.size(); ++k) {
+        const std::size_t expected = k < kept ? k : i + 1 - (positions.size() - k);
+        ASSERT_EQ(positions[k], static_cast<float>(expected)) << "entry " << k << " after " << i << " of " << limit;
+      }
     }
   }
 }
 
-TEST_F(KvCacheTest, RotatingTakesManyPositionsAtOnce) {
+// As mlx-lm's RotatingKVCache: the kept ones and the last of what was held, limit - 1 in all, then the new ones.
+TEST_F(KvCacheTest, RotatingTakesManyPositionsAtOnceInTheOrderOfTheText) {
+  const auto expected = [](std::size_t drop, std::size_t n) {
+    std::vector<float> positions{0, 1, 2, 3};
+    for (std::size_t i = 4 + drop; i < n; ++i) positions.push_back(static_cast<float>(i));
+    return positions;
+  };
   KvCache c = cache(64, true);
   expect(append(c, 50));
   expect(append(c, 40));
-  const std::vector<float> positions = held(c, 1, true);
-  EXPECT_EQ(std::vector(positions.begin(), positions.begin() + 4), (std::vector<float>{0, 1, 2, 3}));
-  EXPECT_EQ(positions.back(), 89.0F);
-  EXPECT_EQ(positions[4], static_cast<float>(90 - (positions.size() - 4)));
-  EXPECT_FALSE(append(c, 61));
+  EXPECT_EQ(held(c, 1, true), expected(0, 90));
+  for (std::size_t i = 0; i < 75; ++i) expect(append(c, 1));  // goes round
+  EXPECT_EQ(c.size(), 64U);
+  expect(append(c, 300));
+  EXPECT_EQ(held(c, 0, false), expected(165 - 63, 465));
+  expect(append(c, 2));
+  EXPECT_EQ(held(c, 1, false), expected(465 - 63, 467));
+  expect(append(c, 1));
+  EXPECT_EQ(held(c, 1, true), expected(468 - 64, 468));
 }
 
 TEST_F(KvCacheTest, TruncateForgetsTheEnd) {
@@ -119,6 +134,7 @@ TEST_F(KvCacheTest, TruncateForgetsTheEnd) {
   EXPECT_EQ(c.size(), 7U);
   EXPECT_FALSE(c.truncate(8));
   expect(append(c, 60));
+  expect(append(c, 1));
   EXPECT_FALSE(c.truncate(30)) << "positions were dropped";
 }
 

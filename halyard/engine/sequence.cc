@@ -16,6 +16,7 @@ namespace {
 constexpr std::size_t kLayersPerStage = 4;
 constexpr std::size_t kMaxLogits = std::size_t{1}
                                    << 24;  // elements of one chunk's logits, where all positions are wanted
+constexpr std::size_t kStep = 512, kRotatingStep = 2048;
 constexpr std::size_t kKeep = 4;           // positions that a rotating cache never drops: mlx-lm's number
 
 std::uint64_t now_ns() {
@@ -43,18 +44,13 @@ Sequence::Sequence(models::Model model, SequenceOptions options, std::size_t ste
 
 Result<Sequence> Sequence::make(models::Model model, SequenceOptions options) {
   const models::ModelInfo& info = model.info();
-  if (options.prefill_step == 0) return fail(Errc::invalid_argument, "a prefill step has at least one token");
+  // Where positions are dropped, the text depends on where chunks end.
+  if (options.prefill_step == 0) options.prefill_step = options.max_kv_size ? kRotatingStep : kStep;
   KvCacheOptions cache{.dtype = model.precision() == ops::Precision::exact ? DType::f32 : DType::f16,
                        .limit = options.max_kv_size ? options.max_kv_size : info.max_positions,
                        .rotating = options.max_kv_size != 0,
                        .keep = kKeep};
-  if (cache.rotating && cache.limit < 4 * kKeep) {
-    return fail(Errc::invalid_argument,
-                fmt::format("a KV cache of {} positions is too small, the least is {}", cache.limit, 4 * kKeep));
-  }
-  // A chunk pushes out as many old positions as it brings, so a rotating cache is filled in quarters.
-  const std::size_t most = cache.rotating ? (cache.limit - kKeep) / 4 : cache.limit;
-  const std::size_t step = std::clamp<std::size_t>(options.prefill_step, 1, std::max<std::size_t>(most, 1));
+  const std::size_t step = cache.rotating ? options.prefill_step : std::min(options.prefill_step, cache.limit);
   auto workspace = HALYARD_TRY(model.workspace(step));
   Device device = model.device();
   Sequence s(std::move(model), options, step, KvCache(device, info.layers, cache), std::move(workspace));
@@ -88,12 +84,15 @@ Result<void> Sequence::read_chunks(std::span<const std::int32_t> tokens, Want wa
   HALYARD_TRY(check(tokens));
   const std::size_t vocab = model_.info().vocab_size;
   const std::size_t step = want == Want::all ? std::min(step_, logits_.shape()[0]) : step_;
-  for (std::size_t first = 0; first < tokens.size(); first += step) {
-    const std::size_t n = std::min(step, tokens.size() - first);
+  std::size_t chunks = 0;
+  for (std::size_t first = 0, n = 0; first < tokens.size(); first += n, ++chunks) {
+    const std::size_t left = tokens.size() - first;
+    // A rotating cache reads the last token by itself, as mlx-lm does: it then sees the kept positions too.
+    n = std::min(step, cache_.rotating() && left > 1 ? left - 1 : left);
     const bool last = first + n == tokens.size();
     const std::size_t rows = want == Want::all ? n : last ? 1 : 0;
     const Buffer logits = rows ? HALYARD_TRY(logits_.view(0, DType::f32, {rows, vocab})) : Buffer();
-    const Result<void> done = read_chunk(tokens.subspan(first, n), first / step % slots_.size(), logits);
+    const Result<void> done = read_chunk(tokens.subspan(first, n), chunks % slots_.size(), logits);
     if (!done) {
       stages_.reset();
       return done;
@@ -137,6 +136,7 @@ Result<void> Sequence::read_chunk(std::span<const std::int32_t> tokens, std::siz
   HALYARD_TRY(cache_.reserve(*encoder, n));
   if (decode_ && decode_->cache_generation != cache_.generation()) decode_.reset();  // it holds the old memory
   chunk.cached = cache_.size();
+  chunk.window = cache_.rotating() && n > 1 ? cache_.limit() : 0;
   chunk.cache = cache_.layers();
 
   std::uint64_t submitting = 0;

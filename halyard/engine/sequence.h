@@ -19,7 +19,7 @@ namespace halyard::engine {
 struct SequenceOptions {
   std::size_t max_kv_size =
       0;  ///< positions kept, dropping old ones (see KvCacheOptions::rotating); 0: the model's context
-  std::size_t prefill_step = 512;  ///< tokens of one chunk
+  std::size_t prefill_step = 0;  ///< tokens of one chunk; 0: 512, and mlx-lm's 2048 where old positions are dropped
   bool use_session = EncoderSession::env_enabled();
   bool use_plan = true;  ///< a single token's work is recorded once for each memory of the cache, then replayed
   bool optimize_plan = true;  ///< its plan is made of the recording as halyard::optimize leaves it: the same logits, sooner

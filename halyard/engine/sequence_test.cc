@@ -87,7 +87,9 @@ TEST(Sequence, ARotatingCacheReadsOnPastTheContextAndEqualsAWholeOneBefore) {
   for (const std::int32_t id : tokens(300)) expect(rotating.read(std::span(&id, 1)));
   EXPECT_EQ(rotating.position(), 360U);
   EXPECT_LE(rotating.cache().size(), 64U);
-  EXPECT_FALSE(Sequence::make(model, {.max_kv_size = 3}));
+  Sequence tiny = expect(Sequence::make(model, {.max_kv_size = 1}));
+  expect(tiny.read(ids));
+  EXPECT_EQ(tiny.cache().size(), 1U);
 }
 
 TEST(Sequence, DecodingByAPlanOptimizedOrNotGivesTheSameBytesWhateverTheCacheDoes) {

@@ -11,6 +11,9 @@
 namespace halyard::models {
 namespace {
 
+/// The smaller of two windows, where 0 is none.
+std::size_t narrower(std::size_t a, std::size_t b) { return a && b ? std::min(a, b) : std::max(a, b); }
+
 struct Layer {
   Buffer input_norm, post_norm;  // f32 [hidden]
   Buffer q_norm, k_norm;         // f32 [head_dim], or null
@@ -191,7 +194,7 @@ class DenseDecoder final : public Recipe {
     HALYARD_TRY(ops::kv_append(e, k, c.cache[i].k, c.cached));
     const ops::AttentionOptions options{.offset = c.cached,
                                         .scale = static_cast<float>(1 / std::sqrt(static_cast<double>(spec_.head_dim))),
-                                        .window = spec_.windows[i]};
+                                        .window = narrower(spec_.windows[i], c.window)};
     HALYARD_TRY(ops::attention(e, q, c.cache[i].k, c.cache[i].v, attended, options));
     return multiply(e, HALYARD_TRY(activations(e, s.attended, s.packed, {&l.o})), l.o, s.h, /*accumulate=*/true);
   }

@@ -41,6 +41,7 @@ struct Chunk {
   Buffer tokens;                   ///< i32 [T]
   Buffer positions;                ///< i32 [T]: where in the text each token stands
   std::size_t cached = 0;          ///< positions in the cache before this chunk's; the chunk's are appended
+  std::size_t window = 0;          ///< entries of the cache that a position sees, itself included; 0: all
   std::span<const LayerKv> cache;  ///< one for each layer, with room for T more positions
   Buffer logits;                   ///< f32 [T, V]: of all positions; [1, V]: of the last one; null: none
 };
