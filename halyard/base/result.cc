@@ -1,6 +1,6 @@
 #include "halyard/base/result.h"
 
-#include <fmt/format.h>
+#include "halyard/base/quote.h"
 
 namespace halyard {
 
@@ -28,13 +28,7 @@ std::string Error::str() const {
   std::string raw;
   for (auto it = contexts.rbegin(); it != contexts.rend(); ++it) raw += *it + ": ";
   raw += message.empty() ? std::string(to_string(code)) : message;
-  std::string line;
-  for (const char c : raw) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f) line += fmt::format("\\x{:02x}", byte);
-    else line += c;
-  }
-  return line;
+  return escaped(raw);
 }
 
 }  // namespace halyard
