@@ -54,6 +54,6 @@ std::string escaped(std::string_view text, std::size_t max_bytes) {
   return out;
 }
 
-std::string quoted(std::string_view text, std::size_t max_bytes) { return '"' + escaped(text, max_bytes) + '"'; }
+std::string in_quotes(std::string_view text, std::size_t max_bytes) { return '"' + escaped(text, max_bytes) + '"'; }
 
 }  // namespace halyard

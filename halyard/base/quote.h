@@ -13,6 +13,6 @@ namespace halyard {
 std::string escaped(std::string_view text, std::size_t max_bytes = std::string_view::npos);
 
 /// The same, in double quotes and of a length that fits a message.
-std::string quoted(std::string_view text, std::size_t max_bytes = 200);
+std::string in_quotes(std::string_view text, std::size_t max_bytes = 200);
 
 }  // namespace halyard

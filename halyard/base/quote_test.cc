@@ -10,7 +10,7 @@ namespace halyard {
 namespace {
 
 TEST(Quote, LeavesPlainTextAlone) {
-  EXPECT_EQ(quoted("model.norm.weight"), "\"model.norm.weight\"");
+  EXPECT_EQ(in_quotes("model.norm.weight"), "\"model.norm.weight\"");
   EXPECT_EQ(escaped(R"(a "b" \s+ é 漢 🦜)"), R"(a "b" \s+ é 漢 🦜)");
 }
 
@@ -28,7 +28,7 @@ TEST(Quote, EscapesEachByteThatIsNotUtf8) {
 }
 
 TEST(Quote, CutsAtACharacter) {
-  EXPECT_EQ(quoted(std::string(300, 'a')), '"' + std::string(200, 'a') + "…\"");
+  EXPECT_EQ(in_quotes(std::string(300, 'a')), '"' + std::string(200, 'a') + "…\"");
   EXPECT_EQ(escaped("ab漢字", 4), "ab…");
   EXPECT_EQ(escaped("ab漢字", 5), "ab漢…");
   EXPECT_EQ(escaped("ab漢", 5), "ab漢");
