@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
+#include <iterator>
 #include <set>
 
 #include <fmt/format.h>
@@ -61,7 +62,7 @@ Result<Index> read_index(const std::string& path) {
     if (!file.is_string() || !is_plain_file_name(file.get_ref<const std::string&>()))
       return fail(Errc::bad_file, fmt::format("{}: weight_map: {}: expected the name of a file in the same folder, got {}", path,
                                               in_quotes(tensor), describe(file)));
-    index.shard_of.emplace(tensor, file.get_ref<const std::string&>());
+    index.shard_of.emplace_hint(index.shard_of.end(), tensor, file.get_ref<const std::string&>());
   }
   if (index.shard_of.empty()) return fail(Errc::bad_file, fmt::format("{}: weight_map names no tensor", path));
   return index;
@@ -80,15 +81,38 @@ Result<std::set<std::string>> find_weights(const std::string& folder) {
   return names;
 }
 
-// Every tensor of the index is in the shard that the index names. `tensors` are sorted by name.
+bool is_in(const Tensor& t, std::string_view shard) {
+  const std::string_view path = *t.file;
+  return path.ends_with(shard) && (path.size() == shard.size() || path[path.size() - shard.size() - 1] == '/');
+}
+
+// Every tensor of the index is in the shard that the index names. Both are sorted by name.
 Result<void> check_index(const Index& index, std::span<const Tensor> tensors) {
+  auto t = tensors.begin();
   for (const auto& [name, shard] : index.shard_of) {
-    const Tensor* t = find_tensor(tensors, name);
-    if (!t) return fail(Errc::bad_file, fmt::format("{}: weight_map: tensor {} is in no shard, expected it in {}", index.path, in_quotes(name), shard));
-    if (fs::path(*t->file).filename() != shard)
-      return fail(Errc::bad_file, fmt::format("{}: weight_map: tensor {} is said to be in {}, found it in {}", index.path, in_quotes(name), shard, *t->file));
+    while (t != tensors.end() && t->name < name) ++t;
+    if (t == tensors.end() || t->name != name)
+      return fail(Errc::bad_file, fmt::format("{}: weight_map: tensor {} is in no shard, expected it in {}", index.path, in_quotes(name), escaped(shard, 200)));
+    if (!is_in(*t, shard))
+      return fail(Errc::bad_file, fmt::format("{}: weight_map: tensor {} is said to be in {}, found it in {}", index.path, in_quotes(name), escaped(shard, 200), *t->file));
   }
   return {};
+}
+
+// Sorts what consists of sorted runs that end at `ends`.
+void merge_runs(std::vector<Tensor>& tensors, std::vector<std::size_t> ends) {
+  const auto before = [](const Tensor& a, const Tensor& b) { return a.name < b.name; };
+  const auto at = [&](std::size_t i) { return tensors.begin() + static_cast<std::ptrdiff_t>(i); };
+  while (ends.size() > 1) {
+    std::vector<std::size_t> merged;
+    std::size_t begin = 0;
+    for (std::size_t i = 0; i < ends.size(); i += 2) {
+      const std::size_t end = ends[std::min(i + 1, ends.size() - 1)];
+      std::inplace_merge(at(begin), at(ends[i]), at(end), before);
+      merged.push_back(begin = end);
+    }
+    ends = std::move(merged);
+  }
 }
 
 // ------------------------------------------------------------------------------------------------------- quantisation
@@ -152,16 +176,20 @@ Result<void> ModelDir::load_weights(Contents& c) {
   std::set<std::string> names;
   if (const std::string path = fmt::format("{}/{}", c.path, kIndex); exists(path)) {
     index = HALYARD_TRY(read_index(path));
-    for (const auto& [tensor, shard] : index->shard_of) names.insert(shard);
+    for (const auto& [tensor, shard] : index->shard_of)
+      if (!names.contains(shard)) names.insert(shard);
   } else {
     names = HALYARD_TRY(find_weights(c.path));
   }
+  std::vector<std::size_t> ends;
   for (const std::string& name : names) {
-    const SafeTensors shard = HALYARD_TRY(SafeTensors::open(fmt::format("{}/{}", c.path, name)));
+    SafeTensors shard = HALYARD_TRY(SafeTensors::open(fmt::format("{}/{}", c.path, name)));
     c.files.push_back(shard.file());
-    c.tensors.insert(c.tensors.end(), shard.tensors().begin(), shard.tensors().end());
+    std::vector<Tensor> tensors = std::move(shard).take_tensors();
+    c.tensors.insert(c.tensors.end(), std::make_move_iterator(tensors.begin()), std::make_move_iterator(tensors.end()));
+    ends.push_back(c.tensors.size());
   }
-  std::sort(c.tensors.begin(), c.tensors.end(), [](const Tensor& a, const Tensor& b) { return a.name < b.name; });
+  merge_runs(c.tensors, std::move(ends));
   const auto twice = std::adjacent_find(c.tensors.begin(), c.tensors.end(), [](const Tensor& a, const Tensor& b) { return a.name == b.name; });
   if (twice != c.tensors.end())
     return fail(Errc::bad_file, fmt::format("{}: tensor {} is also in {}", *twice->file, in_quotes(twice->name), *std::next(twice)->file));
