@@ -10,19 +10,21 @@ namespace {
 
 // Bounds what searching costs at each place of a text.
 constexpr std::size_t max_content_bytes = 1024;
+// Of all that is searched for: a byte of it takes some 50 of memory.
+constexpr std::size_t max_total_bytes = std::size_t{2} << 20;
 
 Result<AddedToken> read_token(const Json& json) {
   AddedToken token;
   token.content = HALYARD_TRY(string_field(json, "content"));
-  token.id = HALYARD_TRY(token_id(field(json, "id"), fmt::format("added_tokens: the id of \"{}\" in the vocab", shortened(token.content, 100))));
+  token.id = HALYARD_TRY(token_id(field(json, "id"), fmt::format("added_tokens: the id of {} in the vocab", in_quotes(token.content, 100))));
   token.special = HALYARD_TRY(bool_field(json, "special", false));
   token.normalized = HALYARD_TRY(bool_field(json, "normalized", !token.special));
   token.single_word = HALYARD_TRY(bool_field(json, "single_word", false));
   token.lstrip = HALYARD_TRY(bool_field(json, "lstrip", false));
   token.rstrip = HALYARD_TRY(bool_field(json, "rstrip", false));
   if (token.content.size() > max_content_bytes)
-    return fail(Errc::limit_exceeded, fmt::format("added_tokens: the token \"{}…\" has {} bytes, the limit is {}",
-                                                  shortened(token.content, 20), token.content.size(), max_content_bytes));
+    return fail(Errc::limit_exceeded, fmt::format("added_tokens: the token {} has {} bytes, the limit is {}",
+                                                  in_quotes(token.content, 20), token.content.size(), max_content_bytes));
   return token;
 }
 
@@ -89,17 +91,18 @@ Result<AddedTokens> AddedTokens::make(const Json& json, const Vocabulary& vocabu
   if (json.is_null()) return added;
   if (!json.is_array()) return wrong_field("added_tokens", "an array", json);
   auto next_id = static_cast<std::int32_t>(vocabulary.size());
+  std::size_t total = 0;
   for (const Json& entry : json) {
     AddedToken token = HALYARD_TRY(read_token(entry));
     if (token.content.empty() || added.by_content_.contains(token.content)) continue;
     const auto known = vocabulary.find(token.content);
     token.id = known ? *known : next_id++;
     const auto index = static_cast<std::uint32_t>(added.tokens_.size());
-    if (token.normalized) {
-      added.normalized_.add(HALYARD_TRY(normalizer(token.content, growth_limit(token.content.size()))), index);
-    } else {
-      added.raw_.add(token.content, index);
-    }
+    const std::string sought = token.normalized ? HALYARD_TRY(normalizer(token.content, growth_limit(token.content.size()))) : token.content;
+    total += sought.size();
+    if (sought.size() > 16 * max_content_bytes || total > max_total_bytes)
+      return fail(Errc::limit_exceeded, fmt::format("added_tokens: with {} there are more than {} bytes to search for", in_quotes(token.content, 20), max_total_bytes));
+    (token.normalized ? added.normalized_ : added.raw_).add(sought, index);
     added.by_content_.emplace(token.content, index);
     added.by_id_[token.id] = index;
     added.tokens_.push_back(std::move(token));
