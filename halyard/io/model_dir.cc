@@ -92,9 +92,11 @@ Result<void> check_index(const Index& index, std::span<const Tensor> tensors) {
   for (const auto& [name, shard] : index.shard_of) {
     while (t != tensors.end() && t->name < name) ++t;
     if (t == tensors.end() || t->name != name)
-      return fail(Errc::bad_file, fmt::format("{}: weight_map: tensor {} is in no shard, expected it in {}", index.path, in_quotes(name), escaped(shard, 200)));
+      return fail(Errc::bad_file, fmt::format("{}: weight_map: tensor {} is in no shard, expected it in {}", index.path,
+                                              in_quotes(name), escaped(shard, 200)));
     if (!is_in(*t, shard))
-      return fail(Errc::bad_file, fmt::format("{}: weight_map: tensor {} is said to be in {}, found it in {}", index.path, in_quotes(name), escaped(shard, 200), *t->file));
+      return fail(Errc::bad_file, fmt::format("{}: weight_map: tensor {} is said to be in {}, found it in {}",
+                                              index.path, in_quotes(name), escaped(shard, 200), *t->file));
   }
   return {};
 }

@@ -16,15 +16,17 @@ constexpr std::size_t max_total_bytes = std::size_t{2} << 20;
 Result<AddedToken> read_token(const Json& json) {
   AddedToken token;
   token.content = HALYARD_TRY(string_field(json, "content"));
-  token.id = HALYARD_TRY(token_id(field(json, "id"), fmt::format("added_tokens: the id of {} in the vocab", in_quotes(token.content, 100))));
+  token.id = HALYARD_TRY(token_id(
+      field(json, "id"), fmt::format("added_tokens: the id of {} in the vocab", in_quotes(token.content, 100))));
   token.special = HALYARD_TRY(bool_field(json, "special", false));
   token.normalized = HALYARD_TRY(bool_field(json, "normalized", !token.special));
   token.single_word = HALYARD_TRY(bool_field(json, "single_word", false));
   token.lstrip = HALYARD_TRY(bool_field(json, "lstrip", false));
   token.rstrip = HALYARD_TRY(bool_field(json, "rstrip", false));
   if (token.content.size() > max_content_bytes)
-    return fail(Errc::limit_exceeded, fmt::format("added_tokens: the token {} has {} bytes, the limit is {}",
-                                                  in_quotes(token.content, 20), token.content.size(), max_content_bytes));
+    return fail(Errc::limit_exceeded,
+                fmt::format("added_tokens: the token {} has {} bytes, the limit is {}", in_quotes(token.content, 20),
+                            token.content.size(), max_content_bytes));
   return token;
 }
 
@@ -98,10 +100,12 @@ Result<AddedTokens> AddedTokens::make(const Json& json, const Vocabulary& vocabu
     const auto known = vocabulary.find(token.content);
     token.id = known ? *known : next_id++;
     const auto index = static_cast<std::uint32_t>(added.tokens_.size());
-    const std::string sought = token.normalized ? HALYARD_TRY(normalizer(token.content, growth_limit(token.content.size()))) : token.content;
+    const std::string sought =
+        token.normalized ? HALYARD_TRY(normalizer(token.content, growth_limit(token.content.size()))) : token.content;
     total += sought.size();
     if (sought.size() > 16 * max_content_bytes || total > max_total_bytes)
-      return fail(Errc::limit_exceeded, fmt::format("added_tokens: with {} there are more than {} bytes to search for", in_quotes(token.content, 20), max_total_bytes));
+      return fail(Errc::limit_exceeded, fmt::format("added_tokens: with {} there are more than {} bytes to search for",
+                                                    in_quotes(token.content, 20), max_total_bytes));
     (token.normalized ? added.normalized_ : added.raw_).add(sought, index);
     added.by_content_.emplace(token.content, index);
     added.by_id_[token.id] = index;

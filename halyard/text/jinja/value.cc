@@ -153,7 +153,8 @@ Value make_list(Budget& budget, std::vector<Value> items, Flavor flavor) {
   int inner = 0;
   for (const Value& v : items) inner = std::max(inner, depth_of(v));
   const std::size_t held = items.capacity() * sizeof(Value) + overhead;
-  return Value(std::shared_ptr<const Sequence>(make_held(budget, Sequence{flavor, checked_depth(inner), std::move(items), {}}, held)));
+  return Value(std::shared_ptr<const Sequence>(
+      make_held(budget, Sequence{flavor, checked_depth(inner), std::move(items), {}}, held)));
 }
 
 Value make_dict(Budget& budget, std::vector<std::pair<Value, Value>> entries) {
