@@ -208,10 +208,9 @@ Result<SafeTensorsContents> parse_safetensors(std::span<const std::byte> file, s
 Result<SafeTensors> SafeTensors::open(const std::string& path) {
   MappedFile file = HALYARD_TRY(MappedFile::open(path));
   const std::span<const std::byte> bytes = file.bytes();
-  const std::string prefix = HALYARD_TRY(file.file().read(0, std::min(bytes.size(), kPrefix)));
   const std::string start = HALYARD_TRY(file.file().read(0, std::min<std::size_t>(bytes.size(), 64)));
   HALYARD_TRY(refuse_lfs_pointer(start, path));
-  const std::size_t length = HALYARD_TRY(header_length(std::as_bytes(std::span(prefix)), bytes.size(), path));
+  const std::size_t length = HALYARD_TRY(header_length(std::as_bytes(std::span(start)), bytes.size(), path));
   const std::string header = HALYARD_TRY(file.file().read(kPrefix, length));
   SafeTensorsContents contents = HALYARD_TRY(parse(header, bytes.subspan(kPrefix + length), path));
   for (Tensor& t : contents.tensors) t.file = file.owner();

@@ -186,16 +186,22 @@ Value split_into_lines(Call& c) {
   return views(c, split_lines(self_text(c), !c.args[0].is_missing() && truthy(c.args[0])));
 }
 
-Value join_texts(Call& c) {
+/// The items of the argument with self between them, each as `text_of` writes it.
+template <class TextOf>
+Value join_items(Call& c, TextOf text_of) {
   Builder out(c.in.budget);
   bool first = true;
   const auto items = c.in.items_of(c.args[0]);
   for (const Value& v : items->items) {
     c.in.budget.step();
     if (!std::exchange(first, false)) out.add(self_text(c));
-    out.add(require_text(v, "join()'s item"));
+    out.add(text_of(v));
   }
   return c.in.text(out.take());
+}
+
+Value join_texts(Call& c) {
+  return join_items(c, [](const Value& v) -> const std::string& { return require_text(v, "join()'s item"); });
 }
 
 Value replace_text(Call& c) {
@@ -347,15 +353,7 @@ constexpr Builtin text_table[] = {
 // --- Markup: what differs from str's methods
 
 Value join_markup(Call& c) {
-  Builder out(c.in.budget);
-  bool first = true;
-  const auto items = c.in.items_of(c.args[0]);
-  for (const Value& v : items->items) {
-    c.in.budget.step();
-    if (!std::exchange(first, false)) out.add(self_text(c));
-    out.add(escaped(c.in.budget, v));
-  }
-  return c.in.text(out.take());
+  return join_items(c, [&c](const Value& v) { return escaped(c.in.budget, v); });
 }
 
 // Runs a method of str with one argument escaped.
