@@ -1,0 +1,79 @@
+// The operator new of test programs. It takes memory from malloc, so that sanitizers still see every allocation; AddressSanitizer
+// loses only its check that delete[] goes with new[].
+#include "halyard/testing/fail_new.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <new>
+
+namespace halyard::testing {
+namespace {
+
+enum class Counting : std::uint8_t { nothing, this_thread, other_threads };
+// Operator new has no other place to find these in.
+std::atomic<Counting> counting{Counting::nothing};
+std::atomic<std::uint64_t> to_fail{0}, seen{0};
+thread_local bool owner = false;
+
+bool fails() {
+  const Counting c = counting.load(std::memory_order_acquire);
+  if (c == Counting::nothing || owner != (c == Counting::this_thread)) return false;
+  return seen.fetch_add(1) + 1 == to_fail.load();
+}
+
+void* take(std::size_t bytes, std::size_t alignment) noexcept {
+  if (fails()) return nullptr;
+  bytes = std::max<std::size_t>(bytes, 1);
+  if (alignment <= __STDCPP_DEFAULT_NEW_ALIGNMENT__) return std::malloc(bytes);
+  return std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+}
+
+void* take_or_throw(std::size_t bytes, std::size_t alignment) {
+  if (void* p = take(bytes, alignment)) return p;
+  throw std::bad_alloc();
+}
+
+}  // namespace
+
+FailNew::FailNew(std::uint64_t n, Allocating a) {
+  owner = true;
+  seen = 0;
+  to_fail = n;
+  counting = a == Allocating::this_thread ? Counting::this_thread : Counting::other_threads;
+}
+FailNew::~FailNew() {
+  counting = Counting::nothing;
+  owner = false;
+}
+std::uint64_t FailNew::count() const { return seen.load(); }
+bool FailNew::failed() const { return to_fail.load() != 0 && seen.load() >= to_fail.load(); }
+
+}  // namespace halyard::testing
+
+using halyard::testing::take;
+using halyard::testing::take_or_throw;
+void* operator new(std::size_t n) { return take_or_throw(n, 1); }
+void* operator new[](std::size_t n) { return take_or_throw(n, 1); }
+void* operator new(std::size_t n, std::align_val_t a) { return take_or_throw(n, static_cast<std::size_t>(a)); }
+void* operator new[](std::size_t n, std::align_val_t a) { return take_or_throw(n, static_cast<std::size_t>(a)); }
+void* operator new(std::size_t n, const std::nothrow_t&) noexcept { return take(n, 1); }
+void* operator new[](std::size_t n, const std::nothrow_t&) noexcept { return take(n, 1); }
+void* operator new(std::size_t n, std::align_val_t a, const std::nothrow_t&) noexcept {
+  return take(n, static_cast<std::size_t>(a));
+}
+void* operator new[](std::size_t n, std::align_val_t a, const std::nothrow_t&) noexcept {
+  return take(n, static_cast<std::size_t>(a));
+}
+void operator delete(void* p) noexcept { std::free(p); }
+void operator delete[](void* p) noexcept { std::free(p); }
+void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
+void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
+void operator delete[](void* p, std::align_val_t) noexcept { std::free(p); }
+void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
+void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
+void operator delete(void* p, const std::nothrow_t&) noexcept { std::free(p); }
+void operator delete[](void* p, const std::nothrow_t&) noexcept { std::free(p); }
+void operator delete(void* p, std::align_val_t, const std::nothrow_t&) noexcept { std::free(p); }
+void operator delete[](void* p, std::align_val_t, const std::nothrow_t&) noexcept { std::free(p); }
