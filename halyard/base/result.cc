@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "halyard/base/guarded.h"
+
 namespace halyard {
 
 std::string_view to_string(Errc code) {
@@ -64,10 +66,12 @@ std::string printable(std::string text) {
 }
 
 std::string Error::str() const {
-  std::string raw;
-  for (auto it = contexts.rbegin(); it != contexts.rend(); ++it) raw += *it + ": ";
-  raw += message.empty() ? std::string(to_string(code)) : message;
-  return printable(std::move(raw));
+  return if_memory([&] {
+    std::string raw;
+    for (auto it = contexts.rbegin(); it != contexts.rend(); ++it) raw += *it + ": ";
+    raw += message.empty() ? std::string(to_string(code)) : message;
+    return printable(std::move(raw));
+  });
 }
 
 }  // namespace halyard

@@ -47,7 +47,7 @@ struct Error {
     return std::move(*this);
   }
 
-  /// One line: the contexts, outermost first, then the message. See printable().
+  /// One line: the contexts, outermost first, then the message. See printable(). Empty where there is no memory for it.
   std::string str() const;
 };
 

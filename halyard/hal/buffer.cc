@@ -15,7 +15,7 @@ Buffer::Buffer(std::shared_ptr<Allocation> a, std::size_t offset, DType dtype, S
       dtype_(dtype),
       shape_(shape) {}
 
-Result<Buffer> Buffer::view(std::size_t offset_bytes, DType dtype, Shape shape) const {
+Result<Buffer> Buffer::window(std::size_t offset_bytes, DType dtype, const Shape& shape) const {
   if (!allocation_) return fail(Errc::invalid_state, "view of a null buffer");
   std::size_t bytes = 0;
   if (!shape.elements(bytes) || __builtin_mul_overflow(bytes, size_of(dtype), &bytes))

@@ -65,9 +65,10 @@ void ResidencySet::apply(std::uint64_t completed) {
     p.waiting = false;
     if (p.member == p.pinned) continue;
     if (p.member) {
-      auto pinned = a->device->driver->pin(a->memory);
+      auto pinned = guarded([&] { return a->device->driver->pin(a->memory); });
       p.pinned = pinned.has_value();
-      if (!pinned) refusal_ = pinned.error().message;
+      if (!pinned) refusal_ = std::move(pinned.error().message);
+      if (!pinned && refusal_.empty()) refusal_ = "out of memory";  // so short that it needs none
     } else if (a->last_use() > completed) {
       wait_for_commit(*a);
     } else {
@@ -97,24 +98,11 @@ void AllocationRef::let_go(Allocation* a) {
   if (a->kept.fetch_sub(1, std::memory_order_acq_rel) == 1) delete a;
 }
 
-namespace {
-std::shared_ptr<Allocation> handles_of(AllocationRef kept) {
-  Allocation* a = kept.get();
-  return {a, [kept = std::move(kept)](Allocation* last) { last->device->residency.remove(*last); }};
-}
-AllocationRef adopt(Allocation* a) {
-  AllocationRef ref(*a);
+std::shared_ptr<Allocation> Allocation::handles_of(std::unique_ptr<Allocation> made) {
+  AllocationRef kept(*made);
+  Allocation* const a = made.release();
   a->kept.fetch_sub(1, std::memory_order_relaxed);  // the one it was made with
-  return ref;
-}
-}  // namespace
-
-std::shared_ptr<Allocation> Allocation::make(std::shared_ptr<DeviceState> device, Memory memory, std::size_t guard) {
-  return handles_of(adopt(new Allocation(std::move(device), memory, guard, nullptr)));
-}
-std::shared_ptr<Allocation> Allocation::import(std::shared_ptr<DeviceState> device, Memory memory,
-                                               std::shared_ptr<const void> owner) {
-  return handles_of(adopt(new Allocation(std::move(device), memory, 0, std::move(owner))));
+  return {a, [kept = std::move(kept)](Allocation* last) { last->device->residency.remove(*last); }};
 }
 
 Allocation::~Allocation() {
@@ -142,6 +130,10 @@ std::uint64_t Allocation::last_use() const {
 // -------------------------------------------------------------------------------------------------------- devices
 
 Result<Device> Device::open(std::string_view spec, DeviceOptions options) {
+  return guarded([&] { return open_device(spec, options); });
+}
+
+Result<Device> Device::open_device(std::string_view spec, DeviceOptions options) {
   auto state = std::make_shared<DeviceState>();
   const auto override = [](const char* variable, bool& option) {
     if (const char* v = std::getenv(variable)) option = std::string_view(v) != "0";
@@ -164,7 +156,9 @@ Result<Device> Device::open(std::string_view spec, DeviceOptions options) {
   return fail(Errc::not_found, fmt::format("device \"{}\": expected \"cpu\", \"cuda:N\" or \"vulkan:N\"", spec));
 }
 
-std::vector<DeviceInfo> Device::list() { return {cpu_device_info()}; }
+std::vector<DeviceInfo> Device::list() {
+  return if_memory([] { return std::vector<DeviceInfo>{cpu_device_info()}; });
+}
 
 namespace {
 Result<std::size_t> bytes_of(DType dtype, const Shape& shape) {
@@ -173,6 +167,19 @@ Result<std::size_t> bytes_of(DType dtype, const Shape& shape) {
     return fail(Errc::invalid_argument, fmt::format("a buffer of {} {}: too large", to_string(dtype), to_string(shape)));
   return bytes;
 }
+
+/// Memory on its way to an Allocation: given back where it does not get there.
+struct Fresh {
+  DeviceState& device;
+  std::size_t counted;
+  Memory memory{};
+  bool owned = true;
+  ~Fresh() {
+    if (!owned) return;
+    if (memory.host) device.driver->free(memory);
+    device.stats.bytes_allocated.fetch_sub(counted);
+  }
+};
 }  // namespace
 
 Result<void> Device::check_state() const {
@@ -181,6 +188,10 @@ Result<void> Device::check_state() const {
 }
 
 Result<Buffer> Device::alloc(DType dtype, Shape shape) {
+  return guarded([&] { return allocate(dtype, shape); });
+}
+
+Result<Buffer> Device::allocate(DType dtype, const Shape& shape) {
   HALYARD_TRY(check_state());
   const std::size_t bytes = HALYARD_TRY(bytes_of(dtype, shape));
   AtomicStats& stats = state_->stats;
@@ -189,38 +200,48 @@ Result<Buffer> Device::alloc(DType dtype, Shape shape) {
     return fail(Errc::out_of_memory,
                 fmt::format("a buffer of {} {} asks for {} bytes: {} are in use, the memory budget is {}", to_string(dtype),
                             to_string(shape), bytes, stats.bytes_allocated.load(), state_->memory_budget));
+  Fresh fresh{*state_, bytes};
   const std::size_t guard = state_->validate && capabilities().host_visible ? guard_bytes : 0;
-  auto memory = state_->driver->allocate(bytes + 2 * guard);
-  if (!memory) {
-    stats.bytes_allocated.fetch_sub(bytes);
-    return fail(memory.error(), fmt::format("a buffer of {} {}", to_string(dtype), to_string(shape)));
-  }
+  auto got = state_->driver->allocate(bytes + 2 * guard);
+  if (!got)
+    return fail(std::move(got).error(), fmt::format("a buffer of {} {}", to_string(dtype), to_string(shape)));
+  fresh.memory = *got;
+  Memory memory = *got;
   if (guard) {
-    auto* begin = static_cast<std::byte*>(memory->host);
+    auto* begin = static_cast<std::byte*>(memory.host);
     std::memset(begin, poison, guard);
     std::memset(begin + guard + bytes, poison, guard);
     memory = Memory{begin + guard, bytes};
   }
-  auto allocation = Allocation::make(state_, *memory, guard);
+  auto made = std::make_unique<Allocation>(state_, memory, guard, nullptr);
+  fresh.owned = false;  // its destructor gives the memory back
+  auto allocation = Allocation::handles_of(std::move(made));
   state_->residency.add(*allocation);
   return Buffer(std::move(allocation), 0, dtype, shape);
 }
 
 Result<Buffer> Device::import_host(std::shared_ptr<const void> owner, const void* data, DType dtype, Shape shape) {
+  return guarded([&] { return import_memory(std::move(owner), data, dtype, shape); });
+}
+
+Result<Buffer> Device::import_memory(std::shared_ptr<const void> owner, const void* data, DType dtype, const Shape& shape) {
   HALYARD_TRY(check_state());
   if (!capabilities().host_visible)
     return fail(Errc::unsupported, fmt::format("{} cannot use host memory in place", capabilities().backend));
   if (!owner || !data) return fail(Errc::invalid_argument, "import_host without memory or its owner");
   const std::size_t bytes = HALYARD_TRY(bytes_of(dtype, shape));
   // Kernels get it for reading only; encoders refuse to bind it for writing.
-  auto allocation = Allocation::import(state_, Memory{const_cast<void*>(data), bytes}, std::move(owner));
+  auto allocation = Allocation::handles_of(
+      std::make_unique<Allocation>(state_, Memory{const_cast<void*>(data), bytes}, 0, std::move(owner)));
   state_->residency.add(*allocation);
   return Buffer(std::move(allocation), 0, dtype, shape);
 }
 
 Result<CommandEncoder> Device::command_encoder(EncoderOptions options) {
-  HALYARD_TRY(check_state());
-  return CommandEncoder(std::make_unique<CommandEncoder::State>(state_, options));
+  return guarded([&]() -> Result<CommandEncoder> {
+    HALYARD_TRY(check_state());
+    return CommandEncoder(std::make_unique<CommandEncoder::State>(state_, options));
+  });
 }
 
 Result<EncoderSession> Device::encoder_session(EncoderOptions options) {
@@ -230,6 +251,10 @@ Result<EncoderSession> Device::encoder_session(EncoderOptions options) {
 // -------------------------------------------------------------------------------------------------------- kernels
 
 Result<KernelRef> Device::kernel(const KernelDef& def, const Constants& specialisation) {
+  return guarded([&] { return find_or_compile(def, specialisation); });
+}
+
+Result<KernelRef> Device::find_or_compile(const KernelDef& def, const Constants& specialisation) {
   HALYARD_TRY(check_state());
   DeviceState& s = *state_;
   const auto find = [&]() -> const CompiledKernel* {
@@ -257,36 +282,42 @@ Result<KernelRef> Device::kernel(const KernelDef& def, const Constants& speciali
   compiled->def = &def;
   compiled->device = &s;
   HALYARD_TRY(s.driver->compile(def, specialisation, *compiled));
+  auto& entries = s.kernels[&def];
+  if (entries.size() == entries.capacity()) entries.reserve(2 * entries.size() + 1);
   s.kernels_by_name.try_emplace(def.name, &def);  // only now: a kernel that was refused may go away
   s.stats.kernels_compiled.fetch_add(1, std::memory_order_relaxed);
   const CompiledKernel* k = compiled.get();
-  s.kernels[&def].push_back({&def, specialisation, std::move(compiled)});
+  entries.push_back({&def, specialisation, std::move(compiled)});
   return KernelRef(k);
 }
 
 Result<KernelRef> Device::kernel(std::string_view name, const Constants& specialisation) {
-  HALYARD_TRY(check_state());
-  const KernelDef* def = nullptr;
-  {
-    const std::shared_lock lock(state_->kernels_mutex);
-    const auto it = state_->kernels_by_name.find(name);
-    if (it == state_->kernels_by_name.end())
-      return fail(Errc::not_found, fmt::format("no kernel named {} on this device", name));
-    def = it->second;
-  }
-  return kernel(*def, specialisation);
+  return guarded([&]() -> Result<KernelRef> {
+    HALYARD_TRY(check_state());
+    const KernelDef* def = nullptr;
+    {
+      const std::shared_lock lock(state_->kernels_mutex);
+      const auto it = state_->kernels_by_name.find(name);
+      if (it == state_->kernels_by_name.end())
+        return fail(Errc::not_found, fmt::format("no kernel named {} on this device", name));
+      def = it->second;
+    }
+    return find_or_compile(*def, specialisation);
+  });
 }
 
 Result<void> Device::register_kernels(std::span<const KernelDef* const> defs) {
-  HALYARD_TRY(check_state());
-  for (std::size_t i = 0; i < defs.size(); ++i)
-    if (!defs[i])
-      return fail(Errc::invalid_argument, fmt::format("register_kernels: kernel {} of {} is null", i, defs.size()));
-  const std::unique_lock lock(state_->kernels_mutex);
-  for (const KernelDef* def : defs)
-    if (state_->kernels_by_name.try_emplace(def->name, def).first->second != def)
-      return fail(Errc::invalid_argument, fmt::format("two kernels are named {}", def->name));
-  return {};
+  return guarded([&]() -> Result<void> {
+    HALYARD_TRY(check_state());
+    for (std::size_t i = 0; i < defs.size(); ++i)
+      if (!defs[i])
+        return fail(Errc::invalid_argument, fmt::format("register_kernels: kernel {} of {} is null", i, defs.size()));
+    const std::unique_lock lock(state_->kernels_mutex);
+    for (const KernelDef* def : defs)
+      if (state_->kernels_by_name.try_emplace(def->name, def).first->second != def)
+        return fail(Errc::invalid_argument, fmt::format("two kernels are named {}", def->name));
+    return {};
+  });
 }
 
 // ---------------------------------------------------------------------------------------------- counters, waiting
@@ -356,19 +387,23 @@ void Device::reset_stats() {
   s.peak_bytes.store(s.bytes_allocated.load());
 }
 
-Profile Device::profile() const { return state_ && state_->profiler ? state_->profiler->profile() : Profile(); }
+Profile Device::profile() const {
+  return if_memory([&] { return state_ && state_->profiler ? state_->profiler->profile() : Profile(); });
+}
 void Device::reset_profile() {
   if (state_ && state_->profiler) state_->profiler->reset();
 }
 
 Result<void> Device::write_trace(const std::string& path) const {
-  HALYARD_TRY(check_state());
-  if (!state_->profiler) return fail(Errc::invalid_state, "a trace of a device that was opened without profile");
-  const std::string trace = state_->profiler->trace();
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  if (!file.write(trace.data(), static_cast<std::streamsize>(trace.size())).flush())
-    return fail(Errc::io, fmt::format("{}: cannot write the trace", path));
-  return {};
+  return guarded([&]() -> Result<void> {
+    HALYARD_TRY(check_state());
+    if (!state_->profiler) return fail(Errc::invalid_state, "a trace of a device that was opened without profile");
+    const std::string trace = state_->profiler->trace();
+    std::ofstream file(path, std::ios::binary | std::ios::trunc);
+    if (!file.write(trace.data(), static_cast<std::streamsize>(trace.size())).flush())
+      return fail(Errc::io, fmt::format("{}: cannot write the trace", path));
+    return {};
+  });
 }
 
 const Capabilities& Device::capabilities() const {
@@ -387,25 +422,22 @@ Residency Device::residency() const {
   if (!state_) return {};
   state_->settle();
   const PinnedMemory pinned = state_->driver->pinned_memory();
-  return {state_->residency.count(), state_->residency.bytes(), pinned.bytes, pinned.limit, state_->residency.refusal()};
+  return {state_->residency.count(), state_->residency.bytes(), pinned.bytes, pinned.limit,
+          if_memory([&] { return state_->residency.refusal(); })};
 }
 
 Result<void> Device::wait_idle() {
-  HALYARD_TRY(check_state());
-  std::uint64_t last = 0;
-  {
-    const std::lock_guard lock(state_->submit_mutex);
-    last = state_->last_sequence;
-  }
-  HALYARD_TRY(state_->wait(last));
-  std::vector<std::shared_ptr<Failure>> failures;
-  {
-    const std::lock_guard lock(state_->failures_mutex);
-    failures.swap(state_->failures);
-  }
-  for (const auto& f : failures)
-    if (!f->returned.exchange(true)) return fail(f->error);
-  return {};
+  return guarded([&]() -> Result<void> {
+    HALYARD_TRY(check_state());
+    std::uint64_t last = 0;
+    {
+      const std::lock_guard lock(state_->submit_mutex);
+      last = state_->last_sequence;
+    }
+    HALYARD_TRY(state_->wait(last));
+    if (auto failure = state_->failures.tell_first()) return fail(std::move(*failure));
+    return {};
+  });
 }
 
 }  // namespace halyard

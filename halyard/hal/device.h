@@ -89,6 +89,7 @@ class Device {
  public:
   /// "cpu"; "cuda:0" and "vulkan:0" where such a driver is built in.
   static Result<Device> open(std::string_view spec, DeviceOptions = {});
+  /// Empty where there is no memory for it.
   static std::vector<DeviceInfo> list();
 
   /// Zero-filled memory of the shape's size, registered in the residency set. Errc::out_of_memory where the memory
@@ -111,7 +112,8 @@ class Device {
 
   Stats stats() const;
   void reset_stats();
-  /// Where the time of completed command buffers went; empty where the device was opened without DeviceOptions::profile.
+  /// Where the time of completed command buffers went; empty where the device was opened without DeviceOptions::profile, or
+  /// there is no memory for it.
   Profile profile() const;
   void reset_profile();
   /// Writes what ran when, and on which thread, as JSON that Perfetto and chrome://tracing read; the first 2^20 spans.
@@ -136,6 +138,11 @@ class Device {
   friend bool operator==(const Device&, const Device&) = default;
 
  private:
+  // The public calls' insides: they throw where memory runs out.
+  static Result<Device> open_device(std::string_view spec, DeviceOptions);
+  Result<Buffer> allocate(DType, const Shape&);
+  Result<Buffer> import_memory(std::shared_ptr<const void> owner, const void* data, DType, const Shape&);
+  Result<KernelRef> find_or_compile(const KernelDef&, const Constants& specialisation);
   Result<void> check_state() const;  // an error where it was moved from
   std::shared_ptr<DeviceState> state_;
 };

@@ -31,6 +31,9 @@ struct Draft {
   Arena arena;
 };
 
+/// ComputeGraph::edges(), where memory that runs out is the caller's business.
+std::vector<GraphEdge> edges_of(const Recording&);
+
 /// Whether a barrier must stand before the record, after those that `running` knows; books it there.
 bool needs_barrier(MemRanges& running, const Record&);
 

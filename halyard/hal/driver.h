@@ -50,6 +50,11 @@ struct PreparedPlan {
   virtual ~PreparedPlan() = default;
 };
 
+/// What a driver makes of a submission before it is handed over.
+struct PreparedSubmission {
+  virtual ~PreparedSubmission() = default;
+};
+
 /// One queue of one device. Submissions run in the order submitted, each after all before it; calls are thread-safe.
 class Driver {
  public:
@@ -75,9 +80,12 @@ class Driver {
   /// The driver's own form of a plan: recordings then call it. Null where it has none: recordings get the plan's records.
   virtual std::unique_ptr<const PreparedPlan> prepare(const PlanState&) { return nullptr; }
 
+  /// All of submitting that may fail, memory above all: what submit() will need, kept in the submission's `prepared`. On
+  /// the thread that commits, and submit() follows; after an error it is asked anew, when more may have been recorded.
+  virtual Result<void> make_ready(Submission&) { return {}; }
   /// Takes the submission over: runs it, and calls complete() on it once, in order. `will_wait`: the calling thread will
-  /// wait for it at once.
-  virtual void submit(std::shared_ptr<Submission>, bool will_wait) = 0;
+  /// wait for it at once. Neither this nor completing asks for memory that it cannot do without.
+  virtual void submit(std::shared_ptr<Submission>, bool will_wait) noexcept = 0;
   /// Returns when the submission numbered `sequence` and all before it have completed.
   virtual void wait(std::uint64_t sequence) = 0;
   /// As wait(), but gives up once a submission has been running for longer than `timeout`: the driver then calls lose()

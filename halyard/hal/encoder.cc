@@ -21,6 +21,10 @@ std::string_view to_string(CommandBufferStatus s) {
 // ---------------------------------------------------------------------------------------------------- CommandBuffer
 
 Result<void> CommandBuffer::wait_until_completed() {
+  return guarded([&] { return wait(); });
+}
+
+Result<void> CommandBuffer::wait() {
   if (!submission_) return fail(Errc::invalid_state, "a null command buffer");
   switch (submission_->status.load(std::memory_order_acquire)) {
     case CommandBufferStatus::open:
@@ -59,15 +63,14 @@ CommandEncoder::~CommandEncoder() {
 }
 
 CommandEncoder::State::State(std::shared_ptr<DeviceState> d, EncoderOptions o) : device(std::move(d)), options(o) {
-  device->stats.recorded.join(counts);
   open();
+  device->stats.recorded.join(counts);
 }
 
 CommandEncoder::State::~State() { device->stats.recorded.leave(counts); }
 
 void CommandEncoder::State::open() {
   submission = std::make_shared<Submission>(device);
-  submission->recording = device->spare.take();
   id = device->next_encoder_id.fetch_add(1, std::memory_order_relaxed);
   device->stats.command_buffers.fetch_add(1, std::memory_order_relaxed);
   (capture ? barrier_before_capture : barrier_pending) = false;  // a capture goes on, with the barrier it is owed
@@ -75,7 +78,7 @@ void CommandEncoder::State::open() {
 
 void CommandEncoder::State::discard() {
   if (submission->status.load(std::memory_order_relaxed) != CommandBufferStatus::open) return;
-  device->spare.give(std::move(submission->recording));
+  device->spare.give(*submission);
   submission->status.store(CommandBufferStatus::discarded, std::memory_order_release);
 }
 
@@ -121,7 +124,8 @@ void CommandEncoder::State::discard() {
   });
 }
 
-[[gnu::always_inline]] inline void CommandEncoder::State::record(Recording& to, const Dispatch& d, bool barrier) {
+// All of a dispatch that may fail; then it has recorded nothing, though it may have retained memory in vain.
+[[gnu::always_inline]] inline void CommandEncoder::State::record(Recording& to, const Dispatch& d) {
   const std::size_t n = d.buffers.size();
   std::byte* block = to.arena.take(n * sizeof(Binding) + d.constants.size());
   auto* bindings = reinterpret_cast<Binding*>(block);
@@ -138,29 +142,45 @@ void CommandEncoder::State::discard() {
   std::byte* constants = block + n * sizeof(Binding);
   std::memcpy(constants, d.constants.data(), d.constants.size());
   to.records.push_back({d.kernel.get(), bindings, constants, d.grid, static_cast<std::uint32_t>(d.constants.size()),
-                        static_cast<std::uint32_t>(d.shared_bytes), barrier});
+                        static_cast<std::uint32_t>(d.shared_bytes), false});
+}
+
+// For a dispatch that is recorded next.
+void CommandEncoder::State::record_places(Recording& to, std::span<const ParameterPlace> places) {
+  const auto record = static_cast<std::uint32_t>(to.records.size());
+  for (const ParameterPlace& p : places) to.places.push_back({std::string(p.name), record, p.at, p.bytes, p.most});
 }
 
 Result<void> CommandEncoder::moved_from() { return fail(Errc::invalid_state, "an encoder that was moved from"); }
 
 Result<void> CommandEncoder::dispatch(const Dispatch& d) {
-  if (!state_) [[unlikely]]
-    return moved_from();
-  State& s = *state_;
-  HALYARD_TRY(s.check(d));
-  Recording& to = s.capture ? *s.capture : s.submission->recording;
-  const bool automatic = s.options.hazards == Hazards::automatic;
-  const bool conflict = automatic && s.order(to, d);
-  if (s.capture) {
-    for (const ParameterPlace& p : d.parameters)
-      to.places.push_back({std::string(p.name), static_cast<std::uint32_t>(to.records.size()), p.at, p.bytes, p.most});
-  } else {
-    if (automatic) RecordCounter::add(conflict ? s.counts.auto_barriers : s.counts.concurrent_dispatches, 1);
-    RecordCounter::add(s.counts.dispatches, 1);
-  }
-  const bool asked = std::exchange(s.barrier_pending, false);
-  s.record(to, d, conflict || asked);
-  return {};
+  return guarded([&]() -> Result<void> {
+    if (!state_) [[unlikely]]
+      return moved_from();
+    State& s = *state_;
+    HALYARD_TRY(s.check(d));
+    Recording& to = s.capture ? *s.capture : s.submission->recording;
+    if (s.capture && !d.parameters.empty()) {
+      const auto known = static_cast<std::ptrdiff_t>(to.places.size());
+      try {
+        s.record_places(to, d.parameters);
+        s.record(to, d);
+      } catch (...) {
+        to.places.erase(to.places.begin() + known, to.places.end());
+        throw;
+      }
+    } else {
+      s.record(to, d);
+    }
+    const bool automatic = s.options.hazards == Hazards::automatic;
+    const bool conflict = automatic && s.order(to, d);
+    if (!s.capture) {
+      if (automatic) RecordCounter::add(conflict ? s.counts.auto_barriers : s.counts.concurrent_dispatches, 1);
+      RecordCounter::add(s.counts.dispatches, 1);
+    }
+    to.records.back().barrier_before = std::exchange(s.barrier_pending, false) || conflict;
+    return {};
+  });
 }
 
 void CommandEncoder::memory_barrier() {
@@ -178,26 +198,29 @@ void CommandEncoder::start_capture() {
     s.capture_spoilt = true;
     return;
   }
-  s.capture = std::make_shared<Recording>();
+  s.capture.emplace();
   s.id = s.device->next_encoder_id.fetch_add(1, std::memory_order_relaxed);  // the graph retains for itself
   s.barrier_before_capture = std::exchange(s.barrier_pending, false);
 }
 
 Result<ComputeGraph> CommandEncoder::take_capture() {
-  HALYARD_TRY(check_state());
-  State& s = *state_;
-  if (!s.capture) return fail(Errc::invalid_state, "take_capture without start_capture");
-  s.id = s.device->next_encoder_id.fetch_add(1, std::memory_order_relaxed);
-  s.barrier_pending = s.barrier_before_capture;
-  if (std::exchange(s.capture_spoilt, false)) {
-    s.capture.reset();
-    return fail(Errc::invalid_state, "start_capture while capturing: what was captured is dropped");
-  }
-  s.capture->ranges = {};
-  return ComputeGraph(std::exchange(s.capture, nullptr), s.device);
+  return guarded([&]() -> Result<ComputeGraph> {
+    HALYARD_TRY(check_state());
+    State& s = *state_;
+    if (!s.capture) return fail(Errc::invalid_state, "take_capture without start_capture");
+    auto graph = std::make_shared<Recording>();  // before anything is changed: where there is no memory the capture goes on
+    std::optional<Recording> captured = std::exchange(s.capture, std::nullopt);
+    s.id = s.device->next_encoder_id.fetch_add(1, std::memory_order_relaxed);
+    s.barrier_pending = s.barrier_before_capture;
+    if (std::exchange(s.capture_spoilt, false))
+      return fail(Errc::invalid_state, "start_capture while capturing: what was captured is dropped");
+    captured->ranges = {};
+    *graph = std::move(*captured);
+    return ComputeGraph(std::move(graph), s.device);
+  });
 }
 
-bool CommandEncoder::is_capturing() const { return state_ && state_->capture != nullptr; }
+bool CommandEncoder::is_capturing() const { return state_ && state_->capture.has_value(); }
 
 Result<void> CommandEncoder::State::may_submit() const {
   if (capture) return fail(Errc::invalid_state, "commit while capturing: take_capture() first");
@@ -210,7 +233,10 @@ Result<void> CommandEncoder::State::may_submit() const {
 Result<void> CommandEncoder::State::submit(std::string_view label, bool will_wait) {
   HALYARD_TRY(may_submit());
   const auto begin = std::chrono::steady_clock::now();
-  if (!label.empty()) submission->label = label;
+  std::string text(label);
+  HALYARD_TRY(device->driver->make_ready(*submission));
+  // From here on nothing fails: once there is a number, others wait for it.
+  if (!text.empty()) submission->label = std::move(text);
   {
     const std::lock_guard lock(device->submit_mutex);
     submission->sequence = ++device->last_sequence;
@@ -228,16 +254,20 @@ Result<void> CommandEncoder::State::submit(std::string_view label, bool will_wai
 }
 
 Result<CommandBuffer> CommandEncoder::commit(std::string_view label) {
-  HALYARD_TRY(check_state());
-  HALYARD_TRY(state_->submit(label, false));
-  return CommandBuffer(state_->submission);
+  return guarded([&]() -> Result<CommandBuffer> {
+    HALYARD_TRY(check_state());
+    HALYARD_TRY(state_->submit(label, false));
+    return CommandBuffer(state_->submission);
+  });
 }
 
 Result<void> CommandEncoder::commit_and_wait(std::string_view label) {
-  HALYARD_TRY(check_state());
-  HALYARD_TRY(state_->submit(label, true));
-  state_->device->stats.syncs.fetch_add(1, std::memory_order_relaxed);
-  return CommandBuffer(state_->submission).wait_until_completed();
+  return guarded([&]() -> Result<void> {
+    HALYARD_TRY(check_state());
+    HALYARD_TRY(state_->submit(label, true));
+    state_->device->stats.syncs.fetch_add(1, std::memory_order_relaxed);
+    return CommandBuffer(state_->submission).wait();
+  });
 }
 
 CommandBuffer CommandEncoder::command_buffer() const {
@@ -245,7 +275,7 @@ CommandBuffer CommandEncoder::command_buffer() const {
 }
 Device CommandEncoder::device() const { return Device(state_ ? state_->device : nullptr); }
 Result<KernelRef> CommandEncoder::kernel(const KernelDef& def, const Constants& specialisation) {
-  HALYARD_TRY(check_state());
+  if (!state_) return guarded([]() -> Result<KernelRef> { return fail(moved_from().error()); });
   return Device(state_->device).kernel(def, specialisation);
 }
 

@@ -56,6 +56,8 @@ class CommandBuffer {
   std::chrono::nanoseconds gpu_time() const;
 
  private:
+  friend class CommandEncoder;
+  Result<void> wait();
   std::shared_ptr<Submission> submission_;
 };
 
@@ -102,6 +104,7 @@ class CommandEncoder {
   struct State;
   explicit CommandEncoder(std::unique_ptr<State>);
   static Result<void> moved_from();
+  Result<void> record_replay(const Plan&, std::span<const PlanParameter>);
   Result<void> check_state() const { return state_ ? Result<void>() : moved_from(); }
   std::unique_ptr<State> state_;
 };

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "halyard/hal/encoder.h"
 #include "halyard/hal/state.h"
@@ -21,17 +22,18 @@ struct [[gnu::visibility("hidden")]] CommandEncoder::State {
   std::uint64_t id = 0;                    ///< marks the allocations this recording retains
   RecordCounter counts;
 
-  std::shared_ptr<Recording> capture;      ///< null unless capturing
+  std::optional<Recording> capture;        ///< none unless capturing
   bool barrier_before_capture = false;
   bool capture_spoilt = false;  ///< start_capture() was called again before take_capture()
 
-  /// Starts a new command buffer.
+  /// Starts a new command buffer. Throws std::bad_alloc, having changed nothing.
   void open();
   /// Drops what was recorded and not committed.
   void discard();
   Result<void> check(const Dispatch&) const;
   static bool order(Recording&, const Dispatch&);
-  void record(Recording&, const Dispatch&, bool barrier);
+  void record(Recording&, const Dispatch&);
+  static void record_places(Recording&, std::span<const ParameterPlace>);
   /// Why the command buffer cannot be submitted now, if so.
   Result<void> may_submit() const;
   Result<void> submit(std::string_view label, bool will_wait);

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "halyard/base/json.h"
+#include "halyard/hal/draft.h"
 #include "halyard/hal/state.h"
 #include "halyard/hal/stretches.h"
 
@@ -36,12 +37,16 @@ std::size_t ComputeGraph::barriers() const {
   return static_cast<std::size_t>(std::count_if(r.begin(), r.end(), [](const Record& x) { return x.barrier_before; }));
 }
 
-std::vector<GraphEdge> ComputeGraph::edges() const {
+Result<std::vector<GraphEdge>> ComputeGraph::edges() const {
+  return guarded([&]() -> Result<std::vector<GraphEdge>> { return edges_of(recording()); });
+}
+
+std::vector<GraphEdge> edges_of(const Recording& recording) {
   std::vector<GraphEdge> edges;
   ByteMap<Touch> memory;
   std::map<std::uint32_t, GraphEdge> into;  // the current node's, by `from`
-  for (std::uint32_t node = 0; node < recording().records.size(); ++node) {
-    const Record& r = recording().records[node];
+  for (std::uint32_t node = 0; node < recording.records.size(); ++node) {
+    const Record& r = recording.records[node];
     const auto edge = [&](std::int64_t from) -> GraphEdge& {
       const auto f = static_cast<std::uint32_t>(from);
       return into.try_emplace(f, GraphEdge{f, node}).first->second;
@@ -85,41 +90,52 @@ std::vector<std::string> hazards_of(const GraphEdge& e) {
 
 std::string_view letter_of(Access a) { return a == Access::read ? "r" : a == Access::write ? "w" : "x"; }
 
-}  // namespace
+// Not by Json values: their destructors ask for memory.
+std::string quoted(std::string text) { return Json(printable(std::move(text))).dump(); }
 
-std::string ComputeGraph::to_dot() const {
+std::string dot_of(const Recording& recording) {
   std::string out = "digraph {\n  node [shape=box];\n";
-  for (std::size_t i = 0; i < size(); ++i) {
-    const Record& r = recording().records[i];
+  for (std::size_t i = 0; i < recording.records.size(); ++i) {
+    const Record& r = recording.records[i];
+    const std::string name = printable(std::string(r.kernel->def->name));
     out += fmt::format("  n{} [label={}];\n", i,
-                       Json(fmt::format("{} {}\n{} × {} × {}", i, printable(std::string(r.kernel->def->name)), r.grid.x,
-                                        r.grid.y, r.grid.z))
-                           .dump());
+                       Json(fmt::format("{} {}\n{} × {} × {}", i, name, r.grid.x, r.grid.y, r.grid.z)).dump());
   }
-  for (const GraphEdge& e : edges())
+  for (const GraphEdge& e : edges_of(recording))
     out += fmt::format("  n{} -> n{} [label=\"{}\"];\n", e.from, e.to, fmt::join(hazards_of(e), " "));
   return out + "}\n";
 }
 
-std::string ComputeGraph::to_json() const {
-  OrderedJson nodes = OrderedJson::array(), edge_list = OrderedJson::array();
+std::string json_of(const Recording& recording) {
+  std::string nodes, edges;
+  const auto append = [](std::string& list, std::string item) { list += (list.empty() ? "" : ",") + std::move(item); };
   std::unordered_map<const Allocation*, std::size_t> numbers;
-  for (const Record& r : recording().records) {
-    OrderedJson bindings = OrderedJson::array();
+  for (const Record& r : recording.records) {
+    std::string bindings;
     const AccessList& access = r.kernel->def->access;
     for (std::size_t i = 0; i < access.size(); ++i) {
       const Binding& b = r.bindings[i];
       const std::size_t number = numbers.try_emplace(b.allocation, numbers.size()).first->second;
-      bindings.push_back({{"memory", number}, {"access", letter_of(access[i])}, {"begin", b.offset},
-                          {"end", b.offset + b.bytes}});
+      append(bindings, fmt::format(R"({{"memory":{},"access":"{}","begin":{},"end":{}}})", number, letter_of(access[i]),
+                                   b.offset, b.offset + b.bytes));
     }
-    nodes.push_back({{"kernel", printable(std::string(r.kernel->def->name))},
-                     {"grid", {r.grid.x, r.grid.y, r.grid.z}},
-                     {"barrier", r.barrier_before},
-                     {"bindings", std::move(bindings)}});
+    append(nodes, fmt::format(R"({{"kernel":{},"grid":[{},{},{}],"barrier":{},"bindings":[{}]}})",
+                              quoted(std::string(r.kernel->def->name)), r.grid.x, r.grid.y, r.grid.z, r.barrier_before,
+                              bindings));
   }
-  for (const GraphEdge& e : edges()) edge_list.push_back({{"from", e.from}, {"to", e.to}, {"hazards", hazards_of(e)}});
-  return OrderedJson{{"nodes", std::move(nodes)}, {"edges", std::move(edge_list)}}.dump();
+  for (const GraphEdge& e : edges_of(recording))
+    append(edges, fmt::format(R"({{"from":{},"to":{},"hazards":["{}"]}})", e.from, e.to,
+                              fmt::join(hazards_of(e), R"(",")")));
+  return fmt::format(R"({{"nodes":[{}],"edges":[{}]}})", nodes, edges);
+}
+
+}  // namespace
+
+std::string ComputeGraph::to_dot() const {
+  return if_memory([&] { return dot_of(recording()); });
+}
+std::string ComputeGraph::to_json() const {
+  return if_memory([&] { return json_of(recording()); });
 }
 
 }  // namespace halyard

@@ -41,8 +41,8 @@ class ComputeGraph {
 
   /// The hazards between nodes, from their byte ranges, sorted by `to`, then `from`. An edge that follows from others is
   /// left out where a write in between has taken its place.
-  std::vector<GraphEdge> edges() const;
-  /// For Graphviz.
+  Result<std::vector<GraphEdge>> edges() const;
+  /// For Graphviz. Empty, as to_json(), where there is no memory for it.
   std::string to_dot() const;
   /// {"nodes": [{"kernel", "grid", "barrier", "bindings": [{"memory", "access", "begin", "end"}]}],
   /// "edges": [{"from", "to", "hazards"}]}: memory is numbered in order of first use, ranges are bytes of it.
@@ -54,6 +54,7 @@ class ComputeGraph {
   Result<Plan> compile(std::span<const std::string_view> parameters = {}) const;
 
  private:
+  Result<Plan> make_plan(std::span<const std::string_view> parameters) const;
   std::shared_ptr<const Recording> recording_;
   std::shared_ptr<DeviceState> device_;
 };

@@ -31,7 +31,7 @@ TEST(Graph, EdgesAreTheHazardsOfTheirRanges) {
   const std::vector<GraphEdge> expected = {{0, 2, true, false, false}, {1, 2, true, false, false},
                                            {0, 3, false, true, false}, {1, 3, false, true, false},
                                            {1, 4, false, false, true}, {3, 4, false, true, false}};
-  EXPECT_EQ(graph.edges(), expected);
+  EXPECT_EQ(value(graph.edges()), expected);
 }
 
 /// Whether two nodes' ranges conflict, from first principles.
@@ -67,7 +67,7 @@ TEST(Graph, PathsJoinExactlyTheConflictsAndWhatFollowsFromThem) {
     const auto graph = value(e.take_capture());
     const auto& records = graph.recording().records;
     const std::size_t n = records.size();
-    const auto edges = graph.edges();
+    const auto edges = value(graph.edges());
     std::vector<std::vector<bool>> path(n, std::vector<bool>(n)), needed = path;
     for (const GraphEdge& g : edges) {
       EXPECT_TRUE(conflict(records[g.from], records[g.to])) << g.from << " -> " << g.to;

@@ -1,6 +1,7 @@
 #include "halyard/hal/hazard.h"
 
 #include <algorithm>
+#include <new>
 
 namespace halyard {
 
@@ -104,37 +105,52 @@ MemRanges::Slot& MemRanges::add_slot(const void* allocation, std::size_t at) {
   return slots_.back();
 }
 
-// Makes room for `more` slots, none of which then moves.
-void MemRanges::grow(std::size_t more) {
+bool MemRanges::grow(std::size_t more) noexcept {
   // Slots of an older epoch are empty: only the live ones count for the size.
-  std::erase_if(slots_, [&](const Slot& s) { return s.epoch != epoch_; });
-  index_.assign(std::bit_ceil(std::max<std::size_t>(256, (slots_.size() + more) * 4)), 0);
-  slots_.reserve(index_.size() / 2);
+  const auto old = [&](const Slot& s) { return s.epoch != epoch_; };
+  const auto live = slots_.size() - static_cast<std::size_t>(std::count_if(slots_.begin(), slots_.end(), old));
+  const std::size_t size = std::bit_ceil(std::max<std::size_t>(256, (live + more) * 4));
+  try {
+    index_.reserve(size);
+    slots_.reserve(size / 2);
+  } catch (const std::bad_alloc&) { return false; }
+  std::erase_if(slots_, old);
+  index_.assign(size, 0);
   const std::size_t mask = index_.size() - 1;
   for (std::uint32_t k = 0; k < slots_.size(); ++k) {
     std::size_t i = hash_of(slots_[k].allocation) & mask;
     while (index_[i]) i = (i + 1) & mask;
     index_[i] = k + 1;
   }
+  return true;
 }
 
-void MemRanges::Ranges::insert_more(std::uint64_t b, std::uint64_t e) {
+void MemRanges::Ranges::insert_more(std::uint64_t b, std::uint64_t e) noexcept {
   if (b >= e) return;
-  if (set && !set->empty()) return set->insert(b, e);
-  if (begin == end) {
+  const bool many = set && !set->empty();
+  if (!many && begin == end) {
     begin = b;
     end = e;
-  } else if (b <= end && begin <= e) {  // overlaps or touches
-    begin = std::min(begin, b);
-    end = std::max(end, e);
-  } else {
-    if (!set) set = std::make_unique<IntervalSet>();
-    set->insert(begin, end);
-    set->insert(b, e);
+    return;
   }
+  // The one stretch that holds all of it.
+  const std::uint64_t low = std::min(many ? set->begin() : begin, b), high = std::max(many ? set->end() : end, e);
+  const bool touches = b <= end && begin <= e;
+  try {
+    if (!set && !touches) set = std::make_unique<IntervalSet>();
+    if (many || !touches) {
+      if (!many) set->insert(begin, end);
+      return set->insert(b, e);
+    }
+  } catch (const std::bad_alloc&) {
+    set.reset();  // what lies between counts as bound too: at worst a barrier too many
+  }
+  begin = low;
+  end = high;
 }
 
 bool MemRanges::check_dispatch(std::span<const BufferRange> reads, std::span<const BufferRange> writes) {
+  if (unknown_) return ++barriers_forced_, false;
   const auto conflicts = [&](const BufferRange& r, bool writing) {
     const Slot* s = find(r.allocation);
     return s && s->conflicts(r, writing);
@@ -147,7 +163,7 @@ bool MemRanges::check_dispatch(std::span<const BufferRange> reads, std::span<con
 }
 
 void MemRanges::add_dispatch(std::span<const BufferRange> reads, std::span<const BufferRange> writes) {
-  reserve(reads.size() + writes.size());
+  if (!reserve(reads.size() + writes.size())) return add_unknown(reads.size() + writes.size());
   for (const auto& r : reads) slot(r.allocation).reads.insert(r.begin, r.end);
   for (const auto& w : writes) slot(w.allocation).writes.insert(w.begin, w.end);
   size_ += reads.size() + writes.size();
@@ -155,7 +171,14 @@ void MemRanges::add_dispatch(std::span<const BufferRange> reads, std::span<const
 
 bool MemRanges::place_many(std::span<const BufferRange> ranges) {
   std::vector<BufferRange> reads, writes;
-  for (const BufferRange& r : ranges) (r.role == MemRangeRole::dst ? writes : reads).push_back(r);
+  try {
+    for (const BufferRange& r : ranges) (r.role == MemRangeRole::dst ? writes : reads).push_back(r);
+  } catch (const std::bad_alloc&) {
+    ++barriers_forced_;
+    reset();
+    add_unknown(ranges.size());
+    return false;
+  }
   const bool free = check_dispatch(reads, writes);
   if (!free) reset();
   add_dispatch(reads, writes);
@@ -165,6 +188,7 @@ bool MemRanges::place_many(std::span<const BufferRange> ranges) {
 void MemRanges::reset() {
   ++epoch_;
   size_ = 0;
+  unknown_ = false;
 }
 
 }  // namespace halyard

@@ -41,6 +41,9 @@ class IntervalSet {
     blocks_.front().clear();
   }
   bool empty() const { return firsts_.empty(); }
+  /// The first byte and the end of the last; not of an empty set.
+  std::uint64_t begin() const { return firsts_.front(); }
+  std::uint64_t end() const { return blocks_.back().back().end; }
 
  private:
   struct Interval {
@@ -56,7 +59,8 @@ class IntervalSet {
 };
 
 /// The ranges of the dispatches recorded since the last barrier. Two dispatches conflict where one writes bytes that the
-/// other reads or writes (RAW, WAR, WAW); reads never conflict with reads.
+/// other reads or writes (RAW, WAR, WAW); reads never conflict with reads. Never fails: where there is no memory to tell
+/// ranges apart, more conflicts are seen than there are.
 class MemRanges {
  public:
   MemRanges() = default;
@@ -97,7 +101,7 @@ class MemRanges {
       if (begin == end && !set && b < e) [[likely]] begin = b, end = e;
       else insert_more(b, e);
     }
-    void insert_more(std::uint64_t b, std::uint64_t e);
+    void insert_more(std::uint64_t b, std::uint64_t e) noexcept;
     void clear() {
       begin = end = 0;
       if (set) [[unlikely]] set->clear();
@@ -123,14 +127,19 @@ class MemRanges {
   const Slot* find(const void* allocation) const;
   Slot& slot(const void* allocation);
   Slot& add_slot(const void* allocation, std::size_t at);
-  void reserve(std::size_t more) {
-    if ((slots_.size() + more) * 2 > index_.size()) [[unlikely]] grow(more);
+  /// Makes room for `more` slots, none of which then moves; false where there is no memory.
+  bool reserve(std::size_t more) { return (slots_.size() + more) * 2 <= index_.size() || grow(more); }
+  bool grow(std::size_t more) noexcept;
+  /// Instead of ranges there is no room for.
+  void add_unknown(std::size_t ranges) {
+    unknown_ = true;
+    size_ += ranges;
   }
-  void grow(std::size_t more);
 
   std::vector<Slot> slots_;           // in order of first use, of any epoch
   std::vector<std::uint32_t> index_;  // where an allocation's slot is, plus 1: open addressing, a power of two, half full
   std::uint64_t epoch_ = 1;
+  bool unknown_ = false;  // what was added may be any bytes
   std::size_t size_ = 0;
   std::uint64_t barriers_forced_ = 0;
 };
@@ -153,8 +162,13 @@ inline MemRanges::Slot& MemRanges::slot(const void* allocation) {
 template <class Range>
 bool MemRanges::place_dispatch(std::size_t n, const Range& range) {
   std::array<Slot*, most_ranges> slots;
-  reserve(n);
-  bool free = true;
+  if (!reserve(n)) [[unlikely]] {
+    ++barriers_forced_;
+    reset();
+    add_unknown(n);
+    return false;
+  }
+  bool free = !unknown_;
   for (std::size_t i = 0; i < n; ++i) {
     const BufferRange& r = range(i);
     slots[i] = &slot(r.allocation);

@@ -106,7 +106,7 @@ TEST_F(Misuse, HandlesMovedFromAreInAnInvalidState) {
   pool.trim();
   EXPECT_EQ(pool.bytes_held(), 0U);
   EXPECT_STATE(g.compile());
-  EXPECT_EQ(g.size() + g.barriers() + g.edges().size(), 0U);
+  EXPECT_EQ(g.size() + g.barriers() + value(g.edges()).size(), 0U);
   EXPECT_EQ(g.to_json(), R"({"nodes":[],"edges":[]})");
   EXPECT_FALSE(g.to_dot().empty());
   EXPECT_EQ(remove_dead(g).size() + reorder(g).size(), 0U);

@@ -69,7 +69,9 @@ Result<void> check_scratch(const ComputeGraph& graph, const Scratch& scratch) {
   return {};
 }
 
-ComputeGraph remove_dead(const ComputeGraph& graph, const Scratch& scratch) {
+namespace {
+
+ComputeGraph without_dead(const ComputeGraph& graph, const Scratch& scratch) {
   Draft d(graph);
   ByteMap<bool> dead;  // after the node in hand, which goes from the last to the first
   for (const Binding& b : bindings_of(scratch)) dead.set(b, true);
@@ -92,10 +94,10 @@ ComputeGraph remove_dead(const ComputeGraph& graph, const Scratch& scratch) {
   return d.finish();
 }
 
-ComputeGraph reorder(const ComputeGraph& graph) {
+ComputeGraph reordered(const ComputeGraph& graph) {
   Draft d(graph);
   std::vector<std::uint32_t> phase(d.nodes.size(), 0);
-  for (const GraphEdge& e : graph.edges()) phase[e.to] = std::max(phase[e.to], phase[e.from] + 1);  // sorted by `to`
+  for (const GraphEdge& e : edges_of(graph.recording())) phase[e.to] = std::max(phase[e.to], phase[e.from] + 1);  // sorted by `to`
   std::vector<std::uint32_t> order(d.nodes.size());
   for (std::uint32_t i = 0; i < order.size(); ++i) order[i] = i;
   std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) { return phase[a] < phase[b]; });
@@ -103,6 +105,23 @@ ComputeGraph reorder(const ComputeGraph& graph) {
   for (const std::uint32_t i : order) nodes.push_back(std::move(d.nodes[i]));
   d.nodes = std::move(nodes);
   return d.finish();
+}
+
+// What the pass makes; where there is no memory for that, the graph as it is.
+template <class Pass>
+ComputeGraph or_as_it_is(const ComputeGraph& graph, const Pass& pass) {
+  const auto made = guarded([&]() -> Result<ComputeGraph> { return pass(); });
+  return made ? *made : graph;
+}
+
+}  // namespace
+
+ComputeGraph remove_dead(const ComputeGraph& graph, const Scratch& scratch) {
+  return or_as_it_is(graph, [&] { return without_dead(graph, scratch); });
+}
+
+ComputeGraph reorder(const ComputeGraph& graph) {
+  return or_as_it_is(graph, [&] { return reordered(graph); });
 }
 
 Result<PlannedGraph> optimize(const ComputeGraph& graph, const OptimizeOptions& options) {

@@ -1,5 +1,6 @@
 // Passes: each makes a new graph from a captured one that leaves the same bytes behind. Barriers are placed anew, from the
-// byte ranges; where they were placed by hazard tracking, no pass makes them more. Parameters follow their dispatches.
+// byte ranges; where they were placed by hazard tracking, no pass makes them more. Parameters follow their dispatches. A pass
+// that cannot fail gives back the graph as it is where there is no memory for a new one.
 #pragma once
 
 #include <array>

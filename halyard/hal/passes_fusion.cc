@@ -249,9 +249,7 @@ class Fuser {
   std::vector<std::size_t> sources_, chosen_;
 };
 
-}  // namespace
-
-Result<ComputeGraph> fuse(const ComputeGraph& graph, std::span<const FusionRule> rules, const Scratch& scratch) {
+Result<ComputeGraph> fused(const ComputeGraph& graph, std::span<const FusionRule> rules, const Scratch& scratch) {
   if (!graph.device()) return fail(Errc::invalid_state, "a graph that no encoder captured has no device to fuse kernels for");
   HALYARD_TRY(check_scratch(graph, scratch));
   for (std::size_t i = 0; i < rules.size(); ++i)
@@ -272,6 +270,12 @@ Result<ComputeGraph> fuse(const ComputeGraph& graph, std::span<const FusionRule>
   }
   d.nodes = fuser.nodes();
   return d.finish();
+}
+
+}  // namespace
+
+Result<ComputeGraph> fuse(const ComputeGraph& graph, std::span<const FusionRule> rules, const Scratch& scratch) {
+  return guarded([&] { return fused(graph, rules, scratch); });
 }
 
 }  // namespace halyard

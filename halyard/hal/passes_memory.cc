@@ -154,9 +154,7 @@ Binding* own_bindings(Draft& d, Node& n) {
   return copy;
 }
 
-}  // namespace
-
-Result<PlannedGraph> plan_memory(const ComputeGraph& graph, const Scratch& scratch, Sharing sharing) {
+Result<PlannedGraph> planned(const ComputeGraph& graph, const Scratch& scratch, Sharing sharing) {
   if (!graph.device()) return fail(Errc::invalid_state, "a graph that no encoder captured has no device to plan memory of");
   HALYARD_TRY(check_scratch(graph, scratch));
   Draft d(graph);
@@ -165,9 +163,9 @@ Result<PlannedGraph> plan_memory(const ComputeGraph& graph, const Scratch& scrat
   std::vector<Value*> moving;
   for (Value& v : values)
     if (!v.stays) moving.push_back(&v);
-  PlannedGraph planned{graph, scratch, bytes_bound(d, windows), 0};
-  planned.bytes_after = planned.bytes_before;
-  if (moving.empty()) return planned;
+  PlannedGraph made{graph, scratch, bytes_bound(d, windows), 0};
+  made.bytes_after = made.bytes_before;
+  if (moving.empty()) return made;
 
   const Buffer arena = HALYARD_TRY(Device(graph.device()).alloc(DType::u8, {place(moving, sharing)}));
   d.memory.try_emplace(arena.allocation().get(), AllocationRef(*arena.allocation()));
@@ -178,10 +176,16 @@ Result<PlannedGraph> plan_memory(const ComputeGraph& graph, const Scratch& scrat
       Binding& b = own[u.node][u.binding];
       b = {arena.allocation().get(), v->at + (b.offset - v->begin), b.bytes};
     }
-  planned.bytes_after = bytes_bound(d, windows) + arena.size_bytes();
-  planned.scratch.windows.push_back(arena);
-  planned.graph = d.finish();
-  return planned;
+  made.bytes_after = bytes_bound(d, windows) + arena.size_bytes();
+  made.scratch.windows.push_back(arena);
+  made.graph = d.finish();
+  return made;
+}
+
+}  // namespace
+
+Result<PlannedGraph> plan_memory(const ComputeGraph& graph, const Scratch& scratch, Sharing sharing) {
+  return guarded([&] { return planned(graph, scratch, sharing); });
 }
 
 }  // namespace halyard

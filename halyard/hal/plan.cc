@@ -72,10 +72,12 @@ Result<void> bind(PlanState& plan, std::string_view name) {
   return {};
 }
 
-/// Copies what the record points to into the arena: the plan may be gone before the record runs.
-void take_over(Record& r, Arena& arena) {
-  const std::size_t bindings = r.kernel->def->access.size() * sizeof(Binding);
-  std::byte* block = arena.take(bindings + r.constants_bytes);
+std::size_t bindings_bytes(const Record& r) { return r.kernel->def->access.size() * sizeof(Binding); }
+std::size_t bytes_behind(const Record& r) { return bindings_bytes(r) + (r.constants_bytes + std::size_t{7}) / 8 * 8; }
+
+/// Copies what the record points to into bytes_behind() it at `block`: the plan may be gone before the record runs.
+void take_over(Record& r, std::byte* block) {
+  const std::size_t bindings = bindings_bytes(r);
   if (bindings) std::memcpy(block, r.bindings, bindings);
   std::memcpy(block + bindings, r.constants, r.constants_bytes);
   r.bindings = reinterpret_cast<const Binding*>(block);
@@ -104,6 +106,10 @@ Result<void> check(const PlanState& plan, std::span<const PlanParameter> values)
 }  // namespace
 
 Result<Plan> ComputeGraph::compile(std::span<const std::string_view> parameters) const {
+  return guarded([&] { return make_plan(parameters); });
+}
+
+Result<Plan> ComputeGraph::make_plan(std::span<const std::string_view> parameters) const {
   if (!device_) return fail(Errc::invalid_state, "a graph that no encoder captured has no device to compile it for");
   auto plan = std::make_shared<PlanState>();
   plan->recording = recording_;
@@ -121,6 +127,10 @@ Result<Plan> ComputeGraph::compile(std::span<const std::string_view> parameters)
 }
 
 Result<void> CommandEncoder::replay(const Plan& plan, std::span<const PlanParameter> values) {
+  return guarded([&] { return record_replay(plan, values); });
+}
+
+Result<void> CommandEncoder::record_replay(const Plan& plan, std::span<const PlanParameter> values) {
   HALYARD_TRY(check_state());
   if (!plan.shared()) return fail(Errc::invalid_state, "replay of a plan that was moved from");
   State& s = *state_;
@@ -143,12 +153,18 @@ Result<void> CommandEncoder::replay(const Plan& plan, std::span<const PlanParame
   if (p.prepared) {
     to.calls.push_back({plan.shared(), to.records.size(), constants});
   } else {
-    const std::size_t first = to.records.size();
-    to.records.insert(to.records.end(), records.begin(), records.end());
-    to.records[first].barrier_before = true;
-    for (std::size_t i = first; i < to.records.size(); ++i) take_over(to.records[i], to.arena);
-    for (const auto& patched : p.patched) to.records[first + patched.record].constants = constants + patched.at;
+    std::size_t behind = 0;
+    for (const Record& r : records) behind += bytes_behind(r);
+    std::byte* block = to.arena.take(behind);
     to.retained.insert(to.retained.end(), p.recording->retained.begin(), p.recording->retained.end());
+    const std::size_t first = to.records.size();
+    to.records.insert(to.records.end(), records.begin(), records.end());  // the last that may find no memory
+    to.records[first].barrier_before = true;
+    for (std::size_t i = first; i < to.records.size(); ++i) {
+      take_over(to.records[i], block);
+      block += bytes_behind(to.records[i]);
+    }
+    for (const auto& patched : p.patched) to.records[first + patched.record].constants = constants + patched.at;
   }
   to.ranges.reset();
   s.barrier_pending = true;

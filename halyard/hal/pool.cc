@@ -32,13 +32,14 @@ struct BufferPool::State {
   using Memory = std::shared_ptr<Allocation>;
   struct Class {
     static constexpr std::size_t unknown = static_cast<std::size_t>(-1);
-    std::vector<Memory> released;  // the latest last
+    std::vector<Memory> released;  // the latest last; with room for all there are, for giving back asks for no memory
+    std::size_t all = 0;           // allocations, released or out
     std::size_t spare = unknown;   // the fewest idle after an acquire since the last period's end
   };
 
   Device device;
   mutable std::mutex mutex;
-  std::map<std::size_t, Class> classes;  // by size
+  std::map<std::size_t, Class> classes;  // by size; stays as long as one of its allocations
   std::unordered_set<Memory> out;
   PoolStats stats;
 
@@ -71,6 +72,7 @@ struct BufferPool::State {
     std::erase_if(c.released, [&](const Memory& m) {
       if (n == 0 || !idle(m)) return false;
       --n;
+      --c.all;
       ++stats.freed;
       stats.bytes_held -= m->memory.bytes;
       return true;
@@ -81,10 +83,11 @@ struct BufferPool::State {
   }
   void end_period() {
     for (auto& [bytes, c] : classes) free(c, std::exchange(c.spare, Class::unknown));
-    std::erase_if(classes, [](const auto& c) { return c.second.released.empty(); });
+    std::erase_if(classes, [](const auto& c) { return c.second.all == 0; });
   }
 
-  Result<Memory> allocate(std::size_t bytes) {
+  Result<Memory> allocate(Class& c, std::size_t bytes) {
+    if (c.released.capacity() == c.all) c.released.reserve(std::max<std::size_t>(4, 2 * c.all));
     auto b = device.alloc(DType::u8, {bytes});
     if (!b && b.error().code == Errc::out_of_memory) {
       free_idle();
@@ -93,25 +96,44 @@ struct BufferPool::State {
     if (!b)
       return fail(std::move(b).error(), fmt::format("a pool that holds {} bytes, {} of them handed out", stats.bytes_held, stats.bytes_out));
     stats.bytes_held += bytes;
+    ++c.all;
     return b->allocation();
   }
 };
 
-BufferPool::BufferPool(Device d) : state_(std::make_shared<State>(std::move(d))) {}
+BufferPool::BufferPool(Device d)
+    : state_(if_memory([&] { return std::make_shared<State>(std::move(d)); })), no_memory_(!state_) {}
+
+Result<void> BufferPool::check_state() const {
+  if (state_) return {};
+  return no_memory_ ? fail(Errc::out_of_memory, "there was no memory for the pool")
+                    : fail(Errc::invalid_state, "a pool that was moved from");
+}
 
 Result<Buffer> BufferPool::acquire(DType dtype, Shape shape) {
+  return guarded([&] { return take(dtype, shape); });
+}
+
+Result<Buffer> BufferPool::take(DType dtype, const Shape& shape) {
   std::size_t bytes = 0;
   if (!shape.elements(bytes) || __builtin_mul_overflow(bytes, size_of(dtype), &bytes) || bytes > largest)
     return fail(Errc::invalid_argument, fmt::format("a buffer of {} {}: too large", to_string(dtype), to_string(shape)));
-  if (!state_) return fail(Errc::invalid_state, "acquire from a pool that was moved from");
+  HALYARD_TRY(check_state());
   bytes = size_class(bytes);
   State& s = *state_;
   const std::lock_guard lock(s.mutex);
-  State::Memory memory = s.take(s.classes[bytes]);
-  if (memory) ++s.stats.reused;
-  else memory = HALYARD_TRY(s.allocate(bytes));
+  State::Class& c = s.classes[bytes];
+  State::Memory memory = s.take(c);
+  const bool reused = memory != nullptr;
+  if (!reused) memory = HALYARD_TRY(s.allocate(c, bytes));
+  try {
+    s.out.insert(memory);
+  } catch (...) {
+    c.released.push_back(std::move(memory));
+    throw;
+  }
+  s.stats.reused += reused;
   if (memory->guard) std::memset(memory->memory.host, poison, bytes);  // a validating device
-  s.out.insert(memory);
   s.stats.bytes_out += bytes;
   s.stats.peak_out = std::max(s.stats.peak_out, s.stats.bytes_out);
   if (++s.stats.acquired % period == 0) s.end_period();
@@ -119,16 +141,18 @@ Result<Buffer> BufferPool::acquire(DType dtype, Shape shape) {
 }
 
 Result<void> BufferPool::release(const Buffer& b) {
-  if (!state_) return fail(Errc::invalid_state, "release to a pool that was moved from");
-  State& s = *state_;
-  const std::lock_guard lock(s.mutex);
-  auto node = s.out.extract(b.allocation());
-  if (node.empty())
-    return fail(Errc::invalid_state, "release of a buffer that is not out: released before, or not from this pool");
-  const std::size_t bytes = node.value()->memory.bytes;
-  s.stats.bytes_out -= bytes;
-  s.classes[bytes].released.push_back(std::move(node.value()));
-  return {};
+  return guarded([&]() -> Result<void> {
+    HALYARD_TRY(check_state());
+    State& s = *state_;
+    const std::lock_guard lock(s.mutex);
+    auto node = s.out.extract(b.allocation());
+    if (node.empty())
+      return fail(Errc::invalid_state, "release of a buffer that is not out: released before, or not from this pool");
+    const std::size_t bytes = node.value()->memory.bytes;
+    s.stats.bytes_out -= bytes;
+    s.classes.find(bytes)->second.released.push_back(std::move(node.value()));
+    return {};
+  });
 }
 
 void BufferPool::trim() {

@@ -31,6 +31,7 @@ class BufferPool {
  public:
   static constexpr std::uint64_t period = 256;  ///< acquires
 
+  /// Where there is no memory for the pool itself, acquire() says so.
   explicit BufferPool(Device);
 
   /// A buffer of exactly this dtype and shape.
@@ -46,7 +47,10 @@ class BufferPool {
 
  private:
   struct State;
+  Result<void> check_state() const;
+  Result<Buffer> take(DType, const Shape&);
   std::shared_ptr<State> state_;
+  bool no_memory_ = false;  // for the state
 };
 
 }  // namespace halyard

@@ -14,7 +14,11 @@ void Profiler::keep(const Event& e) {
   else ++left_out_;
 }
 
-void Profiler::add(const Submission& s, std::span<const Span> spans) {
+void Profiler::add(const Submission& s, std::span<const Span> spans) noexcept {
+  if_memory([&] { count(s, spans); });
+}
+
+void Profiler::count(const Submission& s, std::span<const Span> spans) {
   struct Dispatched {
     const Record* record = nullptr;  // null: no tile of it ran
     std::chrono::nanoseconds thread_time{0};

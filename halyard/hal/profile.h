@@ -43,8 +43,8 @@ class Profiler {
     std::uint32_t lane;      ///< which of the threads at work on the command buffer
     Clock::time_point begin, end;
   };
-  /// Adds a command buffer that has run and still holds what it ran.
-  void add(const Submission&, std::span<const Span>);
+  /// Adds a command buffer that has run and still holds what it ran. What there is no memory for is left out.
+  void add(const Submission&, std::span<const Span>) noexcept;
   Profile profile() const;
   void reset();
   /// The spans as JSON that Perfetto and chrome://tracing read: the command buffers on lane 0, the threads below.
@@ -58,6 +58,7 @@ class Profiler {
     std::uint32_t lane;
     Clock::time_point begin, end;
   };
+  void count(const Submission&, std::span<const Span>);
   void keep(const Event&);
 
   mutable std::mutex mutex_;

@@ -47,7 +47,8 @@ class PinLog final : public Driver {
       EXPECT_NE(submission->ended, Profiler::Clock::time_point()) << "unpinned while " << submission->label << " uses it";
     }
   }
-  void submit(std::shared_ptr<Submission> s, bool will_wait) override {
+  Result<void> make_ready(Submission& s) override { return inner_->make_ready(s); }
+  void submit(std::shared_ptr<Submission> s, bool will_wait) noexcept override {
     {
       const std::lock_guard lock(mutex_);
       std::set<void*> uses;

@@ -12,7 +12,9 @@ EncoderSession::EncoderSession(EncoderSession&&) noexcept = default;
 EncoderSession& EncoderSession::operator=(EncoderSession&&) noexcept = default;
 EncoderSession::~EncoderSession() = default;
 
-void EncoderSession::begin_stage(std::string_view label) { label_ = label; }
+void EncoderSession::begin_stage(std::string_view label) {
+  label_ = if_memory([&] { return std::string(label); });
+}
 
 Result<void> EncoderSession::check_live() const {
   if (encoder_.state_) return {};
@@ -20,60 +22,69 @@ Result<void> EncoderSession::check_live() const {
 }
 
 Result<void> EncoderSession::commit_stage() {
-  HALYARD_TRY(check_live());
-  if (drained_) return {};
-  HALYARD_TRY(encoder_.commit(label_));
-  drained_ = true;
-  fence_pending_ = false;
-  return {};
+  return guarded([&]() -> Result<void> {
+    HALYARD_TRY(check_live());
+    if (drained_) return {};
+    HALYARD_TRY(encoder_.commit(label_));
+    drained_ = true;
+    fence_pending_ = false;
+    return {};
+  });
 }
 
 Result<void> EncoderSession::commit_and_wait() {
-  HALYARD_TRY(check_live());
-  if (drained_) return {};
-  HALYARD_TRY(encoder_.state_->submit(label_, true));
-  drained_ = true;
-  fence_pending_ = false;
-  encoder_.state_->device->stats.syncs.fetch_add(1, std::memory_order_relaxed);
-  return encoder_.command_buffer().wait_until_completed();
+  return guarded([&]() -> Result<void> {
+    HALYARD_TRY(check_live());
+    if (drained_) return {};
+    HALYARD_TRY(encoder_.state_->submit(label_, true));
+    drained_ = true;
+    fence_pending_ = false;
+    encoder_.state_->device->stats.syncs.fetch_add(1, std::memory_order_relaxed);
+    return encoder_.command_buffer().wait_until_completed();
+  });
 }
 
 Result<void> EncoderSession::fence_stage(std::optional<std::string_view> label) {
-  HALYARD_TRY(check_live());
-  if (drained_) return {};
-  if (label) label_ = *label;
-  HALYARD_TRY(
-      encoder_.state_->may_submit());  // a signal on a command buffer that stays open would reach the next commit
-  if (!timeline_) timeline_ = std::make_shared<Timeline>();
-  Submission& s = *encoder_.state_->submission;
-  s.signal = timeline_;
-  s.signal_value = fence_value_ + 1;
-  if (auto committed = encoder_.commit(label_); !committed) {
-    s.signal.reset();
-    s.signal_value = 0;
-    return fail(std::move(committed).error());
-  }
-  ++fence_value_;
-  drained_ = true;
-  fence_pending_ = true;
-  return {};
+  return guarded([&]() -> Result<void> {
+    HALYARD_TRY(check_live());
+    if (drained_) return {};
+    if (label) label_ = *label;
+    // A signal on a command buffer that stays open would reach the next commit.
+    HALYARD_TRY(encoder_.state_->may_submit());
+    auto timeline = timeline_ ? timeline_ : std::make_shared<Timeline>();
+    Submission& s = *encoder_.state_->submission;
+    s.signal = timeline;
+    s.signal_value = fence_value_ + 1;
+    if (auto committed = encoder_.commit(label_); !committed) {
+      s.signal.reset();
+      s.signal_value = 0;
+      return fail(std::move(committed).error());
+    }
+    timeline_ = std::move(timeline);
+    ++fence_value_;
+    drained_ = true;
+    fence_pending_ = true;
+    return {};
+  });
 }
 
 Result<void> EncoderSession::reset_for_next_stage() {
-  HALYARD_TRY(check_live());
-  // A command buffer committed through encoder() is gone too: without this the session could do nothing ever after.
-  const bool open = encoder_.state_->submission->status.load(std::memory_order_acquire) == CommandBufferStatus::open;
-  if (!drained_ && open) return {};
-  encoder_.state_->open();
-  if (fence_pending_) {
-    Submission& s = *encoder_.state_->submission;
-    s.wait_on = timeline_;
-    s.wait_value = wait_value_ = fence_value_;
-    ++wait_count_;
-  }
-  drained_ = fence_pending_ = false;
-  label_.clear();
-  return {};
+  return guarded([&]() -> Result<void> {
+    HALYARD_TRY(check_live());
+    // A command buffer committed through encoder() is gone too: without this the session could do nothing ever after.
+    const bool open = encoder_.state_->submission->status.load(std::memory_order_acquire) == CommandBufferStatus::open;
+    if (!drained_ && open) return {};
+    encoder_.state_->open();
+    if (fence_pending_) {
+      Submission& s = *encoder_.state_->submission;
+      s.wait_on = timeline_;
+      s.wait_value = wait_value_ = fence_value_;
+      ++wait_count_;
+    }
+    drained_ = fence_pending_ = false;
+    label_.clear();
+    return {};
+  });
 }
 
 // Every device has a residency set; memory of another one is not for it.

@@ -22,7 +22,7 @@ class EncoderSession {
   EncoderSession& operator=(EncoderSession&&) noexcept;
   ~EncoderSession();
 
-  /// Stores the stage's label; the last one before a commit wins.
+  /// Stores the stage's label; the last one before a commit wins. Where there is no memory for it the stage has none.
   void begin_stage(std::string_view label);
   /// The encoder of the current stage. Commit through the session, not through it.
   CommandEncoder& encoder() { return encoder_; }

@@ -13,6 +13,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "halyard/base/guarded.h"
 #include "halyard/hal/driver.h"
 
 namespace halyard {
@@ -111,23 +112,51 @@ class ResidencySet {
   std::string refusal_;
 };
 
-/// The memory of completed recordings, for those to come: a command buffer is recorded without asking the system for any.
-class SpareRecordings {
- public:
-  Recording take();
-  /// Empties the recording, which lets go of what it retained, and keeps its memory.
-  void give(Recording&&);
-
- private:
-  static constexpr std::size_t most = 8;
-  std::mutex mutex_;
-  std::vector<Recording> spare_;
-};
-
 /// Why a submission failed, and whether anybody has been told.
 struct Failure {
   Error error;
   std::atomic<bool> returned{false};
+  std::shared_ptr<Failure> next;  ///< in a FailureList
+};
+
+/// Failures of completed submissions that wait_idle() has not asked for yet, in order. A list, for completing asks for no
+/// memory. Thread-safe.
+class FailureList {
+ public:
+  FailureList() = default;
+  FailureList(const FailureList&) = delete;
+  FailureList& operator=(const FailureList&) = delete;
+  ~FailureList() { clear(); }
+  void add(std::shared_ptr<Failure>);
+  /// The first that nobody has been told of; the list is empty then.
+  std::optional<Error> tell_first();
+
+ private:
+  void clear();
+  void drop_returned();
+  std::mutex mutex_;
+  std::shared_ptr<Failure> first_;
+  Failure* last_ = nullptr;
+  std::size_t size_ = 0, drop_at_ = 64;  // so many, and those that were returned are dropped: constant time each
+};
+
+/// The memory of completed submissions, for those to come: a command buffer is recorded without asking the system for any.
+class SpareRecordings {
+ public:
+  SpareRecordings() { spare_.reserve(most); }
+  /// A recording, and a failure in case it fails.
+  void take(Submission&);
+  /// Empties the recording, which lets go of what it retained, and keeps its memory.
+  void give(Submission&) noexcept;
+
+ private:
+  struct Spare {
+    Recording recording;
+    std::shared_ptr<Failure> failure;  // null where it was needed
+  };
+  static constexpr std::size_t most = 8;
+  std::mutex mutex_;
+  std::vector<Spare> spare_;
 };
 
 struct DeviceState : std::enable_shared_from_this<DeviceState> {
@@ -151,9 +180,7 @@ struct DeviceState : std::enable_shared_from_this<DeviceState> {
   std::mutex submit_mutex;
   std::uint64_t last_sequence = 0;
 
-  std::mutex failures_mutex;
-  std::vector<std::shared_ptr<Failure>> failures;  // of completed submissions, not yet asked for by wait_idle()
-  std::size_t clear_failures_at = 64;  // so many, and those that were returned are dropped: constant time each
+  FailureList failures;
 
   std::atomic<std::uint64_t> completed{0};  // all submissions up to this number have; stands still once the device is lost
 
@@ -176,6 +203,7 @@ struct DeviceState : std::enable_shared_from_this<DeviceState> {
   void lose(Submission& stuck, const std::string& running);
   /// Errc::device_lost once it is lost.
   Result<void> check_lost() const;
+  std::string why_lost() const;
 
   std::atomic<bool> lost{false};
   mutable std::mutex loss_mutex;
@@ -214,11 +242,9 @@ class alignas(64) Allocation {
  public:
   /// Who keeps it: all its handles together count one, and each AllocationRef one.
   std::atomic<std::uint32_t> kept{1};
-  /// Memory of the driver's, of which `guard` bytes before and after are nobody's.
   /// The handles' shared pointer. With the last of them it leaves the residency set; it is freed when no work keeps it either.
-  static std::shared_ptr<Allocation> make(std::shared_ptr<DeviceState>, Memory, std::size_t guard = 0);
-  /// Memory of `owner`, for reading.
-  static std::shared_ptr<Allocation> import(std::shared_ptr<DeviceState>, Memory, std::shared_ptr<const void> owner);
+  static std::shared_ptr<Allocation> handles_of(std::unique_ptr<Allocation>);
+  /// The driver's memory, of which `guard` bytes before and after are nobody's; or with an owner its memory, for reading.
   Allocation(std::shared_ptr<DeviceState> d, Memory m, std::size_t g, std::shared_ptr<const void> owner)
       : device(std::move(d)), memory(m), read_only(owner != nullptr), guard(g), imported(std::move(owner)) {}
   ~Allocation();
@@ -246,7 +272,7 @@ class alignas(64) Allocation {
 
 /// Why a fence failed: the first failure of its chain, label in front, and how many command buffers have passed it on.
 struct FenceFailure {
-  std::shared_ptr<const std::string> first;
+  std::shared_ptr<const Failure> first;
   std::uint64_t passed_on = 0;
 };
 
@@ -268,11 +294,12 @@ class Timeline {
 
 /// One command buffer: open while an encoder records into it, then owned by the driver until it has completed.
 struct Submission {
-  explicit Submission(std::shared_ptr<DeviceState> d) : device(std::move(d)) {}
+  explicit Submission(std::shared_ptr<DeviceState> d) : device(std::move(d)) { device->spare.take(*this); }
 
   std::shared_ptr<DeviceState> device;
   Recording recording;                  ///< emptied on completion
   std::string label;
+  std::shared_ptr<PreparedSubmission> prepared;  ///< the driver's, from make_ready() to submit()
   std::shared_ptr<Timeline> wait_on, signal;
   std::uint64_t wait_value = 0, signal_value = 0;
   std::uint64_t sequence = 0;
@@ -280,17 +307,22 @@ struct Submission {
   std::chrono::steady_clock::time_point started{}, ended{};
 
   std::mutex failure_mutex;
-  std::shared_ptr<Failure> failure;
+  std::shared_ptr<Failure> failure, spare_failure;  ///< it is made with the submission: failing asks for no memory
   std::atomic<bool> failed{false};
   std::atomic<bool> abandoned{false};  ///< the device was lost while it ran
 
-  /// The failure of the fence it waits on, as its own. Asked when it is next to run.
-  std::optional<Error> dependency_failure() const;
+  /// Fails with the failure of the fence it waits on, if that has one. Asked when it is next to run.
+  void fail_with_dependency() noexcept;
   FenceFailure to_signal() const;
   /// The error with the label in front.
   Error named(Error) const;
-  /// The first failure wins.
-  void fail_with(Error);
+  /// The first failure wins. It is told without words where there is no memory for them.
+  void fail_with(Error) noexcept;
+  /// The same with words() as the message.
+  template <class Words>
+  void fail_with(Errc code, const Words& words) noexcept {
+    fail_with({code, if_memory(words), {}});
+  }
   /// Fails with the loss of its device and completes without having run.
   void abandon();
   /// Signals the fence, lets go of everything it held, and sets the final status. Called by the driver, once. `still_read`:

@@ -34,78 +34,137 @@ Result<void> DeviceState::wait(std::uint64_t sequence) {
 
 void DeviceState::lose(Submission& stuck, const std::string& running) {
   stuck.abandoned.store(true);
-  const Error error{Errc::timeout, fmt::format("not finished after {} ms{}", timeout.count(),
-                                               running.empty() ? "" : fmt::format(", in kernel {}", running)), {}};
-  stuck.fail_with(error);
+  const auto words = [&] {
+    return fmt::format("not finished after {} ms{}", timeout.count(),
+                       running.empty() ? "" : fmt::format(", in kernel {}", running));
+  };
+  stuck.fail_with(Errc::timeout, words);
   {
     const std::lock_guard lock(loss_mutex);
     if (lost) return;
     stuck_sequence = stuck.sequence;
-    loss = stuck.named(error);
+    loss = if_memory([&] { return stuck.named({Errc::timeout, words(), {}}); });
+    loss.code = Errc::timeout;
     lost.store(true, std::memory_order_release);
   }
   stuck.status.store(CommandBufferStatus::failed, std::memory_order_release);
 }
 
+std::string DeviceState::why_lost() const {
+  const std::lock_guard lock(loss_mutex);
+  return fmt::format("the device is lost: {}", loss.str());
+}
+
 Result<void> DeviceState::check_lost() const {
   if (!lost.load(std::memory_order_acquire)) return {};
-  const std::lock_guard lock(loss_mutex);
-  return fail(Errc::device_lost, fmt::format("the device is lost: {}", loss.str()));
+  return fail(Errc::device_lost, why_lost());
 }
 
-Recording SpareRecordings::take() {
+void FailureList::add(std::shared_ptr<Failure> f) {
   const std::lock_guard lock(mutex_);
-  if (spare_.empty()) return {};
-  Recording r = std::move(spare_.back());
-  spare_.pop_back();
-  return r;
+  if (size_ >= drop_at_) drop_returned();
+  Failure* const added = f.get();
+  (last_ ? last_->next : first_) = std::move(f);
+  last_ = added;
+  ++size_;
 }
 
-void SpareRecordings::give(Recording&& used) {
-  Recording r = std::exchange(used, {});
+void FailureList::drop_returned() {
+  last_ = nullptr;
+  size_ = 0;
+  for (std::shared_ptr<Failure>* at = &first_; *at;) {
+    if ((*at)->returned.load()) {
+      *at = std::shared_ptr<Failure>(std::move((*at)->next));
+    } else {
+      last_ = at->get();
+      ++size_;
+      at = &last_->next;
+    }
+  }
+  drop_at_ = std::max<std::size_t>(64, 2 * size_);
+}
+
+// One by one: a long list would take as deep a recursion.
+void FailureList::clear() {
+  while (first_) first_ = std::shared_ptr<Failure>(std::move(first_->next));
+  last_ = nullptr;
+  size_ = 0;
+}
+
+std::optional<Error> FailureList::tell_first() {
+  const std::lock_guard lock(mutex_);
+  std::optional<Error> told;
+  for (Failure* f = first_.get(); f; f = f->next.get()) {
+    if (f->returned.load()) continue;
+    told = f->error;  // where there is no memory for that, nobody has been told
+    if (!f->returned.exchange(true)) break;
+    told.reset();
+  }
+  clear();
+  return told;
+}
+
+void SpareRecordings::take(Submission& s) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!spare_.empty()) {
+      s.recording = std::move(spare_.back().recording);
+      s.spare_failure = std::move(spare_.back().failure);
+      spare_.pop_back();
+    }
+  }
+  if (!s.spare_failure) s.spare_failure = std::make_shared<Failure>();
+}
+
+void SpareRecordings::give(Submission& s) noexcept {
+  Recording r = std::exchange(s.recording, {});
   r.clear();
   const std::lock_guard lock(mutex_);
-  if (spare_.size() < most) spare_.push_back(std::move(r));
+  if (spare_.size() < most) spare_.push_back({std::move(r), std::move(s.spare_failure)});
 }
 
-std::optional<Error> Submission::dependency_failure() const {
-  if (!wait_on) return {};
+void Submission::fail_with_dependency() noexcept {
+  if (!wait_on) return;
   const auto cause = wait_on->failure(wait_value);
-  if (!cause) return {};
-  const std::string passed =
-      cause->passed_on ? fmt::format(" (passed on by {} command buffers)", cause->passed_on) : "";
-  return Error{Errc::dependency_failed,
-               fmt::format("the fence it waits on ({}) failed: {}{}", wait_value, *cause->first, passed),
-               {}};
+  if (!cause) return;
+  fail_with(Errc::dependency_failed, [&] {
+    const std::string passed =
+        cause->passed_on ? fmt::format(" (passed on by {} command buffers)", cause->passed_on) : "";
+    return fmt::format("the fence it waits on ({}) failed: {}{}", wait_value, cause->first->error.str(), passed);
+  });
 }
 
 // What its own fence says: the first failure, not each one's words about the one before.
 FenceFailure Submission::to_signal() const {
   if (failure->error.code == Errc::dependency_failed && wait_on)
     if (auto cause = wait_on->failure(wait_value)) return {std::move(cause->first), cause->passed_on + 1};
-  return {std::make_shared<const std::string>(failure->error.str()), 0};
+  return {failure, 0};
 }
 
 Error Submission::named(Error e) const {
   return std::move(e).in(label.empty() ? "command buffer" : fmt::format("command buffer \"{}\"", label));
 }
 
-void Submission::fail_with(Error e) {
+void Submission::fail_with(Error e) noexcept {
   const std::lock_guard lock(failure_mutex);
   if (failure) return;
-  failure = std::make_shared<Failure>();
-  e.message = printable(std::move(e.message));  // kernels' and drivers' own words
-  failure->error = named(std::move(e));
+  failure = std::move(spare_failure);
+  const Errc code = e.code;
+  failure->error = if_memory([&] {
+    e.message = printable(std::move(e.message));  // kernels' and drivers' own words
+    return named(std::move(e));
+  });
+  failure->error.code = code;
   failed.store(true, std::memory_order_release);
 }
 
 void Submission::abandon() {
-  fail_with(device->check_lost().error());
+  fail_with(Errc::device_lost, [&] { return device->why_lost(); });
   complete();
 }
 
 void Submission::let_go() {
-  device->spare.give(std::move(recording));
+  device->spare.give(*this);
   device->held_back.fetch_sub(1);
   device->held_back.notify_all();
 }
@@ -113,26 +172,21 @@ void Submission::let_go() {
 void Submission::complete(bool still_read) {
   if (failed.load(std::memory_order_acquire)) {
     if (signal) signal->signal_failure(signal_value, to_signal());
-    const std::lock_guard lock(device->failures_mutex);
-    auto& kept = device->failures;
-    if (kept.size() >= device->clear_failures_at) {
-      std::erase_if(kept, [](const auto& f) { return f->returned.load(); });
-      device->clear_failures_at = std::max<std::size_t>(64, 2 * kept.size());
-    }
-    kept.push_back(failure);
+    device->failures.add(failure);
   }
   wait_on.reset();
   signal.reset();
   if (still_read) device->held_back.fetch_add(1);
-  else device->spare.give(std::move(recording));
+  else device->spare.give(*this);
   if (!device->lost.load(std::memory_order_acquire)) device->completed.store(sequence, std::memory_order_release);
   status.store(failed ? CommandBufferStatus::failed : CommandBufferStatus::completed, std::memory_order_release);
 }
 
 Result<void> Submission::outcome() {
   if (!failed.load(std::memory_order_acquire)) return {};
+  Error told = failure->error;  // where there is no memory for that, nobody has been told
   failure->returned.store(true);
-  return fail(failure->error);
+  return fail(std::move(told));
 }
 
 }  // namespace halyard

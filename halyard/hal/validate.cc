@@ -85,6 +85,10 @@ std::uint64_t WriteCheck::hash_of(const Region& r) {
   return hash;
 }
 
+bool WriteCheck::any_violation() const {
+  return std::any_of(regions_.begin(), regions_.end(), [](const Region& r) { return hash_of(r) != r.hash; });
+}
+
 std::string WriteCheck::violation() const {
   for (const Region& r : regions_) {
     if (hash_of(r) == r.hash) continue;

@@ -28,6 +28,7 @@ class WriteCheck {
   WriteCheck(const Record&, bool fresh, Allowed = Allowed::declared);
   /// What was written against the declaration: "writes bytes [0, 64) of …"; empty where nothing was.
   std::string violation() const;
+  bool any_violation() const;
 
  private:
   struct Region {

@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
@@ -11,31 +10,13 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
-#include <new>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "halyard/io/model_dir.h"
+#include "halyard/testing/fail_new.h"
 #include "halyard/testing/paths.h"
-
-namespace {
-std::atomic<std::size_t> largest_allocation{0};  // bytes, since it was last set to 0
-}
-
-// The sanitizers have an allocator of their own; there the sizes are not watched.
-#ifndef HALYARD_SANITIZED
-// Not inlined: the compiler would see malloc's memory freed by delete and warn.
-[[gnu::noinline]] void* operator new(std::size_t size) {
-  std::size_t seen = largest_allocation;
-  while (size > seen && !largest_allocation.compare_exchange_weak(seen, size)) {
-  }
-  if (void* p = std::malloc(size)) return p;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-#endif
 
 namespace halyard {
 namespace {
@@ -222,7 +203,7 @@ TEST(BadInput, IsRefusedNamingTheFaultQuicklyAndInLittleMemory) {
     const TempFolder folder;
     write_model(folder.path);
     c.change(folder.path);
-    largest_allocation = 0;
+    const testing::LargestNew largest;
     const auto start = std::chrono::steady_clock::now();
     const auto model = ModelDir::open(folder.path.string());
     const auto took = std::chrono::steady_clock::now() - start;
@@ -232,7 +213,7 @@ TEST(BadInput, IsRefusedNamingTheFaultQuicklyAndInLittleMemory) {
     EXPECT_EQ(error.find('\n'), error.npos);
     EXPECT_LT(error.size(), 1000U);
     EXPECT_LT(took, std::chrono::milliseconds(50));
-    EXPECT_LT(largest_allocation, 1U << 20);
+    EXPECT_LT(largest.bytes(), 1U << 20);
   }
 }
 

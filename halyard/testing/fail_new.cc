@@ -14,16 +14,21 @@ enum class Counting : std::uint8_t { nothing, this_thread, other_threads };
 // Operator new has no other place to find these in.
 std::atomic<Counting> counting{Counting::nothing};
 std::atomic<std::uint64_t> to_fail{0}, seen{0};
+std::atomic<std::size_t> largest{0};
 thread_local bool owner = false;
+thread_local int spared = 0;
 
 bool fails() {
   const Counting c = counting.load(std::memory_order_acquire);
-  if (c == Counting::nothing || owner != (c == Counting::this_thread)) return false;
+  if (c == Counting::nothing || spared || owner != (c == Counting::this_thread)) return false;
   return seen.fetch_add(1) + 1 == to_fail.load();
 }
 
 void* take(std::size_t bytes, std::size_t alignment) noexcept {
   if (fails()) return nullptr;
+  std::size_t most = largest.load(std::memory_order_relaxed);
+  while (bytes > most && !largest.compare_exchange_weak(most, bytes, std::memory_order_relaxed)) {
+  }
   bytes = std::max<std::size_t>(bytes, 1);
   if (alignment <= __STDCPP_DEFAULT_NEW_ALIGNMENT__) return std::malloc(bytes);
   return std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
@@ -48,6 +53,12 @@ FailNew::~FailNew() {
 }
 std::uint64_t FailNew::count() const { return seen.load(); }
 bool FailNew::failed() const { return to_fail.load() != 0 && seen.load() >= to_fail.load(); }
+
+SpareNew::SpareNew() { ++spared; }
+SpareNew::~SpareNew() { --spared; }
+
+LargestNew::LargestNew() { largest = 0; }
+std::size_t LargestNew::bytes() const { return largest.load(); }
 
 }  // namespace halyard::testing
 

@@ -1,6 +1,7 @@
 // Makes operator new fail on purpose. Test programs replace it; see fail_new.cc.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace halyard::testing {
@@ -11,7 +12,7 @@ enum class Allocating : std::uint8_t {
   other_threads,  ///< those of all others
 };
 
-/// As long as it lives, the n-th allocation through operator new (from 1 on) fails with std::bad_alloc; 0: none, they are
+/// As long as it lives, the n-th allocation of those counted through operator new (from 1 on) fails with std::bad_alloc; 0: none, they are
 /// only counted. One at a time.
 class FailNew {
  public:
@@ -24,6 +25,23 @@ class FailNew {
   std::uint64_t count() const;
   /// Whether the n-th has been asked for.
   bool failed() const;
+};
+
+/// As long as it lives, this thread's allocations are neither counted nor fail: a test's own, and those of drivers that are
+/// part of one.
+class SpareNew {
+ public:
+  SpareNew();
+  ~SpareNew();
+  SpareNew(const SpareNew&) = delete;
+  SpareNew& operator=(const SpareNew&) = delete;
+};
+
+/// Bytes of the largest allocation through operator new, on any thread, since it was made.
+class LargestNew {
+ public:
+  LargestNew();
+  std::size_t bytes() const;
 };
 
 }  // namespace halyard::testing

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "halyard/testing/fail_new.h"
 #include "halyard/testing/open_device.h"
 
 namespace halyard::testing {
@@ -101,16 +102,15 @@ std::shared_ptr<const PlanState> twin_of(const std::shared_ptr<const PlanState>&
 
 }  // namespace
 
-void FaultDriver::fail_one_dispatch(Submission& s) {
+std::optional<FaultDriver::Fault> FaultDriver::fail_one_dispatch(Submission& s) {
   std::vector<Record>& records = s.recording.records;
   std::size_t dispatches = records.size();
   for (const PlanCall& c : s.recording.calls) dispatches += c.plan->recording->records.size();
-  if (dispatches == 0 || !hit(odds_.kernel)) return;
+  if (dispatches == 0 || !hit(odds_.kernel)) return {};
   std::size_t at = random_() % dispatches;
   if (at < records.size()) {
     records[at].kernel = failing(*records[at].kernel);
-    faults_[s.sequence] = {std::string(records[at].kernel->def->name), false};
-    return;
+    return Fault{std::string(records[at].kernel->def->name), false};
   }
   at -= records.size();
   for (PlanCall& c : s.recording.calls) {
@@ -118,26 +118,54 @@ void FaultDriver::fail_one_dispatch(Submission& s) {
     if (at < of_plan.size()) {
       const CompiledKernel* kernel = failing(*of_plan[at].kernel);
       c.plan = twin_of(c.plan, at, kernel, *inner_);
-      faults_[s.sequence] = {std::string(kernel->def->name), true};
-      return;
+      return Fault{std::string(kernel->def->name), true};
     }
     at -= of_plan.size();
   }
+  return {};
 }
 
-void FaultDriver::submit(std::shared_ptr<Submission> s, bool will_wait) {
+namespace {
+
+// What is to go wrong, and what the driver behind has prepared.
+struct Faulty final : PreparedSubmission {
+  std::optional<FaultDriver::Fault> fault;
+  std::shared_ptr<PreparedSubmission> inner;
+};
+
+}  // namespace
+
+// The driver behind says first whether there is memory: what comes after that is sure to be submitted.
+Result<void> FaultDriver::make_ready(Submission& s) {
+  HALYARD_TRY(inner_->make_ready(s));
+  const SpareNew faults;
+  const std::lock_guard lock(mutex_);
+  if (lost_at_) return {};
+  auto faulty = std::make_shared<Faulty>();
+  if (hit(odds_.submission)) {
+    faulty->fault = Fault{};
+  } else if ((faulty->fault = fail_one_dispatch(s))) {
+    HALYARD_TRY(inner_->make_ready(s));
+  }
+  faulty->inner = std::exchange(s.prepared, faulty);
+  return {};
+}
+
+void FaultDriver::submit(std::shared_ptr<Submission> s, bool will_wait) noexcept {
   std::unique_lock lock(mutex_);
   if (lost_at_) {
     lock.unlock();
     return s->abandon();
   }
-  if (hit(odds_.submission)) {
-    faults_[s->sequence] = {};
-    s->fail_with({Errc::io, "injected failure of the submission", {}});
-  } else {
-    fail_one_dispatch(*s);
+  {
+    const SpareNew faults;
+    const auto faulty = std::static_pointer_cast<Faulty>(std::move(s->prepared));
+    s->prepared = std::move(faulty->inner);
+    if (faulty->fault && faulty->fault->kernel.empty())
+      s->fail_with({Errc::io, "injected failure of the submission", {}});
+    if (faulty->fault) faults_[s->sequence] = std::move(*faulty->fault);
+    held_.push_back(std::move(s));
   }
-  held_.push_back(std::move(s));
   if (!chance(odds_.hold)) hand_on(will_wait);
 }
 
@@ -157,6 +185,7 @@ bool FaultDriver::wait_for(std::uint64_t sequence, std::chrono::milliseconds tim
   std::unique_lock lock(mutex_);
   if (lost_at_ == 0 && !held_.empty() && held_.front()->sequence <= sequence && hit(odds_.loss)) {
     lost_at_ = held_.front()->sequence;
+    const SpareNew faults;
     Held lost;
     lost.swap(held_);
     lock.unlock();

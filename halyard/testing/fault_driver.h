@@ -54,7 +54,8 @@ class FaultDriver final : public Driver {
   PinnedMemory pinned_memory() const override { return inner_->pinned_memory(); }
   Result<void> compile(const KernelDef&, const Constants& specialisation, CompiledKernel& out) override;
   std::unique_ptr<const PreparedPlan> prepare(const PlanState&) override;
-  void submit(std::shared_ptr<Submission>, bool will_wait) override;
+  Result<void> make_ready(Submission&) override;
+  void submit(std::shared_ptr<Submission>, bool will_wait) noexcept override;
   void wait(std::uint64_t sequence) override;
   bool wait_for(std::uint64_t sequence, std::chrono::milliseconds timeout) override;
 
@@ -62,7 +63,7 @@ class FaultDriver final : public Driver {
   using Held = std::deque<std::shared_ptr<Submission>>;
   bool chance(unsigned thousandths) { return random_() % 1000 < thousandths; }
   bool hit(unsigned thousandths);
-  void fail_one_dispatch(Submission&);
+  std::optional<Fault> fail_one_dispatch(Submission&);
   const CompiledKernel* failing(const CompiledKernel&);
   void hand_on(bool will_wait);
   void lose(Held);

@@ -1,10 +1,13 @@
 #include "halyard/hal/cpu/team.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <new>
+#include <optional>
+#include <span>
 
 #include <fmt/format.h>
 
@@ -31,7 +34,8 @@ void CpuTile::fail(const char* format, long long a, long long b) const {
   std::snprintf(text, sizeof text, format, a, b);
 #pragma GCC diagnostic pop
   if (!job || !may_write()) return;
-  job->submission->fail_with({Errc::kernel_failed, fmt::format("kernel {}: {}", job->record->kernel->def->name, text), {}});
+  job->submission->fail_with(Errc::kernel_failed,
+                             [&] { return fmt::format("kernel {}: {}", job->record->kernel->def->name, text); });
 }
 
 namespace cpu {
@@ -117,9 +121,8 @@ void append(Schedule& to, const PlanCall& call) {
   to.widest = std::max(to.widest, plan.widest);
 }
 
-std::unique_ptr<Job> prepare(std::shared_ptr<Submission> submission, int threads) {
-  auto job = std::make_unique<Job>();
-  Recording& recording = submission->recording;
+std::shared_ptr<Job> prepare(Recording& recording, int threads) {
+  auto job = std::make_shared<Job>();
   job->tasks.reserve(recording.records.size());
   bool open = false;
   auto call = recording.calls.begin();
@@ -131,7 +134,6 @@ std::unique_ptr<Job> prepare(std::shared_ptr<Submission> submission, int threads
     if (i < recording.records.size()) append(*job, recording.records[i], recording.arena, threads, open);
   }
   if (!job->phases.empty()) job->lanes = std::make_unique<Lane[]>(static_cast<std::size_t>(threads));
-  job->submission = std::move(submission);
   return job;
 }
 
@@ -154,8 +156,9 @@ void straggler_back(Job& job) {
 // Whether the tile just run was its thread's to write.
 bool was_own(CpuJob& tile) {
   if (tile.answer == CpuJob::Answer::none) [[unlikely]] {
-    tile.submission->fail_with({Errc::kernel_failed, fmt::format("kernel {} is restartable and did not ask may_write()",
-                                                                 tile.record->kernel->def->name), {}});
+    tile.submission->fail_with(Errc::kernel_failed, [&] {
+      return fmt::format("kernel {} is restartable and did not ask may_write()", tile.record->kernel->def->name);
+    });
     return tile.attempt->close();
   }
   return std::exchange(tile.answer, CpuJob::Answer::none) == CpuJob::Answer::yes;
@@ -204,8 +207,9 @@ inline void run_single(const Job& job, const Phase& phase, const Task& task, con
 inline bool run_tiles(const Job& job, const Phase& phase, const Task& task, Tiles& mine, const Hand& hand) {
   const std::uint32_t end = std::min(mine.end, task.end_tile);
   if (task.needs_scratch && !hand.scratch) [[unlikely]] {
-    job.submission->fail_with(
-        {Errc::out_of_memory, fmt::format("kernel {}: no memory for scratch", task.record->kernel->def->name), {}});
+    job.submission->fail_with(Errc::out_of_memory, [&] {
+      return fmt::format("kernel {}: no memory for scratch", task.record->kernel->def->name);
+    });
     mine = {end, mine.end, mine.ran + end - mine.begin};
     return true;
   }
@@ -222,18 +226,23 @@ inline bool run_tiles(const Job& job, const Phase& phase, const Task& task, Tile
   }
 }
 
-// The same, making sure that they write nothing but what their kernel declares; and nothing at all where they may not.
+// The same, making sure that they write nothing but what their kernel declares; and nothing at all where they may not. A
+// check that there is no memory for is left out.
 void run_tiles_checked(const Job& job, const Phase& phase, const Task& task, Tiles& mine, Hand hand) {
-  const auto fail_where = [&](const WriteCheck& check, std::string_view when) {
-    if (const std::string wrong = check.violation(); !wrong.empty())
-      job.submission->fail_with(
-          {Errc::kernel_failed, fmt::format("kernel {} {}{}", task.record->kernel->def->name, wrong, when), {}});
+  const auto check_writes = [&](bool fresh, WriteCheck::Allowed allowed) {
+    return if_memory([&] { return std::make_optional<WriteCheck>(*task.record, fresh, allowed); });
+  };
+  const auto fail_where = [&](const std::optional<WriteCheck>& check, std::string_view when) {
+    if (check && check->any_violation())
+      job.submission->fail_with(Errc::kernel_failed, [&] {
+        return fmt::format("kernel {} {}{}", task.record->kernel->def->name, check->violation(), when);
+      });
   };
   hand.attempt = nullptr;  // who takes over would write meanwhile
   const std::uint32_t end = std::min(mine.end, task.end_tile);
   const bool fresh = mine.begin == task.first_tile;
   if (task.record->kernel->def->restartable && hand.scratch) {
-    const WriteCheck check(*task.record, fresh, WriteCheck::Allowed::nothing);
+    const auto check = check_writes(fresh, WriteCheck::Allowed::nothing);
     for (std::uint32_t tile = mine.begin; tile < end; ++tile) {
       CpuJob refused{job.submission.get(), task.record, nullptr, CpuJob::Answer::no};
       CpuTile t = whole(phase, task, hand, refused);
@@ -242,7 +251,7 @@ void run_tiles_checked(const Job& job, const Phase& phase, const Task& task, Til
     }
     fail_where(check, " without asking may_write()");
   }
-  const WriteCheck check(*task.record, fresh);
+  const auto check = check_writes(fresh, WriteCheck::Allowed::declared);
   while (mine.begin < end) {
     if (hand.scratch) std::memset(hand.scratch, poison, task.record->shared_bytes);
     Tiles one = {mine.begin, mine.begin + 1, mine.ran};
@@ -262,7 +271,7 @@ bool run_tiles_watched(const Job& job, const Phase& phase, const Task& task, Til
   else done = run_tiles(job, phase, task, mine, hand);
   if (done && s.device->profiler) {
     const auto dispatch = phase.number + static_cast<std::uint32_t>(&task - phase.first);
-    hand.notes->spans.push_back({task.record, dispatch, hand.lane, started, Clock::now()});
+    if_memory([&] { hand.notes->spans.push_back({task.record, dispatch, hand.lane, started, Clock::now()}); });
   }
   hand.notes->running.store(nullptr, std::memory_order_relaxed);
   return done;
@@ -324,10 +333,11 @@ void spread(Job& job, std::uint32_t lane, std::uint32_t lanes) {
   for (std::uint32_t i = 0; i < lanes; ++i)
     shared |= i != lane && job.lanes[i].core.load(std::memory_order_relaxed) == here;
   if (shared && here >= 0) {
-    std::vector<int> taken;
+    std::array<int, DeviceOptions::max_threads> taken;
+    std::size_t others = 0;
     for (std::uint32_t i = 0; i < lanes; ++i)
-      if (i != lane) taken.push_back(job.lanes[i].core.load(std::memory_order_relaxed));
-    leave_cores(taken);
+      if (i != lane) taken[others++] = job.lanes[i].core.load(std::memory_order_relaxed);
+    leave_cores(std::span(taken).first(others));
   }
   job.lanes[lane].core.store(current_core(), std::memory_order_relaxed);
 }
@@ -408,19 +418,21 @@ bool work(Job& job, int threads, const Hand& hand) {
   return false;
 }
 
-std::byte* aligned_scratch(std::unique_ptr<std::byte[]>& owner) {
-  // Untouched pages of it cost nothing, so each thread has the most that a dispatch may ask for.
-  owner.reset(new (std::nothrow) std::byte[max_shared_bytes + 63]);
-  if (!owner) return nullptr;
-  const auto at = reinterpret_cast<std::uintptr_t>(owner.get());
-  return reinterpret_cast<std::byte*>((at + 63) & ~std::uintptr_t{63});
-}
+// A thread's scratch. Untouched pages of it cost nothing, so each has the most that a dispatch may ask for.
+struct ScratchMemory {
+  std::unique_ptr<std::byte[]> owner{new (std::nothrow) std::byte[max_shared_bytes + 63]};
+  std::byte* aligned() const {
+    if (!owner) return nullptr;
+    const auto at = reinterpret_cast<std::uintptr_t>(owner.get());
+    return reinterpret_cast<std::byte*>((at + 63) & ~std::uintptr_t{63});
+  }
+};
 
-// The calling thread's scratch, made on first use.
-std::byte* scratch() {
-  thread_local std::unique_ptr<std::byte[]> owner;
-  thread_local std::byte* const bytes = aligned_scratch(owner);
-  return bytes;
+// That of a thread which waits, made on first use; null where there is no memory for it now.
+std::byte* waiter_scratch() {
+  thread_local ScratchMemory mine;
+  if (!mine.owner) [[unlikely]] mine = {};
+  return mine.aligned();
 }
 
 }  // namespace
@@ -445,7 +457,7 @@ struct Team::Shared {
   bool lost = false;  // a job did not finish in time; it stays the current one for as long as it takes
   std::mutex mutex;
   std::condition_variable work_there, work_done;
-  std::deque<std::shared_ptr<Job>> queue;
+  JobQueue queue;
   std::shared_ptr<Job> current;
   int sleeping_workers = 0, sleeping_waiters = 0;
   std::atomic<bool> stop{false};
@@ -465,11 +477,10 @@ struct Team::Shared {
   // Makes the first queued job that has anything to do the current one. Those that have not, complete here.
   void start_next(std::unique_lock<std::mutex>& lock, int to_wake) {
     while (!current && !queue.empty()) {
-      std::shared_ptr<Job> job = std::move(queue.front());
-      queue.pop_front();
+      std::shared_ptr<Job> job = queue.pop();
       Submission& s = *job->submission;
       s.started = Clock::now();
-      if (auto failure = s.dependency_failure()) s.fail_with(std::move(*failure));
+      s.fail_with_dependency();
       if (!job->phases.empty() && !s.failed.load()) {
         s.status.store(CommandBufferStatus::running, std::memory_order_release);
         current = std::move(job);
@@ -495,11 +506,14 @@ struct Team::Shared {
     const std::uint64_t sequence = job.submission->sequence;
     Profiler* profiler = job.submission->device->profiler.get();
     if (profiler && job.submission->status.load() == CommandBufferStatus::running) {
-      std::vector<Profiler::Span> spans;
-      for (int i = 0; i < threads; ++i) {
-        const auto& more = job.notes[static_cast<std::size_t>(i)].spans;
-        spans.insert(spans.end(), more.begin(), more.end());
-      }
+      const auto spans = if_memory([&] {
+        std::vector<Profiler::Span> all;
+        for (int i = 0; i < threads; ++i) {
+          const auto& more = job.notes[static_cast<std::size_t>(i)].spans;
+          all.insert(all.end(), more.begin(), more.end());
+        }
+        return all;
+      });
       profiler->add(*job.submission, spans);
     }
     bool straggling = job.stragglers.load() != 0;
@@ -520,22 +534,29 @@ struct Team::Shared {
     if (sleeping_waiters) work_done.notify_all();
   }
 
-  // Works on the current job, if it has a place.
-  void take_part(std::uint64_t& seen) {
+  // Works on the current job, if it has a place. A thread that waits may be without scratch; then it leaves it to others.
+  void take_part(std::uint64_t& seen, std::byte* scratch) {
     std::uint32_t lane = 0;
+    if (!scratch) [[unlikely]] {
+      seen = news.load(std::memory_order_acquire);
+      return;
+    }
     const std::shared_ptr<Job> job = join(seen, lane);
     if (!job) return;
-    if (work(*job, threads, {scratch(), job->notes ? &job->notes[lane] : nullptr, lane, &job->lanes[lane].attempt})) finish(job);
+    if (work(*job, threads, {scratch, job->notes ? &job->notes[lane] : nullptr, lane, &job->lanes[lane].attempt})) finish(job);
   }
 
   // Gives up the running job, and with it the device: what is queued fails, and nothing is started again.
   void lose(std::unique_lock<std::mutex>& lock, Job& stuck) {
-    std::string running;
-    for (int i = 0; i < stuck.members; ++i) {
-      const KernelDef* def = stuck.notes[static_cast<std::size_t>(i)].running.load(std::memory_order_relaxed);
-      if (def && running.find(def->name) == std::string::npos)
-        running += fmt::format("{}{}", running.empty() ? "" : ", ", def->name);
-    }
+    const std::string running = if_memory([&] {
+      std::string names;
+      for (int i = 0; i < stuck.members; ++i) {
+        const KernelDef* def = stuck.notes[static_cast<std::size_t>(i)].running.load(std::memory_order_relaxed);
+        if (def && names.find(def->name) == std::string::npos)
+          names += fmt::format("{}{}", names.empty() ? "" : ", ", def->name);
+      }
+      return names;
+    });
     lost = true;
     stuck.submission->device->lose(*stuck.submission, running);
     stuck.abandoned.store(true, std::memory_order_relaxed);
@@ -543,9 +564,9 @@ struct Team::Shared {
       const std::lock_guard asleep(stuck.mutex);
       stuck.opened.notify_all();
     }
-    const std::deque<std::shared_ptr<Job>> queued = std::exchange(queue, {});
+    JobQueue queued = std::exchange(queue, {});
     lock.unlock();
-    for (const auto& job : queued) job->submission->abandon();
+    while (!queued.empty()) queued.pop()->submission->abandon();
     lock.lock();
     work_done.notify_all();
   }
@@ -555,27 +576,38 @@ struct Team::Shared {
 
 Team::Team(int threads, bool watched) : shared_(std::make_shared<Shared>(threads, watched)) {
   const int workers = watched ? threads : std::max(1, threads - 1);  // the waiting thread is the last member
-  for (int i = 0; i < workers; ++i) {
-    workers_.emplace_back([s = shared_] {
-      std::uint64_t seen = 0;
-      while (true) {
-        s->take_part(seen);
-        const auto changed = [&] {
-          return s->news.load(std::memory_order_acquire) != seen || s->stop.load(std::memory_order_acquire);
-        };
-        if (!spin_until(changed)) {
-          std::unique_lock lock(s->mutex);
-          ++s->sleeping_workers;
-          s->work_there.wait(lock, changed);
-          --s->sleeping_workers;
-        }
-        if (s->stop.load(std::memory_order_acquire)) return;
-      }
-    });
+  try {
+    for (int i = 0; i < workers; ++i) start_worker();
+  } catch (...) {
+    stop();
+    throw;
   }
 }
 
-Team::~Team() {
+void Team::start_worker() {
+  ScratchMemory scratch;  // from the thread that opens the device: a worker asks for no memory
+  if (!scratch.owner) throw std::bad_alloc();
+  workers_.emplace_back([s = shared_, scratch = std::move(scratch)] {
+    std::uint64_t seen = 0;
+    while (true) {
+      s->take_part(seen, scratch.aligned());
+      const auto changed = [&] {
+        return s->news.load(std::memory_order_acquire) != seen || s->stop.load(std::memory_order_acquire);
+      };
+      if (!spin_until(changed)) {
+        std::unique_lock lock(s->mutex);
+        ++s->sleeping_workers;
+        s->work_there.wait(lock, changed);
+        --s->sleeping_workers;
+      }
+      if (s->stop.load(std::memory_order_acquire)) return;
+    }
+  });
+}
+
+Team::~Team() { stop(); }
+
+void Team::stop() {
   {
     const std::lock_guard lock(shared_->mutex);
     shared_->stop.store(true, std::memory_order_release);
@@ -591,18 +623,25 @@ Team::~Team() {
 
 int Team::threads() const { return shared_->threads; }
 
-void Team::submit(std::shared_ptr<Submission> submission, bool will_wait) {
-  std::shared_ptr<Job> job = prepare(std::move(submission), shared_->threads);
-  const DeviceState& device = *job->submission->device;
+void Team::make_ready(Submission& submission) {
+  auto job = prepare(submission.recording, shared_->threads);
+  const DeviceState& device = *submission.device;
   if (shared_->watched || device.validate || device.profiler)
     job->notes = std::make_unique<Job::Member[]>(static_cast<std::size_t>(shared_->threads));
+  submission.prepared = std::move(job);
+}
+
+void Team::submit(std::shared_ptr<Submission> submission, bool will_wait) noexcept {
+  auto job = std::static_pointer_cast<Job>(std::move(submission->prepared));
+  job->submission = std::move(submission);
+  will_wait = will_wait && !shared_->watched && waiter_scratch();
   std::unique_lock lock(shared_->mutex);
   if (shared_->lost) {
     lock.unlock();
     return job->submission->abandon();
   }
-  shared_->queue.push_back(std::move(job));
-  const int to_wake = shared_->threads - (will_wait && !shared_->watched ? 1 : 0);
+  shared_->queue.push(std::move(job));
+  const int to_wake = shared_->threads - (will_wait ? 1 : 0);
   if (!shared_->current && !shared_->starting) shared_->start_next(lock, to_wake);
 }
 
@@ -612,7 +651,7 @@ void Team::wait(std::uint64_t sequence) {
   const auto done = [&] { return s.completed.load(std::memory_order_acquire) >= sequence; };
   const auto changed = [&] { return done() || s.news.load(std::memory_order_acquire) != seen; };
   while (!done()) {
-    s.take_part(seen);
+    s.take_part(seen, waiter_scratch());
     if (spin_until(changed)) continue;
     std::unique_lock lock(s.mutex);
     ++s.sleeping_waiters;

@@ -11,7 +11,6 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -74,14 +73,15 @@ struct alignas(64) Lane {
 };
 
 /// One submission.
-struct Job : Schedule {
+struct Job final : Schedule, PreparedSubmission {
   /// What is known of one thread that has joined.
   struct Member {
     std::atomic<const KernelDef*> running{nullptr};
     std::vector<Profiler::Span> spans;  // if the device has a profiler
   };
 
-  std::shared_ptr<Submission> submission;
+  std::shared_ptr<Submission> submission;  // from submit() on
+  std::shared_ptr<Job> next;               // in the queue
   int members = 0;            // threads that have joined; guarded by the team's mutex
   std::unique_ptr<Member[]> notes;      // one for each thread that may join; null: nobody watches
   std::atomic<bool> abandoned{false};   // it did not finish in time: who has no tile of it leaves
@@ -97,6 +97,26 @@ struct Job : Schedule {
   bool outlived = false;           // they have not come back before the job completed; guarded by `mutex`
 };
 
+/// Jobs in order: a list, for handing one over asks for no memory.
+class JobQueue {
+ public:
+  bool empty() const { return !first_; }
+  void push(std::shared_ptr<Job> job) {
+    Job* const last = job.get();
+    (first_ ? last_->next : first_) = std::move(job);
+    last_ = last;
+  }
+  std::shared_ptr<Job> pop() {
+    std::shared_ptr<Job> job = std::move(first_);
+    first_ = std::move(job->next);
+    return job;
+  }
+
+ private:
+  std::shared_ptr<Job> first_;
+  Job* last_ = nullptr;  // where there is a first
+};
+
 class Team {
  public:
   /// `watched`: wait_for() will be used instead of wait().
@@ -107,13 +127,17 @@ class Team {
   Team& operator=(const Team&) = delete;
 
   int threads() const;
-  void submit(std::shared_ptr<Submission>, bool will_wait);
+  /// See Driver::make_ready.
+  void make_ready(Submission&);
+  void submit(std::shared_ptr<Submission>, bool will_wait) noexcept;
   void wait(std::uint64_t sequence);
   /// See Driver::wait_for. The waiting thread does not join in: a kernel could keep it.
   bool wait_for(std::uint64_t sequence, std::chrono::milliseconds timeout);
 
  private:
   struct Shared;
+  void start_worker();
+  void stop();
   std::shared_ptr<Shared> shared_;  // workers hold it too: the last of them may outlive the team
   std::vector<std::thread> workers_;
 };

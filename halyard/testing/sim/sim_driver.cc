@@ -12,6 +12,7 @@
 
 #include <fmt/format.h>
 
+#include "halyard/testing/fail_new.h"
 #include "halyard/testing/open_device.h"
 #include "halyard/testing/sim/random.h"
 
@@ -34,7 +35,7 @@ struct SimPlan final : PreparedPlan {
 
 // A submission, its records with those of replayed plans among them, their windows, and its tiles in the order in which
 // they will run.
-struct Job {
+struct Job final : PreparedSubmission {
   std::shared_ptr<Submission> submission;
   std::vector<Record> records;
   std::set<const void*> memory;                  // that its records bind
@@ -128,21 +129,32 @@ class SimDriver final : public Driver {
     return plan;
   }
 
-  void submit(std::shared_ptr<Submission> s, bool) override {
-    if (options_.on_submit) {
-      Job honest;
-      flatten(honest, s->recording, SimMistake::none);
-      options_.on_submit(honest.records);
+  Result<void> make_ready(Submission& s) override {
+    s.prepared = lay_out(s);
+    return {};
+  }
+
+  // The simulation has memory of its own: only what completes a command buffer is to do without.
+  void submit(std::shared_ptr<Submission> s, bool) noexcept override {
+    {
+      const SpareNew simulation;
+      if (options_.on_submit) {
+        Job honest;
+        flatten(honest, s->recording, SimMistake::none);
+        options_.on_submit(honest.records);
+      }
+      if (options_.mistake == SimMistake::flushed_early) s->device->completed = std::numeric_limits<std::uint64_t>::max();
+      queue_.push_back(std::static_pointer_cast<Job>(std::move(s->prepared)));
+      mislay(*queue_.back(), *s);
+      queue_.back()->submission = std::move(s);
+      expect_pinned(*queue_.back());
     }
-    if (options_.mistake == SimMistake::flushed_early) s->device->completed = std::numeric_limits<std::uint64_t>::max();
-    queue_.push_back(lay_out(std::move(s)));
-    expect_pinned(queue_.back());
     progress();
   }
 
   void wait(std::uint64_t sequence) override {
-    while (!queue_.empty() && queue_.front().submission->sequence <= sequence) {
-      const Job& front = queue_.front();
+    while (!queue_.empty() && queue_.front()->submission->sequence <= sequence) {
+      const Job& front = *queue_.front();
       if (options_.mistake == SimMistake::wait_returns_early && front.submission->sequence == sequence && front.begun &&
           front.next + 1 >= front.tiles.size())
         return;
@@ -153,7 +165,7 @@ class SimDriver final : public Driver {
   // Runs everything; the device may go away as its last work completes.
   void finish() {
     if (queue_.empty()) return;
-    const std::shared_ptr<DeviceState> keep = queue_.front().submission->device;
+    const std::shared_ptr<DeviceState> keep = queue_.front()->submission->device;
     wait(std::numeric_limits<std::uint64_t>::max());
   }
 
@@ -167,7 +179,7 @@ class SimDriver final : public Driver {
   // Whether work that has not finished runs on the memory.
   bool in_use(const Memory& m) const {
     return std::any_of(queue_.begin(), queue_.end(),
-                       [&](const Job& j) { return !j.finished() && j.memory.contains(m.host); });
+                       [&](const auto& j) { return !j->finished() && j->memory.contains(m.host); });
   }
 
   void expect_pinned(const Job& job) const {
@@ -186,25 +198,25 @@ class SimDriver final : public Driver {
 
   // Runs one tile, or completes a command buffer that has run.
   void step() {
-    if (queue_.front().finished()) {
-      const Job done = std::move(queue_.front());
+    if (queue_.front()->finished()) {
+      const std::shared_ptr<Job> done = std::move(queue_.front());
       queue_.pop_front();
-      done.submission->ended = Profiler::Clock::now();
-      Profiler* const profiler = done.submission->device->profiler.get();
-      if (profiler && done.next > 0) profiler->add(*done.submission, done.spans);
-      done.submission->complete();
+      done->submission->ended = Profiler::Clock::now();
+      Profiler* const profiler = done->submission->device->profiler.get();
+      if (profiler && done->next > 0) profiler->add(*done->submission, done->spans);
+      done->submission->complete();
     } else {
       run_tile(choose());
     }
   }
 
   Job& choose() {
-    if (options_.mistake == SimMistake::missed_wait && queue_.size() > 1 && !queue_[1].finished() && random_.one_in(2))
-      return queue_[1];
+    if (options_.mistake == SimMistake::missed_wait && queue_.size() > 1 && !queue_[1]->finished() && random_.one_in(2))
+      return *queue_[1];
     if (options_.mistake == SimMistake::queue_backwards)
       for (std::size_t i = queue_.size(); i-- > 1;)
-        if (!queue_[i].finished()) return queue_[i];
-    return queue_.front();
+        if (!queue_[i]->finished()) return *queue_[i];
+    return *queue_.front();
   }
 
   void begin(Job& job) {
@@ -213,7 +225,7 @@ class SimDriver final : public Driver {
     s.status.store(CommandBufferStatus::running);
     s.started = std::chrono::steady_clock::now();
     if (options_.mistake == SimMistake::fence_signalled_early) return;
-    if (auto failure = s.dependency_failure()) s.fail_with(std::move(*failure));
+    s.fail_with_dependency();
   }
 
   void run_tile(Job& job) {
@@ -232,12 +244,14 @@ class SimDriver final : public Driver {
     r.kernel->cpu({x, std::min(x + each.x, r.grid.x), y, std::min(y + each.y, r.grid.y), z,
                    std::min(z + each.z, r.grid.z), r.grid, job.windows[tile.record].data(),
                    job.sizes[tile.record].data(), constants_of.constants, shared_, &owner});
+    const SpareNew simulation;
     if (job.submission->device->profiler) job.spans.push_back({&r, tile.record, 0, begin, Profiler::Clock::now()});
   }
 
-  Job lay_out(std::shared_ptr<Submission> s) {
-    Job job;
-    flatten(job, s->recording, options_.mistake);
+  std::shared_ptr<Job> lay_out(const Submission& s) {
+    auto laid_out = std::make_shared<Job>();
+    Job& job = *laid_out;
+    flatten(job, s.recording, options_.mistake);
     for (const Record& r : job.records) {
       std::vector<std::byte*> windows;
       std::vector<std::size_t> sizes;
@@ -250,16 +264,18 @@ class SimDriver final : public Driver {
       job.sizes.push_back(std::move(sizes));
     }
     arrange(job.records, job.tiles);
-    if (options_.mistake == SimMistake::fence_signalled_early)
-      if (auto failure = s->dependency_failure()) s->fail_with(std::move(*failure));
-    if (options_.mistake == SimMistake::memory_not_retained) s->recording.retained.clear();
+    return laid_out;
+  }
+
+  // The mistakes that are made with the submission itself.
+  void mislay(Job& job, Submission& s) const {
+    if (options_.mistake == SimMistake::fence_signalled_early) s.fail_with_dependency();
+    if (options_.mistake == SimMistake::memory_not_retained) s.recording.retained.clear();
     if (options_.mistake == SimMistake::plan_not_retained) {
       for (Record& r : job.records)
         r.constants = job.constants.emplace_back(r.constants, r.constants + r.constants_bytes).data();
-      s->recording.calls.clear();
+      s.recording.calls.clear();
     }
-    job.submission = std::move(s);
-    return job;
   }
 
   // The records in the order in which they run.
@@ -400,7 +416,7 @@ class SimDriver final : public Driver {
   SimOptions options_;
   Random random_;
   Capabilities capabilities_;
-  std::deque<Job> queue_;
+  std::deque<std::shared_ptr<Job>> queue_;
   std::map<std::size_t, std::vector<void*>> free_;  // by size
   std::set<const void*> pinned_, refused_;
   alignas(64) std::byte shared_[max_shared];
