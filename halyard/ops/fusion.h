@@ -7,7 +7,8 @@
 
 namespace halyard::ops {
 
-/// All rules, for halyard::fuse and halyard::optimize. Each stands beside its op, in a fusion.cc.
+/// All rules, for halyard::fuse and halyard::optimize. Each stands beside its op, in a fusion.cc. None where there is no
+/// memory for them.
 std::span<const FusionRule> fusion_rules();
 
 }  // namespace halyard::ops

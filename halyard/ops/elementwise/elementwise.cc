@@ -15,19 +15,21 @@ const KernelDef gelu_tanh_def = {"gelu_tanh_f32", "rw", {}, HALYARD_CPU_KERNEL(g
 // Every buffer has the first one's shape; out is the last.
 template <std::size_t n>
 Result<void> elementwise(CommandEncoder& e, std::string_view op, const KernelDef& def, const Argument (&arguments)[n]) {
-  const Buffer& out = arguments[n - 1].buffer;
-  HALYARD_TRY(check_dtype(op, arguments[0].name, arguments[0].buffer, {DType::f32}));
-  for (const Argument& a : arguments)
-    HALYARD_TRY(check_tensor(op, a.name, a.buffer, {DType::f32}, arguments[0].buffer.shape()));
-  for (const Argument& a : arguments) HALYARD_TRY(check_writes(op, {"out", out}, {a}, {}));
-  const std::size_t elements = out.shape().elements();
-  if (elements == 0) return {};
-  Buffer buffers[n];
-  for (std::size_t i = 0; i < n; ++i) buffers[i] = arguments[i].buffer;
-  return e.dispatch({.kernel = HALYARD_TRY(e.kernel(def)),
-                     .grid = {items(elements, kItemElements)},
-                     .buffers = buffers,
-                     .constants = ElementwiseConstants{elements, kItemElements}});
+  return guarded([&]() -> Result<void> {
+    const Buffer& out = arguments[n - 1].buffer;
+    HALYARD_TRY(check_dtype(op, arguments[0].name, arguments[0].buffer, {DType::f32}));
+    for (const Argument& a : arguments)
+      HALYARD_TRY(check_tensor(op, a.name, a.buffer, {DType::f32}, arguments[0].buffer.shape()));
+    for (const Argument& a : arguments) HALYARD_TRY(check_writes(op, {"out", out}, {a}, {}));
+    const std::size_t elements = out.shape().elements();
+    if (elements == 0) return {};
+    Buffer buffers[n];
+    for (std::size_t i = 0; i < n; ++i) buffers[i] = arguments[i].buffer;
+    return e.dispatch({.kernel = HALYARD_TRY(e.kernel(def)),
+                       .grid = {items(elements, kItemElements)},
+                       .buffers = buffers,
+                       .constants = ElementwiseConstants{elements, kItemElements}});
+  });
 }
 
 }  // namespace

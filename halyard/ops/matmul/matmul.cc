@@ -93,45 +93,47 @@ std::size_t Weight::Impl::scratch(std::size_t positions) const {
 }
 
 Result<Weight> Weight::load(Device device, const quant::MatrixView& m, Precision precision) {
-  HALYARD_TRY(quant::validate(m));
-  constexpr std::size_t most = std::numeric_limits<std::int32_t>::max();
-  if (m.n > most || m.k > most)
-    return fail(Errc::unsupported, fmt::format("{}: [{}, {}] has an extent of more than 2^31", m.name, m.n, m.k));
-  const bool fast = precision == Precision::fast;
-  const bool affine = m.format == quant::Format::affine;
-  Impl w;
-  w.args = {static_cast<std::uint32_t>(m.n), static_cast<std::uint32_t>(m.k), static_cast<std::uint32_t>(m.group_size),
-            static_cast<std::uint8_t>(m.bits), m.dtype};
-  w.grid_rows = m.n;
-  if (affine && fast) {
-    const std::size_t panels = panels_of(m.n), bytes = panel_bytes(m);
-    w.product = panel_bits(m.bits) == 4 ? &affine4_fast : &affine8_fast;
-    w.grid_rows = panels;
-    w.weights[0] = HALYARD_TRY(device.alloc(DType::u8, {panels, bytes}));
-    const std::span<std::uint8_t> out = HALYARD_TRY(w.weights[0].map<std::uint8_t>());
-    const int threads = out.size() > (std::size_t{4} << 20) ? device.capabilities().threads : 1;
-    in_parallel(panels, threads,
-                [&](std::size_t p) { repack_panel(m, p, reinterpret_cast<std::byte*>(out.data()) + p * bytes); });
-  } else {
-    w.weights[0] = HALYARD_TRY(import_span(device, m, m.data));
-    if (affine) {
-      w.product = &affine_exact;
-      w.bindings = 3;
-      w.weights[1] = HALYARD_TRY(import_span(device, m, m.scales));
-      w.weights[2] = HALYARD_TRY(import_span(device, m, m.biases));
+  return guarded([&]() -> Result<Weight> {
+    HALYARD_TRY(quant::validate(m));
+    constexpr std::size_t most = std::numeric_limits<std::int32_t>::max();
+    if (m.n > most || m.k > most)
+      return fail(Errc::unsupported, fmt::format("{}: [{}, {}] has an extent of more than 2^31", m.name, m.n, m.k));
+    const bool fast = precision == Precision::fast;
+    const bool affine = m.format == quant::Format::affine;
+    Impl w;
+    w.args = {static_cast<std::uint32_t>(m.n), static_cast<std::uint32_t>(m.k), static_cast<std::uint32_t>(m.group_size),
+              static_cast<std::uint8_t>(m.bits), m.dtype};
+    w.grid_rows = m.n;
+    if (affine && fast) {
+      const std::size_t panels = panels_of(m.n), bytes = panel_bytes(m);
+      w.product = panel_bits(m.bits) == 4 ? &affine4_fast : &affine8_fast;
+      w.grid_rows = panels;
+      w.weights[0] = HALYARD_TRY(device.alloc(DType::u8, {panels, bytes}));
+      const std::span<std::uint8_t> out = HALYARD_TRY(w.weights[0].map<std::uint8_t>());
+      const int threads = out.size() > (std::size_t{4} << 20) ? device.capabilities().threads : 1;
+      in_parallel(panels, threads,
+                  [&](std::size_t p) { repack_panel(m, p, reinterpret_cast<std::byte*>(out.data()) + p * bytes); });
     } else {
-      w.product = m.dtype == DType::f32   ? &dense_f32
-                  : m.dtype == DType::f16 ? &dense_f16
-                  : fast                  ? &dense_bf16_fast
-                                          : &dense_bf16;
+      w.weights[0] = HALYARD_TRY(import_span(device, m, m.data));
+      if (affine) {
+        w.product = &affine_exact;
+        w.bindings = 3;
+        w.weights[1] = HALYARD_TRY(import_span(device, m, m.scales));
+        w.weights[2] = HALYARD_TRY(import_span(device, m, m.biases));
+      } else {
+        w.product = m.dtype == DType::f32   ? &dense_f32
+                    : m.dtype == DType::f16 ? &dense_f16
+                    : fast                  ? &dense_bf16_fast
+                                            : &dense_bf16;
+      }
     }
-  }
-  Weight weight;
-  weight.n_ = m.n;
-  weight.k_ = m.k;
-  weight.packed_ = affine && fast;
-  weight.impl_ = std::make_shared<const Impl>(std::move(w));
-  return weight;
+    Weight weight;
+    weight.n_ = m.n;
+    weight.k_ = m.k;
+    weight.packed_ = affine && fast;
+    weight.impl_ = std::make_shared<const Impl>(std::move(w));
+    return weight;
+  });
 }
 
 std::size_t Weight::bytes() const {
@@ -144,44 +146,48 @@ std::size_t Weight::bytes() const {
 std::size_t packed_bytes(std::size_t t, std::size_t k) { return t * (k / 32) * sizeof(PackedGroup); }
 
 Result<void> pack_activations(CommandEncoder& encoder, const Buffer& x, const Buffer& packed) {
-  const std::size_t t = HALYARD_TRY(positions_of("pack_activations", x)), k = x.shape()[1];
-  if (k % 32 != 0) return bad_argument("pack_activations", "x", "whole groups of 32 columns", to_string(x.shape()));
-  HALYARD_TRY(check_tensor("pack_activations", "packed", packed, {DType::u8}, {packed_bytes(t, k)}));
-  HALYARD_TRY(check_writes("pack_activations", {"packed", packed}, {}, {{"x", x}}));
-  const Buffer buffers[] = {x, packed};
-  return encoder.dispatch(
-      {.kernel = HALYARD_TRY(encoder.kernel(pack_kernel)), .grid = {k / 32, t}, .buffers = buffers});
+  return guarded([&]() -> Result<void> {
+    const std::size_t t = HALYARD_TRY(positions_of("pack_activations", x)), k = x.shape()[1];
+    if (k % 32 != 0) return bad_argument("pack_activations", "x", "whole groups of 32 columns", to_string(x.shape()));
+    HALYARD_TRY(check_tensor("pack_activations", "packed", packed, {DType::u8}, {packed_bytes(t, k)}));
+    HALYARD_TRY(check_writes("pack_activations", {"packed", packed}, {}, {{"x", x}}));
+    const Buffer buffers[] = {x, packed};
+    return encoder.dispatch(
+        {.kernel = HALYARD_TRY(encoder.kernel(pack_kernel)), .grid = {k / 32, t}, .buffers = buffers});
+  });
 }
 
 Result<void> matmul(CommandEncoder& encoder, const Activations& a, const Weight& weight, const Buffer& out,
                     const MatmulOptions& options) {
-  const Weight::Impl* w = MatmulAccess::impl(weight);
-  if (!w) return fail(Errc::invalid_argument, "matmul: the weight was never loaded");
-  const std::size_t n = weight.rows(), k = weight.columns();
-  const std::size_t t = HALYARD_TRY(positions_of("matmul", a.x));
-  HALYARD_TRY(check_tensor("matmul", "x", a.x, {DType::f32}, {t, k}));
-  if (weight.wants_packed()) HALYARD_TRY(check_tensor("matmul", "packed", a.packed, {DType::u8}, {packed_bytes(t, k)}));
-  HALYARD_TRY(check_tensor("matmul", "out", out, {DType::f32}, {t, n}));
-  if (options.bias) HALYARD_TRY(check_tensor("matmul", "bias", options.bias, {DType::f32}, {n}));
-  HALYARD_TRY(check_writes("matmul", {"out", out}, {},
-                           {{"x", a.x}, {"packed", a.packed}, {"bias", options.bias}, {"the weight", w->weights[0]}}));
+  return guarded([&]() -> Result<void> {
+    const Weight::Impl* w = MatmulAccess::impl(weight);
+    if (!w) return fail(Errc::invalid_argument, "matmul: the weight was never loaded");
+    const std::size_t n = weight.rows(), k = weight.columns();
+    const std::size_t t = HALYARD_TRY(positions_of("matmul", a.x));
+    HALYARD_TRY(check_tensor("matmul", "x", a.x, {DType::f32}, {t, k}));
+    if (weight.wants_packed()) HALYARD_TRY(check_tensor("matmul", "packed", a.packed, {DType::u8}, {packed_bytes(t, k)}));
+    HALYARD_TRY(check_tensor("matmul", "out", out, {DType::f32}, {t, n}));
+    if (options.bias) HALYARD_TRY(check_tensor("matmul", "bias", options.bias, {DType::f32}, {n}));
+    HALYARD_TRY(check_writes("matmul", {"out", out}, {},
+                             {{"x", a.x}, {"packed", a.packed}, {"bias", options.bias}, {"the weight", w->weights[0]}}));
 
-  MatmulArgs args = w->args;
-  args.has_bias = options.bias ? 1 : 0;
-  args.accumulate = options.accumulate ? 1 : 0;
-  const KernelDef& def = options.accumulate ? w->product->accumulate : w->product->store;
+    MatmulArgs args = w->args;
+    args.has_bias = options.bias ? 1 : 0;
+    args.accumulate = options.accumulate ? 1 : 0;
+    const KernelDef& def = options.accumulate ? w->product->accumulate : w->product->store;
 
-  std::array<Buffer, 6> buffers;
-  std::size_t bound = 0;
-  buffers[bound++] = weight.wants_packed() ? a.packed : a.x;
-  for (std::size_t i = 0; i < w->bindings; ++i) buffers[bound++] = w->weights[i];
-  buffers[bound++] = options.bias ? options.bias : w->weights[0];  // a stand-in, not read
-  buffers[bound++] = out;
-  return encoder.dispatch({.kernel = HALYARD_TRY(encoder.kernel(def)),
-                           .grid = {w->grid_rows, t},
-                           .buffers = std::span(buffers).first(bound),
-                           .constants = args,
-                           .shared_bytes = w->scratch(t)});
+    std::array<Buffer, 6> buffers;
+    std::size_t bound = 0;
+    buffers[bound++] = weight.wants_packed() ? a.packed : a.x;
+    for (std::size_t i = 0; i < w->bindings; ++i) buffers[bound++] = w->weights[i];
+    buffers[bound++] = options.bias ? options.bias : w->weights[0];  // a stand-in, not read
+    buffers[bound++] = out;
+    return encoder.dispatch({.kernel = HALYARD_TRY(encoder.kernel(def)),
+                             .grid = {w->grid_rows, t},
+                             .buffers = std::span(buffers).first(bound),
+                             .constants = args,
+                             .shared_bytes = w->scratch(t)});
+  });
 }
 
 }  // namespace halyard::ops

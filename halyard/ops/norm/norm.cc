@@ -30,32 +30,36 @@ NormConstants constants(const Buffer& x, const Buffer& weight, float eps) {
 }  // namespace
 
 Result<void> rms_norm(CommandEncoder& e, const Buffer& x, const Buffer& weight, const Buffer& out, float eps) {
-  HALYARD_TRY(check_common("rms_norm", x, weight, out));
-  if (x.shape().elements() == 0) return {};
-  const NormConstants c = constants(x, weight, eps);
-  const Buffer buffers[] = {x, weight, out};
-  return e.dispatch({.kernel = HALYARD_TRY(e.kernel(rms_norm_def)),
-                     .grid = {items(c.rows, c.item_rows)},
-                     .buffers = buffers,
-                     .constants = c});
+  return guarded([&]() -> Result<void> {
+    HALYARD_TRY(check_common("rms_norm", x, weight, out));
+    if (x.shape().elements() == 0) return {};
+    const NormConstants c = constants(x, weight, eps);
+    const Buffer buffers[] = {x, weight, out};
+    return e.dispatch({.kernel = HALYARD_TRY(e.kernel(rms_norm_def)),
+                       .grid = {items(c.rows, c.item_rows)},
+                       .buffers = buffers,
+                       .constants = c});
+  });
 }
 
 Result<void> layer_norm(CommandEncoder& e, const Buffer& x, const Buffer& weight, const Buffer& bias, const Buffer& out,
                         float eps) {
-  HALYARD_TRY(check_common("layer_norm", x, weight, out));
-  if (bias) {
-    HALYARD_TRY(check_tensor("layer_norm", "bias", bias, {DType::f32, DType::f16, DType::bf16}, weight.shape()));
-    HALYARD_TRY(check_writes("layer_norm", {"out", out}, {}, {{"bias", bias}}));
-  }
-  if (x.shape().elements() == 0) return {};
-  NormConstants c = constants(x, weight, eps);
-  c.has_bias = bool(bias);
-  if (bias) c.bias = bias.dtype();
-  const Buffer buffers[] = {x, weight, bias ? bias : weight, out};
-  return e.dispatch({.kernel = HALYARD_TRY(e.kernel(layer_norm_def)),
-                     .grid = {items(c.rows, c.item_rows)},
-                     .buffers = buffers,
-                     .constants = c});
+  return guarded([&]() -> Result<void> {
+    HALYARD_TRY(check_common("layer_norm", x, weight, out));
+    if (bias) {
+      HALYARD_TRY(check_tensor("layer_norm", "bias", bias, {DType::f32, DType::f16, DType::bf16}, weight.shape()));
+      HALYARD_TRY(check_writes("layer_norm", {"out", out}, {}, {{"bias", bias}}));
+    }
+    if (x.shape().elements() == 0) return {};
+    NormConstants c = constants(x, weight, eps);
+    c.has_bias = bool(bias);
+    if (bias) c.bias = bias.dtype();
+    const Buffer buffers[] = {x, weight, bias ? bias : weight, out};
+    return e.dispatch({.kernel = HALYARD_TRY(e.kernel(layer_norm_def)),
+                       .grid = {items(c.rows, c.item_rows)},
+                       .buffers = buffers,
+                       .constants = c});
+  });
 }
 
 }  // namespace halyard::ops

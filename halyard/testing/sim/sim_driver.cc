@@ -95,6 +95,7 @@ class SimDriver final : public Driver {
     return Memory{p, bytes};
   }
   void free(const Memory& m) override {
+    const SpareNew simulation;
     if (pinned_.contains(m.host)) complain("memory is freed while it is pinned");
     if (in_use(m)) complain("memory is freed while work needs it");
     std::memset(m.host, poison, block_bytes(m.bytes));
@@ -103,6 +104,7 @@ class SimDriver final : public Driver {
 
   // Some of it is refused, as a system short of memory would.
   Result<void> pin(const Memory& m) override {
+    const SpareNew simulation;
     if (random_.one_in(8)) {
       refused_.insert(m.host);
       return fail(Errc::out_of_memory, fmt::format("{} bytes are not pinned", m.bytes));
