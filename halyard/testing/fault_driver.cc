@@ -96,6 +96,7 @@ std::shared_ptr<const PlanState> twin_of(const std::shared_ptr<const PlanState>&
   p.parameters = original->parameters;
   p.patched = original->patched;
   p.constants = original->constants;
+  p.last_sequence = original->last_sequence;  // it is replayed in its place
   p.prepared = driver.prepare(p);
   return {twin, &p};
 }
