@@ -124,7 +124,7 @@ void CommandEncoder::State::discard() {
   });
 }
 
-// All of a dispatch that may fail; then it has recorded nothing, though it may have retained memory in vain.
+// With what follows all of a dispatch that may fail. Then nothing is recorded, though memory may be retained in vain.
 [[gnu::always_inline]] inline void CommandEncoder::State::record(Recording& to, const Dispatch& d) {
   const std::size_t n = d.buffers.size();
   std::byte* block = to.arena.take(n * sizeof(Binding) + d.constants.size());
@@ -145,33 +145,30 @@ void CommandEncoder::State::discard() {
                         static_cast<std::uint32_t>(d.shared_bytes), false});
 }
 
-// For a dispatch that is recorded next.
+// Those of the last record, which goes where they cannot be kept.
 void CommandEncoder::State::record_places(Recording& to, std::span<const ParameterPlace> places) {
-  const auto record = static_cast<std::uint32_t>(to.records.size());
-  for (const ParameterPlace& p : places) to.places.push_back({std::string(p.name), record, p.at, p.bytes, p.most});
+  const std::size_t record = to.records.size() - 1, known = to.places.size();
+  try {
+    for (const ParameterPlace& p : places)
+      to.places.push_back({std::string(p.name), static_cast<std::uint32_t>(record), p.at, p.bytes, p.most});
+  } catch (...) {
+    to.places.resize(known);
+    to.records.resize(record);
+    throw;
+  }
 }
 
 Result<void> CommandEncoder::moved_from() { return fail(Errc::invalid_state, "an encoder that was moved from"); }
 
 Result<void> CommandEncoder::dispatch(const Dispatch& d) {
-  return guarded([&]() -> Result<void> {
+  return guarded([&]() __attribute__((always_inline)) -> Result<void> {
     if (!state_) [[unlikely]]
       return moved_from();
     State& s = *state_;
     HALYARD_TRY(s.check(d));
     Recording& to = s.capture ? *s.capture : s.submission->recording;
-    if (s.capture && !d.parameters.empty()) {
-      const auto known = static_cast<std::ptrdiff_t>(to.places.size());
-      try {
-        s.record_places(to, d.parameters);
-        s.record(to, d);
-      } catch (...) {
-        to.places.erase(to.places.begin() + known, to.places.end());
-        throw;
-      }
-    } else {
-      s.record(to, d);
-    }
+    s.record(to, d);
+    if (s.capture && !d.parameters.empty()) s.record_places(to, d.parameters);
     const bool automatic = s.options.hazards == Hazards::automatic;
     const bool conflict = automatic && s.order(to, d);
     if (!s.capture) {

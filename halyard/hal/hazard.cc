@@ -106,6 +106,7 @@ MemRanges::Slot& MemRanges::add_slot(const void* allocation, std::size_t at) {
 }
 
 bool MemRanges::grow(std::size_t more) noexcept {
+  if (unknown_) return false;
   // Slots of an older epoch are empty: only the live ones count for the size.
   const auto old = [&](const Slot& s) { return s.epoch != epoch_; };
   const auto live = slots_.size() - static_cast<std::size_t>(std::count_if(slots_.begin(), slots_.end(), old));

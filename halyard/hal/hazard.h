@@ -127,12 +127,13 @@ class MemRanges {
   const Slot* find(const void* allocation) const;
   Slot& slot(const void* allocation);
   Slot& add_slot(const void* allocation, std::size_t at);
-  /// Makes room for `more` slots, none of which then moves; false where there is no memory.
+  /// Makes room for `more` slots, none of which then moves; false where there is no memory, or was none before.
   bool reserve(std::size_t more) { return (slots_.size() + more) * 2 <= index_.size() || grow(more); }
   bool grow(std::size_t more) noexcept;
-  /// Instead of ranges there is no room for.
+  /// Instead of ranges there is no room for. Without an index the next dispatch comes to grow(), which says so.
   void add_unknown(std::size_t ranges) {
     unknown_ = true;
+    index_.clear();
     size_ += ranges;
   }
 
@@ -162,19 +163,20 @@ inline MemRanges::Slot& MemRanges::slot(const void* allocation) {
 template <class Range>
 bool MemRanges::place_dispatch(std::size_t n, const Range& range) {
   std::array<Slot*, most_ranges> slots;
+  bool free = true;
   if (!reserve(n)) [[unlikely]] {
+    free = false;
     ++barriers_forced_;
     reset();
-    add_unknown(n);
-    return false;
+    if (!reserve(n)) return add_unknown(n), false;
   }
-  bool free = !unknown_;
+  const bool room = free;
   for (std::size_t i = 0; i < n; ++i) {
     const BufferRange& r = range(i);
     slots[i] = &slot(r.allocation);
     free = free && !slots[i]->conflicts(r, r.role == MemRangeRole::dst);
   }
-  if (!free) {
+  if (!free && room) {
     ++barriers_forced_;
     reset();
     for (std::size_t i = 0; i < n; ++i) slots[i]->renew(epoch_);
