@@ -203,8 +203,7 @@ Result<Buffer> Device::allocate(DType dtype, const Shape& shape) {
   Fresh fresh{*state_, bytes};
   const std::size_t guard = state_->validate && capabilities().host_visible ? guard_bytes : 0;
   auto got = state_->driver->allocate(bytes + 2 * guard);
-  if (!got)
-    return fail(std::move(got).error(), fmt::format("a buffer of {} {}", to_string(dtype), to_string(shape)));
+  if (!got) return fail(std::move(got).error(), fmt::format("a buffer of {} {}", to_string(dtype), to_string(shape)));
   fresh.memory = *got;
   Memory memory = *got;
   if (guard) {
@@ -224,7 +223,8 @@ Result<Buffer> Device::import_host(std::shared_ptr<const void> owner, const void
   return guarded([&] { return import_memory(std::move(owner), data, dtype, shape); });
 }
 
-Result<Buffer> Device::import_memory(std::shared_ptr<const void> owner, const void* data, DType dtype, const Shape& shape) {
+Result<Buffer> Device::import_memory(std::shared_ptr<const void> owner, const void* data, DType dtype,
+                                     const Shape& shape) {
   HALYARD_TRY(check_state());
   if (!capabilities().host_visible)
     return fail(Errc::unsupported, fmt::format("{} cannot use host memory in place", capabilities().backend));

@@ -161,7 +161,7 @@ void CommandEncoder::State::record_places(Recording& to, std::span<const Paramet
 Result<void> CommandEncoder::moved_from() { return fail(Errc::invalid_state, "an encoder that was moved from"); }
 
 Result<void> CommandEncoder::dispatch(const Dispatch& d) {
-  return guarded([&]() __attribute__((always_inline)) -> Result<void> {
+  return guarded([&]() __attribute__((always_inline))->Result<void> {
     if (!state_) [[unlikely]]
       return moved_from();
     State& s = *state_;
@@ -205,7 +205,8 @@ Result<ComputeGraph> CommandEncoder::take_capture() {
     HALYARD_TRY(check_state());
     State& s = *state_;
     if (!s.capture) return fail(Errc::invalid_state, "take_capture without start_capture");
-    auto graph = std::make_shared<Recording>();  // before anything is changed: where there is no memory the capture goes on
+    auto graph =
+        std::make_shared<Recording>();  // before anything is changed: where there is no memory the capture goes on
     std::optional<Recording> captured = std::exchange(s.capture, std::nullopt);
     s.id = s.device->next_encoder_id.fetch_add(1, std::memory_order_relaxed);
     s.barrier_pending = s.barrier_before_capture;

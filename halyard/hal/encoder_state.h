@@ -22,7 +22,7 @@ struct [[gnu::visibility("hidden")]] CommandEncoder::State {
   std::uint64_t id = 0;                    ///< marks the allocations this recording retains
   RecordCounter counts;
 
-  std::optional<Recording> capture;        ///< none unless capturing
+  std::optional<Recording> capture;  ///< none unless capturing
   bool barrier_before_capture = false;
   bool capture_spoilt = false;  ///< start_capture() was called again before take_capture()
 

@@ -124,8 +124,8 @@ std::string json_of(const Recording& recording) {
                               bindings));
   }
   for (const GraphEdge& e : edges_of(recording))
-    append(edges, fmt::format(R"({{"from":{},"to":{},"hazards":["{}"]}})", e.from, e.to,
-                              fmt::join(hazards_of(e), R"(",")")));
+    append(edges,
+           fmt::format(R"({{"from":{},"to":{},"hazards":["{}"]}})", e.from, e.to, fmt::join(hazards_of(e), R"(",")")));
   return fmt::format(R"({{"nodes":[{}],"edges":[{}]}})", nodes, edges);
 }
 

@@ -97,7 +97,8 @@ ComputeGraph without_dead(const ComputeGraph& graph, const Scratch& scratch) {
 ComputeGraph reordered(const ComputeGraph& graph) {
   Draft d(graph);
   std::vector<std::uint32_t> phase(d.nodes.size(), 0);
-  for (const GraphEdge& e : edges_of(graph.recording())) phase[e.to] = std::max(phase[e.to], phase[e.from] + 1);  // sorted by `to`
+  for (const GraphEdge& e : edges_of(graph.recording()))
+    phase[e.to] = std::max(phase[e.to], phase[e.from] + 1);  // sorted by `to`
   std::vector<std::uint32_t> order(d.nodes.size());
   for (std::uint32_t i = 0; i < order.size(); ++i) order[i] = i;
   std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) { return phase[a] < phase[b]; });
@@ -108,8 +109,7 @@ ComputeGraph reordered(const ComputeGraph& graph) {
 }
 
 // What the pass makes; where there is no memory for that, the graph as it is.
-template <class Pass>
-ComputeGraph or_as_it_is(const ComputeGraph& graph, const Pass& pass) {
+template <class Pass> ComputeGraph or_as_it_is(const ComputeGraph& graph, const Pass& pass) {
   const auto made = guarded([&]() -> Result<ComputeGraph> { return pass(); });
   return made ? *made : graph;
 }

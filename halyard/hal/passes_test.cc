@@ -556,7 +556,8 @@ TEST_F(Reorder, NeedsAsManyPhasesAsTheLongestChain) {
     const ComputeGraph g = capture(device, Generator(seed).program()).graph;
     std::vector<std::size_t> depth(g.size());
     std::size_t longest = 0;
-    for (const GraphEdge& edge : value(g.edges())) longest = std::max(longest, depth[edge.to] = std::max(depth[edge.to], depth[edge.from] + 1));
+    for (const GraphEdge& edge : value(g.edges()))
+      longest = std::max(longest, depth[edge.to] = std::max(depth[edge.to], depth[edge.from] + 1));
     EXPECT_EQ(reorder(g).barriers(), longest);
     EXPECT_EQ(reorder(reorder(g)).to_json(), reorder(g).to_json());
   }

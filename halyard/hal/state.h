@@ -319,8 +319,7 @@ struct Submission {
   /// The first failure wins. It is told without words where there is no memory for them.
   void fail_with(Error) noexcept;
   /// The same with words() as the message.
-  template <class Words>
-  void fail_with(Errc code, const Words& words) noexcept {
+  template <class Words> void fail_with(Errc code, const Words& words) noexcept {
     fail_with({code, if_memory(words), {}});
   }
   /// Fails with the loss of its device and completes without having run.

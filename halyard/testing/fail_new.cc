@@ -27,8 +27,7 @@ bool fails() {
 void* take(std::size_t bytes, std::size_t alignment) noexcept {
   if (fails()) return nullptr;
   std::size_t most = largest.load(std::memory_order_relaxed);
-  while (bytes > most && !largest.compare_exchange_weak(most, bytes, std::memory_order_relaxed)) {
-  }
+  while (bytes > most && !largest.compare_exchange_weak(most, bytes, std::memory_order_relaxed)) {}
   bytes = std::max<std::size_t>(bytes, 1);
   if (alignment <= __STDCPP_DEFAULT_NEW_ALIGNMENT__) return std::malloc(bytes);
   return std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);

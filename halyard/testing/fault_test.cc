@@ -105,8 +105,7 @@ class Program {
   };
 
   // Makes a call, at times with an allocation in it that fails. It changes nothing then, and is made again.
-  template <class F, class Again>
-  auto call(const F& f, const Again& again) {
+  template <class F, class Again> auto call(const F& f, const Again& again) {
     if (!short_of_memory_ || !fails_ || pick(4) != 0) return f();
     const std::uint64_t n = 1 + pick(24);
     auto r = [&] {
@@ -117,10 +116,7 @@ class Program {
     ++without_memory_;
     return again();
   }
-  template <class F>
-  auto call(const F& f) {
-    return call(f, f);
-  }
+  template <class F> auto call(const F& f) { return call(f, f); }
 
   std::size_t pick(std::size_t n) { return random_() % n; }
   DeviceOptions options() {
@@ -130,7 +126,9 @@ class Program {
     return o;
   }
 
-  void open_session() { sessions_.push_back({value(call([&] { return faulty_.device.encoder_session(); })), {}, {}}); }
+  void open_session() {
+    sessions_.push_back({value(call([&] { return faulty_.device.encoder_session(); })), {}, {}});
+  }
 
   void step() {
     switch (pick(15)) {
@@ -261,12 +259,11 @@ class Program {
         .buffer = s.session.command_buffer(), .label = fmt::format("stage <{}>", stages_.size()), .expected = {}};
     s.session.begin_stage(stage.label);
     const auto commit = [&] {
-      return way == 0   ? s.session.fence_stage()
-             : way == 1 ? s.session.commit_stage()
-                        : s.session.commit_and_wait();
+      return way == 0 ? s.session.fence_stage() : way == 1 ? s.session.commit_stage() : s.session.commit_and_wait();
     };
     // Where it found no memory for the failure, the work was committed.
-    const auto r = call(commit, [&] { return s.session.is_drained() ? stage.buffer.wait_until_completed() : commit(); });
+    const auto r =
+        call(commit, [&] { return s.session.is_drained() ? stage.buffer.wait_until_completed() : commit(); });
     stage.expected = expect(s, stage.label);
     for (const Step& step : s.steps) {
       Cell& to = *step.to;
@@ -396,8 +393,8 @@ TEST(Faults, AreReportedAndLeaveNothingBehind) {
     EXPECT_GT(in_plans, seeds / 10);
     EXPECT_GT(without_memory, seeds);
   }
-  fmt::print("{} seeds, {} failures injected, {} of them in the driver's form of a plan; {} calls without memory\n", seeds,
-             injected, in_plans, without_memory);
+  fmt::print("{} seeds, {} failures injected, {} of them in the driver's form of a plan; {} calls without memory\n",
+             seeds, injected, in_plans, without_memory);
 }
 
 // Stages that each write memory of their own, one of which never finishes.

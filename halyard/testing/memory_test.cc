@@ -44,8 +44,7 @@ struct Outcome {
 };
 
 // Makes a call, and once more where it found no memory. Allocates nothing itself. `expected`: how the call is to fail.
-template <class F>
-void attempt(Outcome& o, int line, const F& call, std::optional<Errc> expected = {}) {
+template <class F> void attempt(Outcome& o, int line, const F& call, std::optional<Errc> expected = {}) {
   for (int i = 0; i < 2 && !o.wrong; ++i) {
     try {
       const auto r = call();
@@ -67,15 +66,16 @@ void scale_twice(const CpuTile& t) {
   scale_in_place(t);
 }
 const KernelDef scale_twice_kernel = {"test_scale_twice", "x", {64, 1, 1}, cpu_portable<scale_twice>};
-const FusionRule two_scales = {{"test_scale"}, "test_scale", [](std::span<const Record> parts) -> std::optional<FusedDispatch> {
-                                 if (std::memcmp(parts[0].constants, parts[1].constants, 4) != 0) return {};
-                                 FusedDispatch f{.kernel = &scale_twice_kernel, .grid = parts[1].grid, .bindings = {{0, 0}}};
-                                 std::uint32_t c;
-                                 std::memcpy(&c, parts[1].constants, 4);
-                                 f.constants = c;
-                                 f.in_place = true;
-                                 return f;
-                               }};
+const FusionRule two_scales = {
+    {"test_scale"}, "test_scale", [](std::span<const Record> parts) -> std::optional<FusedDispatch> {
+      if (std::memcmp(parts[0].constants, parts[1].constants, 4) != 0) return {};
+      FusedDispatch f{.kernel = &scale_twice_kernel, .grid = parts[1].grid, .bindings = {{0, 0}}};
+      std::uint32_t c;
+      std::memcpy(&c, parts[1].constants, 4);
+      f.constants = c;
+      f.in_place = true;
+      return f;
+    }};
 
 // Every public call of the device layer.
 class Scenario {
@@ -209,14 +209,19 @@ class Scenario {
     HALYARD_ATTEMPT(HALYARD_TRY(s.reset_for_next_stage()));
     CommandBuffer second = s.command_buffer();
     HALYARD_ATTEMPT(HALYARD_TRY(s.commit_stage()));
-    attempt(o, __LINE__, [&] { return second.wait_until_completed(); }, Errc::dependency_failed);
-    attempt(o, __LINE__, [&] { return d.wait_idle(); }, Errc::kernel_failed);
+    attempt(
+        o, __LINE__, [&] { return second.wait_until_completed(); }, Errc::dependency_failed);
+    attempt(
+        o, __LINE__, [&] { return d.wait_idle(); }, Errc::kernel_failed);
     HALYARD_ATTEMPT(HALYARD_TRY(d.wait_idle()));
     if (first.status() != CommandBufferStatus::failed) o.wrong = "a command buffer that did not fail";
     HALYARD_ATTEMPT(HALYARD_TRY(s.reset_for_next_stage()));
-    attempt(o, __LINE__, [&] { return d.kernel("a name that no kernel has, and a long one"); }, Errc::not_found);
-    attempt(o, __LINE__, [&] { return a_.view(4, DType::u32, {elements}); }, Errc::invalid_argument);
-    attempt(o, __LINE__, [&] { return Device::open("a device there is not"); }, Errc::not_found);
+    attempt(
+        o, __LINE__, [&] { return d.kernel("a name that no kernel has, and a long one"); }, Errc::not_found);
+    attempt(
+        o, __LINE__, [&] { return a_.view(4, DType::u32, {elements}); }, Errc::invalid_argument);
+    attempt(
+        o, __LINE__, [&] { return Device::open("a device there is not"); }, Errc::not_found);
   }
 
   void reports(Device& d) {
@@ -313,14 +318,15 @@ class OpsScenario {
     HALYARD_ATTEMPT(HALYARD_TRY(ops::softmax(e, y_, z_)));
     HALYARD_ATTEMPT(HALYARD_TRY(ops::argmax(e, z_, best_)));
     HALYARD_ATTEMPT(HALYARD_TRY(ops::copy(e, z_, y_)));
-    attempt(o, __LINE__, [&] { return ops::mul(e, x_, ids_, y_); }, Errc::invalid_argument);
-    attempt(o, __LINE__, [&] { return ops::attention(e, heads, k_, y_, turned, {}); }, Errc::invalid_argument);
+    attempt(
+        o, __LINE__, [&] { return ops::mul(e, x_, ids_, y_); }, Errc::invalid_argument);
+    attempt(
+        o, __LINE__, [&] { return ops::attention(e, heads, k_, y_, turned, {}); }, Errc::invalid_argument);
     std::optional<ComputeGraph> graph;
     std::optional<Plan> plan;
     HALYARD_ATTEMPT(graph.emplace(HALYARD_TRY(e.take_capture())));
     if (o.wrong) return;
-    HALYARD_ATTEMPT(
-        graph.emplace(HALYARD_TRY(optimize(*graph, {.scratch = {}, .rules = ops::fusion_rules()})).graph));
+    HALYARD_ATTEMPT(graph.emplace(HALYARD_TRY(optimize(*graph, {.scratch = {}, .rules = ops::fusion_rules()})).graph));
     HALYARD_ATTEMPT(plan.emplace(HALYARD_TRY(graph->compile())));
     if (o.wrong) return;
     HALYARD_ATTEMPT(HALYARD_TRY(e.replay(*plan)));

@@ -124,7 +124,9 @@ class CpuDriver final : public Driver {
     team_.make_ready(s);
     return {};
   }
-  void submit(std::shared_ptr<Submission> s, bool will_wait) noexcept override { team_.submit(std::move(s), will_wait); }
+  void submit(std::shared_ptr<Submission> s, bool will_wait) noexcept override {
+    team_.submit(std::move(s), will_wait);
+  }
   void wait(std::uint64_t sequence) override { team_.wait(sequence); }
   bool wait_for(std::uint64_t sequence, std::chrono::milliseconds timeout) override {
     return team_.wait_for(sequence, timeout);

@@ -431,7 +431,8 @@ struct ScratchMemory {
 // That of a thread which waits, made on first use; null where there is no memory for it now.
 std::byte* waiter_scratch() {
   thread_local ScratchMemory mine;
-  if (!mine.owner) [[unlikely]] mine = {};
+  if (!mine.owner) [[unlikely]]
+    mine = {};
   return mine.aligned();
 }
 
@@ -543,7 +544,8 @@ struct Team::Shared {
     }
     const std::shared_ptr<Job> job = join(seen, lane);
     if (!job) return;
-    if (work(*job, threads, {scratch, job->notes ? &job->notes[lane] : nullptr, lane, &job->lanes[lane].attempt})) finish(job);
+    if (work(*job, threads, {scratch, job->notes ? &job->notes[lane] : nullptr, lane, &job->lanes[lane].attempt}))
+      finish(job);
   }
 
   // Gives up the running job, and with it the device: what is queued fails, and nothing is started again.

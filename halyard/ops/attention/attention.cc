@@ -42,7 +42,8 @@ Result<void> kv_append(CommandEncoder& e, const Buffer& x, const Buffer& cache, 
                                  .head_dim = head_dim,
                                  .cache = cache.dtype()};
     const Buffer buffers[] = {x, cache};
-    const ParameterPlace parameters[] = {{kOffsetParameter, offsetof(KvAppendConstants, offset), 8, capacity - positions}};
+    const ParameterPlace parameters[] = {
+        {kOffsetParameter, offsetof(KvAppendConstants, offset), 8, capacity - positions}};
     return e.dispatch({.kernel = HALYARD_TRY(e.kernel(kv_append_def)),
                        .grid = {items(c.rows, c.item_rows)},
                        .buffers = buffers,
@@ -91,7 +92,8 @@ Result<void> attention(CommandEncoder& e, const Buffer& q, const Buffer& k, cons
                                   .cache = k.dtype()};
     const AttentionScratch scratch = {(tile_queries * tile_heads + 15) / 16 * 16, (head_dim + 15) / 16 * 16};
     const Buffer buffers[] = {q, k, v, out};
-    const ParameterPlace parameters[] = {{kOffsetParameter, offsetof(AttentionConstants, offset), 8, capacity - queries}};
+    const ParameterPlace parameters[] = {
+        {kOffsetParameter, offsetof(AttentionConstants, offset), 8, capacity - queries}};
     return e.dispatch({.kernel = HALYARD_TRY(e.kernel(attention_def)),
                        .grid = {items(queries, tile_queries), kv_heads, items(group, tile_heads)},
                        .buffers = buffers,

@@ -18,7 +18,8 @@ Result<void> copy(CommandEncoder& e, const Buffer& src, const Buffer& dst) {
     if (!dst) return bad_argument("copy", "dst", "a buffer", describe(dst));
     if (dst.dtype() != src.dtype() && !(converts(src.dtype()) && converts(dst.dtype())))
       return bad_argument("copy", "dst",
-                          converts(src.dtype()) ? "f32 or f16 or bf16" : std::string(to_string(src.dtype())), describe(dst));
+                          converts(src.dtype()) ? "f32 or f16 or bf16" : std::string(to_string(src.dtype())),
+                          describe(dst));
     const std::size_t elements = src.shape().elements();
     if (dst.shape().elements() != elements)
       return bad_argument("copy", "dst", fmt::format("{} elements", elements), describe(dst));

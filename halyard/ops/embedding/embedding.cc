@@ -68,10 +68,11 @@ Result<EmbeddingTable> EmbeddingTable::load(Device device, const quant::MatrixVi
 Result<void> embedding(CommandEncoder& encoder, const Buffer& ids, const EmbeddingTable& table, const Buffer& out) {
   return guarded([&]() -> Result<void> {
     if (!table.data_) return fail(Errc::invalid_argument, "embedding: the table was never loaded");
-    if (!ids || !out) return fail(Errc::invalid_argument, fmt::format("embedding: {} is a null buffer", ids ? "out" : "ids"));
+    if (!ids || !out)
+      return fail(Errc::invalid_argument, fmt::format("embedding: {} is a null buffer", ids ? "out" : "ids"));
     if (ids.dtype() != DType::i32 || ids.shape().rank() != 1)
-      return fail(Errc::invalid_argument, fmt::format("embedding: ids must be i32 [T], got {} {}", to_string(ids.dtype()),
-                                                      to_string(ids.shape())));
+      return fail(Errc::invalid_argument, fmt::format("embedding: ids must be i32 [T], got {} {}",
+                                                      to_string(ids.dtype()), to_string(ids.shape())));
     const Shape expected{ids.shape()[0], table.k_};
     if (out.dtype() != DType::f32 || out.shape() != expected)
       return fail(Errc::invalid_argument, fmt::format("embedding: out must be f32 {}, got {} {}", to_string(expected),

@@ -101,8 +101,8 @@ Result<Weight> Weight::load(Device device, const quant::MatrixView& m, Precision
     const bool fast = precision == Precision::fast;
     const bool affine = m.format == quant::Format::affine;
     Impl w;
-    w.args = {static_cast<std::uint32_t>(m.n), static_cast<std::uint32_t>(m.k), static_cast<std::uint32_t>(m.group_size),
-              static_cast<std::uint8_t>(m.bits), m.dtype};
+    w.args = {static_cast<std::uint32_t>(m.n), static_cast<std::uint32_t>(m.k),
+              static_cast<std::uint32_t>(m.group_size), static_cast<std::uint8_t>(m.bits), m.dtype};
     w.grid_rows = m.n;
     if (affine && fast) {
       const std::size_t panels = panels_of(m.n), bytes = panel_bytes(m);
@@ -165,11 +165,13 @@ Result<void> matmul(CommandEncoder& encoder, const Activations& a, const Weight&
     const std::size_t n = weight.rows(), k = weight.columns();
     const std::size_t t = HALYARD_TRY(positions_of("matmul", a.x));
     HALYARD_TRY(check_tensor("matmul", "x", a.x, {DType::f32}, {t, k}));
-    if (weight.wants_packed()) HALYARD_TRY(check_tensor("matmul", "packed", a.packed, {DType::u8}, {packed_bytes(t, k)}));
+    if (weight.wants_packed())
+      HALYARD_TRY(check_tensor("matmul", "packed", a.packed, {DType::u8}, {packed_bytes(t, k)}));
     HALYARD_TRY(check_tensor("matmul", "out", out, {DType::f32}, {t, n}));
     if (options.bias) HALYARD_TRY(check_tensor("matmul", "bias", options.bias, {DType::f32}, {n}));
-    HALYARD_TRY(check_writes("matmul", {"out", out}, {},
-                             {{"x", a.x}, {"packed", a.packed}, {"bias", options.bias}, {"the weight", w->weights[0]}}));
+    HALYARD_TRY(
+        check_writes("matmul", {"out", out}, {},
+                     {{"x", a.x}, {"packed", a.packed}, {"bias", options.bias}, {"the weight", w->weights[0]}}));
 
     MatmulArgs args = w->args;
     args.has_bias = options.bias ? 1 : 0;

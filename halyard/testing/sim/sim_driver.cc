@@ -145,7 +145,8 @@ class SimDriver final : public Driver {
         flatten(honest, s->recording, SimMistake::none);
         options_.on_submit(honest.records);
       }
-      if (options_.mistake == SimMistake::flushed_early) s->device->completed = std::numeric_limits<std::uint64_t>::max();
+      if (options_.mistake == SimMistake::flushed_early)
+        s->device->completed = std::numeric_limits<std::uint64_t>::max();
       queue_.push_back(std::static_pointer_cast<Job>(std::move(s->prepared)));
       mislay(*queue_.back(), *s);
       queue_.back()->submission = std::move(s);
