@@ -13,13 +13,11 @@
 #include <unordered_map>
 #include <vector>
 
+#include "halyard/hal/cpu/attempt.h"
 #include "halyard/hal/driver.h"
+#include "halyard/hal/held_back.h"
 
 namespace halyard {
-
-namespace cpu {
-class Attempt;
-}
 
 /// What was recorded.
 struct RecordCounts {
@@ -164,11 +162,9 @@ struct DeviceState : std::enable_shared_from_this<DeviceState> {
   std::chrono::milliseconds timeout{0};  // how long a submission may run; 0: for ever
 
   /// Completed submissions whose memory a thread still reads: at most for as long as it takes to come to its end.
-  std::atomic<int> held_back{0};
+  HeldBack<> held_back;
   /// Waits until there are none, so that memory nobody uses is free and counted as free.
-  void settle() const {
-    for (int n; (n = held_back.load()) != 0;) held_back.wait(n);
-  }
+  void settle() const { held_back.settle(); }
 
   /// Waits until the submission and all before it have completed. Errc::timeout or device_lost where they will not.
   Result<void> wait(std::uint64_t sequence);
@@ -294,7 +290,8 @@ struct Submission {
   /// Fails with the loss of its device and completes without having run.
   void abandon();
   /// Signals the fence, lets go of everything it held, and sets the final status. Called by the driver, once. `still_read`:
-  /// a thread still reads what it recorded, and the driver calls let_go() when that thread is done.
+  /// a thread still reads what it recorded; the driver has counted it in `held_back`, and calls let_go(), at any time, when
+  /// that thread is done.
   void complete(bool still_read = false);
   void let_go();
   Result<void> outcome();

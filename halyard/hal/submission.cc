@@ -106,8 +106,7 @@ void Submission::abandon() {
 
 void Submission::let_go() {
   device->spare.give(std::move(recording));
-  device->held_back.fetch_sub(1);
-  device->held_back.notify_all();
+  device->held_back.let_go();
 }
 
 void Submission::complete(bool still_read) {
@@ -123,8 +122,7 @@ void Submission::complete(bool still_read) {
   }
   wait_on.reset();
   signal.reset();
-  if (still_read) device->held_back.fetch_add(1);
-  else device->spare.give(std::move(recording));
+  if (!still_read) device->spare.give(std::move(recording));
   if (!device->lost.load(std::memory_order_acquire)) device->completed.store(sequence, std::memory_order_release);
   status.store(failed ? CommandBufferStatus::failed : CommandBufferStatus::completed, std::memory_order_release);
 }

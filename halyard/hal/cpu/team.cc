@@ -145,10 +145,7 @@ struct Hand {
 
 // A thread has left a tile that another one has taken over.
 void straggler_back(Job& job) {
-  std::unique_lock lock(job.mutex);
-  const bool last = job.stragglers.fetch_sub(1) == 1 && job.outlived;
-  lock.unlock();
-  if (last) job.submission->let_go();
+  if (job.stragglers.back()) job.submission->let_go();
 }
 
 // Whether the tile just run was its thread's to write.
@@ -345,7 +342,7 @@ Tiles await_phase(Job& job, std::uint32_t seen, std::uint32_t lane, std::uint32_
       Lane& other = job.lanes[i];
       if (i == lane || !other.attempt.is_open() || !stands_still(other.clock.load(std::memory_order_relaxed))) continue;
       if (const Tiles left = other.attempt.take_over(seen)) {
-        job.stragglers.fetch_add(1);
+        job.stragglers.add();
         return left;
       }
     }
@@ -380,7 +377,7 @@ bool advance(Job& job, std::uint32_t phase, int threads, Hand hand) {
 }
 
 // Works on the job until it has finished. True for the one thread that finished it.
-bool work(Job& job, int threads, const Hand& hand) {
+bool work(Job& job, int threads, bool take_over, const Hand& hand) {
   const auto lanes = static_cast<std::uint32_t>(threads);
   job.lanes[hand.lane].clock.store(this_thread_clock(), std::memory_order_relaxed);
   spread(job, hand.lane, lanes);
@@ -399,7 +396,7 @@ bool work(Job& job, int threads, const Hand& hand) {
         if (!advance(job, phase, threads, hand)) return true;
         break;
       }
-      mine = await_phase(job, phase, hand.lane, lanes, taken_in != phase);
+      mine = await_phase(job, phase, hand.lane, lanes, take_over && taken_in != phase);
       if (mine) taken_in = phase;
       if (job.abandoned.load(std::memory_order_relaxed)) return false;
       if (mine) run_phase(job, p, mine, hand);  // none: the phase is over, and its tasks may be gone
@@ -438,10 +435,10 @@ std::unique_ptr<const CpuPlan> prepare_plan(const PlanState& p, int threads) {
 }
 
 struct Team::Shared {
-  Shared(int n, bool w) : threads(n), watched(w) {}
+  Shared(int n, bool w, bool t) : threads(n), watched(w), take_over(t) {}
 
   const int threads;
-  const bool watched;
+  const bool watched, take_over;
   bool lost = false;  // a job did not finish in time; it stays the current one for as long as it takes
   std::mutex mutex;
   std::condition_variable work_there, work_done;
@@ -502,12 +499,7 @@ struct Team::Shared {
       }
       profiler->add(*job.submission, spans);
     }
-    bool straggling = job.stragglers.load() != 0;
-    if (straggling) {
-      const std::lock_guard lock(job.mutex);
-      straggling = job.outlived = job.stragglers.load() != 0;
-    }
-    job.submission->complete(straggling);
+    job.submission->complete(job.stragglers.outlive(job.submission->device->held_back));
     completed.store(sequence, std::memory_order_release);
   }
 
@@ -525,7 +517,9 @@ struct Team::Shared {
     std::uint32_t lane = 0;
     const std::shared_ptr<Job> job = join(seen, lane);
     if (!job) return;
-    if (work(*job, threads, {scratch(), job->notes ? &job->notes[lane] : nullptr, lane, &job->lanes[lane].attempt})) finish(job);
+    if (work(*job, threads, take_over,
+             {scratch(), job->notes ? &job->notes[lane] : nullptr, lane, &job->lanes[lane].attempt}))
+      finish(job);
   }
 
   // Gives up the running job, and with it the device: what is queued fails, and nothing is started again.
@@ -553,7 +547,7 @@ struct Team::Shared {
   bool starting = false;
 };
 
-Team::Team(int threads, bool watched) : shared_(std::make_shared<Shared>(threads, watched)) {
+Team::Team(int threads, bool watched, bool take_over) : shared_(std::make_shared<Shared>(threads, watched, take_over)) {
   const int workers = watched ? threads : std::max(1, threads - 1);  // the waiting thread is the last member
   for (int i = 0; i < workers; ++i) {
     workers_.emplace_back([s = shared_] {

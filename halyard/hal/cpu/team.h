@@ -93,14 +93,13 @@ struct Job : Schedule {
   std::mutex mutex;
   std::condition_variable opened;
 
-  std::atomic<int> stragglers{0};  // threads that still read for tiles which others have taken over
-  bool outlived = false;           // they have not come back before the job completed; guarded by `mutex`
+  Stragglers<> stragglers;
 };
 
 class Team {
  public:
-  /// `watched`: wait_for() will be used instead of wait().
-  Team(int threads, bool watched);
+  /// `watched`: wait_for() will be used instead of wait(). `take_over`: where a thread loses its core, others do its tiles.
+  Team(int threads, bool watched, bool take_over);
   /// Stops the workers. The queue must be empty. May run on a worker itself.
   ~Team();
   Team(const Team&) = delete;
