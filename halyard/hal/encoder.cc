@@ -63,11 +63,13 @@ CommandEncoder::State::State(std::shared_ptr<DeviceState> d, EncoderOptions o) :
   open();
 }
 
-CommandEncoder::State::~State() { device->stats.recorded.leave(counts); }
+CommandEncoder::State::~State() {
+  if (!device->is_of_parent()) device->stats.recorded.leave(counts);
+}
 
 void CommandEncoder::State::open() {
   submission = std::make_shared<Submission>(device);
-  submission->recording = device->spare.take();
+  if (!device->is_of_parent()) submission->recording = device->spare.take();
   id = device->next_encoder_id.fetch_add(1, std::memory_order_relaxed);
   device->stats.command_buffers.fetch_add(1, std::memory_order_relaxed);
   (capture ? barrier_before_capture : barrier_pending) = false;  // a capture goes on, with the barrier it is owed
@@ -75,7 +77,7 @@ void CommandEncoder::State::open() {
 
 void CommandEncoder::State::discard() {
   if (submission->status.load(std::memory_order_relaxed) != CommandBufferStatus::open) return;
-  device->spare.give(std::move(submission->recording));
+  if (!device->is_of_parent()) device->spare.give(std::move(submission->recording));
   submission->status.store(CommandBufferStatus::discarded, std::memory_order_release);
 }
 
@@ -220,7 +222,7 @@ Result<void> CommandEncoder::State::submit(std::string_view label, bool will_wai
       c.plan->last_sequence->store(submission->sequence, std::memory_order_relaxed);
     device->residency.commit(device->completed.load(std::memory_order_acquire));
     submission->status.store(CommandBufferStatus::committed, std::memory_order_release);
-    device->driver->submit(submission, will_wait);
+    device->driver->submit(submission, will_wait && !InKernelsOf::any(*device));
   }
   device->stats.submit_ns.fetch_add(
       static_cast<std::uint64_t>((std::chrono::steady_clock::now() - begin).count()), std::memory_order_relaxed);

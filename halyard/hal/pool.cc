@@ -42,6 +42,8 @@ struct BufferPool::State {
   std::unordered_set<Memory> out;
   PoolStats stats;
 
+  bool is_of_parent() const { return device.state() && device.state()->is_of_parent(); }
+
   // Held by the pool alone: no handle is left, and no work in flight. That the work is seen to have completed also makes
   // what it wrote happen before.
   bool idle(const Memory& m) const {
@@ -104,6 +106,7 @@ Result<Buffer> BufferPool::acquire(DType dtype, Shape shape) {
   if (!shape.elements(bytes) || __builtin_mul_overflow(bytes, size_of(dtype), &bytes) || bytes > largest)
     return fail(Errc::invalid_argument, fmt::format("a buffer of {} {}: too large", to_string(dtype), to_string(shape)));
   if (!state_) return fail(Errc::invalid_state, "acquire from a pool that was moved from");
+  if (state_->is_of_parent()) return fail(state_->device.state()->check_lost().error());
   bytes = size_class(bytes);
   State& s = *state_;
   const std::lock_guard lock(s.mutex);
@@ -120,6 +123,7 @@ Result<Buffer> BufferPool::acquire(DType dtype, Shape shape) {
 
 Result<void> BufferPool::release(const Buffer& b) {
   if (!state_) return fail(Errc::invalid_state, "release to a pool that was moved from");
+  if (state_->is_of_parent()) return fail(state_->device.state()->check_lost().error());
   State& s = *state_;
   const std::lock_guard lock(s.mutex);
   auto node = s.out.extract(b.allocation());
@@ -132,13 +136,13 @@ Result<void> BufferPool::release(const Buffer& b) {
 }
 
 void BufferPool::trim() {
-  if (!state_) return;
+  if (!state_ || state_->is_of_parent()) return;
   const std::lock_guard lock(state_->mutex);
   state_->free_idle();
 }
 
 PoolStats BufferPool::stats() const {
-  if (!state_) return {};
+  if (!state_ || state_->is_of_parent()) return {};
   const std::lock_guard lock(state_->mutex);
   return state_->stats;
 }

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <exception>
 #include <limits>
 #include <map>
 #include <memory>
@@ -128,7 +129,18 @@ struct Failure {
   std::atomic<bool> returned{false};
 };
 
+/// How many forks lie between this process and the one that opened its first device. Threads do not survive one, and what
+/// they had locked stays locked.
+inline std::atomic<unsigned> fork_count{0};
+inline unsigned forks() { return fork_count.load(std::memory_order_relaxed); }
+
 struct DeviceState : std::enable_shared_from_this<DeviceState> {
+  DeviceState();
+  const unsigned opened_after = forks();
+  /// Whether a process opened it of which this is the child. It has no threads here: calls are refused, and what is dropped
+  /// touches nothing that may be locked.
+  bool is_of_parent() const { return opened_after != forks(); }
+
   std::unique_ptr<Driver> driver;
   AtomicStats stats;
   ResidencySet residency;
@@ -164,13 +176,13 @@ struct DeviceState : std::enable_shared_from_this<DeviceState> {
   /// Completed submissions whose memory a thread still reads: at most for as long as it takes to come to its end.
   HeldBack<> held_back;
   /// Waits until there are none, so that memory nobody uses is free and counted as free.
-  void settle() const { held_back.settle(); }
+  void settle() const;
 
   /// Waits until the submission and all before it have completed. Errc::timeout or device_lost where they will not.
   Result<void> wait(std::uint64_t sequence);
   /// The device no longer answers: `stuck` did not finish in time. `running` names the kernels that ran, if known.
   void lose(Submission& stuck, const std::string& running);
-  /// Errc::device_lost once it is lost.
+  /// Errc::device_lost once it is lost, and in a child of the process that opened it.
   Result<void> check_lost() const;
 
   std::atomic<bool> lost{false};
@@ -297,6 +309,20 @@ struct Submission {
   Result<void> outcome();
 };
 
+/// While it lives, its thread runs kernels of a submission.
+class InKernelsOf {
+ public:
+  explicit InKernelsOf(const Submission&);
+  ~InKernelsOf();
+  InKernelsOf(const InKernelsOf&) = delete;
+  /// The device's submission whose kernel makes this call; null: it comes from outside.
+  static const Submission* any(const DeviceState&);
+
+ private:
+  const Submission& submission_;
+  const InKernelsOf* const outer_;  // a kernel may wait for another device's
+};
+
 /// What a tile of a CPU kernel belongs to, for whoever calls kernels.
 struct CpuJob {
   enum class Answer : std::uint8_t { none, yes, no };
@@ -305,5 +331,15 @@ struct CpuJob {
   cpu::Attempt* attempt = nullptr;  ///< null: nobody else may do it
   Answer answer = Answer::none;     ///< to may_write()
 };
+
+/// Runs a tile. What the kernel throws fails its command buffer.
+void kernel_threw(const CpuTile&, const char* what);
+inline void call_kernel(CpuKernelFn kernel, const CpuTile& t) {
+  try {
+    kernel(t);
+  } catch (const std::exception& e) { kernel_threw(t, e.what()); } catch (...) {
+    kernel_threw(t, "something that is no std::exception");
+  }
+}
 
 }  // namespace halyard

@@ -1,4 +1,6 @@
 // What happens to a command buffer between commit and completion, for every driver.
+#include <pthread.h>
+
 #include <algorithm>
 
 #include <fmt/format.h>
@@ -19,7 +21,42 @@ std::optional<FenceFailure> Timeline::failure(std::uint64_t value) const {
   return failure_;
 }
 
+DeviceState::DeviceState() {
+  // Once a process, by its first device; a child inherits it.
+  static const int watched = ::pthread_atfork(nullptr, nullptr, [] { fork_count.fetch_add(1); });
+  static_cast<void>(watched);
+}
+
+namespace {
+thread_local const InKernelsOf* innermost = nullptr;
+}
+
+InKernelsOf::InKernelsOf(const Submission& s) : submission_(s), outer_(std::exchange(innermost, this)) {}
+InKernelsOf::~InKernelsOf() { innermost = outer_; }
+const Submission* InKernelsOf::any(const DeviceState& d) {
+  for (const InKernelsOf* in = innermost; in; in = in->outer_)
+    if (in->submission_.device.get() == &d) return &in->submission_;
+  return nullptr;
+}
+
+void kernel_threw(const CpuTile& t, const char* what) {
+  if (!t.may_write()) return;  // another thread does the tile
+  t.job->submission->fail_with(
+      {Errc::kernel_failed, fmt::format("kernel {} threw: {}", t.job->record->kernel->def->name, what), {}});
+}
+
+// A kernel does not wait: the thread that is held back may be its own.
+void DeviceState::settle() const {
+  if (!is_of_parent() && !InKernelsOf::any(*this)) held_back.settle();
+}
+
 Result<void> DeviceState::wait(std::uint64_t sequence) {
+  if (is_of_parent()) return check_lost();
+  if (const Submission* own = InKernelsOf::any(*this); own && sequence >= own->sequence)
+    return fail(own->named({Errc::invalid_state,
+                            fmt::format("its kernel waits for {}, which cannot complete before the kernel returns",
+                                        sequence == own->sequence ? "it" : "a command buffer behind it"),
+                            {}}));
   if (timeout.count() == 0) {
     driver->wait(sequence);
     return {};
@@ -48,6 +85,9 @@ void DeviceState::lose(Submission& stuck, const std::string& running) {
 }
 
 Result<void> DeviceState::check_lost() const {
+  if (is_of_parent())
+    return fail(Errc::device_lost,
+                "the device was opened before fork(), and its threads are the parent's: open one in the child");
   if (!lost.load(std::memory_order_acquire)) return {};
   const std::lock_guard lock(loss_mutex);
   return fail(Errc::device_lost, fmt::format("the device is lost: {}", loss.str()));

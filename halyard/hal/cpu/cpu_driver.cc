@@ -74,6 +74,8 @@ class CpuDriver final : public Driver {
                      .host_visible = true};
   }
 
+  Result<void> start() { return team_.start(); }
+
   const Capabilities& capabilities() const override { return capabilities_; }
 
   Result<Memory> allocate(std::size_t bytes) override {
@@ -167,12 +169,10 @@ Result<std::unique_ptr<Driver>> open_cpu_driver(const DeviceOptions& o, bool tak
   if (o.threads < 0 || o.threads > most)
     return fail(Errc::invalid_argument, fmt::format("threads: expected 1 to {}, or 0 for one a core; got {}", most, o.threads));
   const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
-  try {
-    const int threads = o.threads ? o.threads : std::min(cores, most);
-    return std::make_unique<CpuDriver>(o, o.validate ? 1 : threads, take_over);
-  } catch (const std::system_error& e) {  // from std::thread
-    return fail(Errc::io, fmt::format("cannot start worker threads: {}", e.what()));
-  }
+  const int threads = o.threads ? o.threads : std::min(cores, most);
+  auto driver = std::make_unique<CpuDriver>(o, o.validate ? 1 : threads, take_over);
+  HALYARD_TRY(driver->start());
+  return driver;
 }
 
 DeviceInfo cpu_device_info() { return {"cpu", processor_name(), physical_memory()}; }

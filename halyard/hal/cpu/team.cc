@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "halyard/base/threads.h"
 #include "halyard/hal/cpu/placement.h"
 #include "halyard/hal/validate.h"
 
@@ -51,6 +52,13 @@ void relax() {
 constexpr auto spin_time = std::chrono::microseconds(50);
 // How long a thread whose job goes on without it sleeps before it looks again whether another has lost its core.
 constexpr auto nap = std::chrono::microseconds(500);
+
+// `after + timeout`, or the end of time where that lies beyond it.
+Clock::time_point deadline(Clock::time_point after, std::chrono::milliseconds timeout) {
+  const auto most = std::chrono::floor<std::chrono::milliseconds>(Clock::time_point::max() - after);
+  return timeout < most ? after + timeout : Clock::time_point::max();
+}
+
 template <class Condition>
 bool spin_until(const Condition& holds) {
   const auto until = Clock::now() + spin_time;
@@ -194,7 +202,7 @@ CpuTile whole(const Phase& phase, const Task& task, const Hand& hand, CpuJob& ow
 // A dispatch of a single tile, by a thread that nobody watches or takes over.
 inline void run_single(const Job& job, const Phase& phase, const Task& task, const Hand& hand) {
   CpuJob owner{job.submission.get(), task.record};
-  task.run(whole(phase, task, hand, owner));
+  call_kernel(task.run, whole(phase, task, hand, owner));
 }
 
 // Those of a thread's tiles that are this dispatch's. False: another thread has taken over what was left.
@@ -212,7 +220,7 @@ inline bool run_tiles(const Job& job, const Phase& phase, const Task& task, Tile
   for (Place place(task, mine.begin);; place.advance(task)) {
     place.set(t, task);
     if (owner.attempt) owner.attempt->open(mine, number);
-    task.run(t);
+    call_kernel(task.run, t);
     if (owner.attempt && !was_own(owner)) return false;
     ++mine.ran;
     if (++mine.begin == end) return true;
@@ -235,7 +243,7 @@ void run_tiles_checked(const Job& job, const Phase& phase, const Task& task, Til
       CpuJob refused{job.submission.get(), task.record, nullptr, CpuJob::Answer::no};
       CpuTile t = whole(phase, task, hand, refused);
       Place(task, tile).set(t, task);
-      task.run(t);
+      call_kernel(task.run, t);
     }
     fail_where(check, " without asking may_write()");
   }
@@ -378,6 +386,7 @@ bool advance(Job& job, std::uint32_t phase, int threads, Hand hand) {
 
 // Works on the job until it has finished. True for the one thread that finished it.
 bool work(Job& job, int threads, bool take_over, const Hand& hand) {
+  const InKernelsOf here(*job.submission);
   const auto lanes = static_cast<std::uint32_t>(threads);
   job.lanes[hand.lane].clock.store(this_thread_clock(), std::memory_order_relaxed);
   spread(job, hand.lane, lanes);
@@ -517,9 +526,8 @@ struct Team::Shared {
     std::uint32_t lane = 0;
     const std::shared_ptr<Job> job = join(seen, lane);
     if (!job) return;
-    if (work(*job, threads, take_over,
-             {scratch(), job->notes ? &job->notes[lane] : nullptr, lane, &job->lanes[lane].attempt}))
-      finish(job);
+    const Hand hand = {scratch(), job->notes ? &job->notes[lane] : nullptr, lane, &job->lanes[lane].attempt};
+    if (work(*job, threads, take_over, hand)) finish(job);
   }
 
   // Gives up the running job, and with it the device: what is queued fails, and nothing is started again.
@@ -547,29 +555,35 @@ struct Team::Shared {
   bool starting = false;
 };
 
-Team::Team(int threads, bool watched, bool take_over) : shared_(std::make_shared<Shared>(threads, watched, take_over)) {
-  const int workers = watched ? threads : std::max(1, threads - 1);  // the waiting thread is the last member
-  for (int i = 0; i < workers; ++i) {
-    workers_.emplace_back([s = shared_] {
-      std::uint64_t seen = 0;
-      while (true) {
-        s->take_part(seen);
-        const auto changed = [&] {
-          return s->news.load(std::memory_order_acquire) != seen || s->stop.load(std::memory_order_acquire);
-        };
-        if (!spin_until(changed)) {
-          std::unique_lock lock(s->mutex);
-          ++s->sleeping_workers;
-          s->work_there.wait(lock, changed);
-          --s->sleeping_workers;
-        }
-        if (s->stop.load(std::memory_order_acquire)) return;
+Team::Team(int threads, bool watched, bool take_over)
+    : shared_(std::make_shared<Shared>(threads, watched, take_over)) {}
+
+Result<void> Team::start() {
+  // The waiting thread is the last member, unless it only watches.
+  const int workers = shared_->watched ? shared_->threads : std::max(1, shared_->threads - 1);
+  return start_threads(workers_, static_cast<std::size_t>(workers), [s = shared_](std::size_t) {
+    std::uint64_t seen = 0;
+    while (true) {
+      s->take_part(seen);
+      const auto changed = [&] {
+        return s->news.load(std::memory_order_acquire) != seen || s->stop.load(std::memory_order_acquire);
+      };
+      if (!spin_until(changed)) {
+        std::unique_lock lock(s->mutex);
+        ++s->sleeping_workers;
+        s->work_there.wait(lock, changed);
+        --s->sleeping_workers;
       }
-    });
-  }
+      if (s->stop.load(std::memory_order_acquire)) return;
+    }
+  });
 }
 
 Team::~Team() {
+  if (forks_ != forks()) {  // the workers are another process's, and keep what they share as it is
+    for (auto& w : workers_) w.detach();
+    return;
+  }
   {
     const std::lock_guard lock(shared_->mutex);
     shared_->stop.store(true, std::memory_order_release);
@@ -622,7 +636,7 @@ bool Team::wait_for(std::uint64_t sequence, std::chrono::milliseconds timeout) {
   while (!done()) {
     if (s.lost) return false;
     const std::shared_ptr<Job> running = s.current;
-    const auto until = (running ? running->submission->started : Clock::now()) + timeout;
+    const auto until = deadline(running ? running->submission->started : Clock::now(), timeout);
     const auto changed = [&] { return done() || s.lost || s.current != running; };
     ++s.sleeping_waiters;
     const bool in_time = s.work_done.wait_until(lock, until, changed);

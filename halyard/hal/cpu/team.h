@@ -100,6 +100,8 @@ class Team {
  public:
   /// `watched`: wait_for() will be used instead of wait(). `take_over`: where a thread loses its core, others do its tiles.
   Team(int threads, bool watched, bool take_over);
+  /// Starts the workers. Called once; where it fails the team is good for nothing.
+  Result<void> start();
   /// Stops the workers. The queue must be empty. May run on a worker itself.
   ~Team();
   Team(const Team&) = delete;
@@ -115,6 +117,7 @@ class Team {
   struct Shared;
   std::shared_ptr<Shared> shared_;  // workers hold it too: the last of them may outlive the team
   std::vector<std::thread> workers_;
+  const unsigned forks_ = forks();
 };
 
 }  // namespace halyard::cpu
