@@ -65,6 +65,14 @@ class Interleavings {
   }
   bool runnable(const Thread& t) const { return !t.over && (!t.blocked_while || *t.blocked_while != t.blocked_on); }
 
+  void prepare(Thread& t) {
+    getcontext(&t.context);
+    t.context.uc_stack.ss_sp = t.stack.data();
+    t.context.uc_stack.ss_size = t.stack.size();
+    t.context.uc_link = &scheduler_;
+    makecontext(&t.context, enter, 0);
+  }
+
   // False: it came to a state that was seen before.
   bool run(int n, void* scenario, Body body) {
     scenario_ = scenario;
@@ -75,11 +83,7 @@ class Interleavings {
       t.blocked_while = nullptr;
       mix(t.history = 1, static_cast<std::uint64_t>(i));
       t.over = false;
-      getcontext(&t.context);
-      t.context.uc_stack.ss_sp = t.stack.data();
-      t.context.uc_stack.ss_size = t.stack.size();
-      t.context.uc_link = &scheduler_;
-      makecontext(&t.context, enter, 0);
+      prepare(t);
 #if defined(__SANITIZE_THREAD__)
       t.tsan = __tsan_create_fiber(0);
 #endif

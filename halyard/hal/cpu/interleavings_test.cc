@@ -115,11 +115,16 @@ template <std::uint32_t phases, std::uint32_t tiles, bool mutual> struct Phases 
 };
 
 TEST(AllInterleavings, OfTwoThreadsThatTakeOverWriteEachTileOnce) {
+#ifdef HALYARD_SANITIZED  // all happens on one thread, and a minute would show no more
+  Interleavings both;
+  EXPECT_EQ((both.explore<Phases<1, 1, true>>()), "");
+#else
   Interleavings phases, tiles;
   EXPECT_EQ((phases.explore<Phases<2, 1, false>>()), "");
   EXPECT_EQ((tiles.explore<Phases<1, 2, true>>()), "");
   RecordProperty("phases", static_cast<int>(phases.states()));
   RecordProperty("tiles", static_cast<int>(tiles.states()));
+#endif
 }
 
 }  // namespace
