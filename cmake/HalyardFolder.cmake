@@ -38,6 +38,22 @@ function(halyard_wall folder files)
   add_custom_target(halyard_${folder}_wall DEPENDS ${stamp})
 endfunction()
 
+# Fails the build where kernels leave functions that the linker could merge with those of other files. Without optimisation
+# every inline function is one.
+function(halyard_isa_check target)
+  if(CMAKE_BUILD_TYPE STREQUAL "Debug")
+    return()
+  endif()
+  set(stamp ${CMAKE_BINARY_DIR}/walls/${target}.stamp)
+  add_custom_command(OUTPUT ${stamp}
+    COMMAND ${CMAKE_COMMAND} -DNM=${CMAKE_NM} "-DOBJECTS=$<TARGET_OBJECTS:${target}>" -DSTAMP=${stamp}
+            -P ${CMAKE_SOURCE_DIR}/cmake/CheckIsaObjects.cmake
+    DEPENDS $<TARGET_OBJECTS:${target}> ${CMAKE_SOURCE_DIR}/cmake/CheckIsaObjects.cmake
+    VERBATIM COMMENT "Checking what ${target} defines")
+  add_custom_target(${target}_check DEPENDS ${stamp})
+  set_property(GLOBAL APPEND PROPERTY HALYARD_ISA_CHECKS ${target}_check)
+endfunction()
+
 function(halyard_object_library target)
   add_library(${target} OBJECT ${ARGN})
   target_link_libraries(${target} PRIVATE halyard_options tl::expected fmt::fmt nlohmann_json::nlohmann_json
@@ -71,6 +87,7 @@ function(halyard_folder folder)
         -fno-math-errno -fno-trapping-math)
       target_compile_definitions(halyard_${folder}_${isa} PRIVATE HALYARD_ISA=${isa})
       list(APPEND objects $<TARGET_OBJECTS:halyard_${folder}_${isa}>)
+      halyard_isa_check(halyard_${folder}_${isa})
     endforeach()
   endif()
   set(HALYARD_${folder}_OBJECTS ${objects} PARENT_SCOPE)

@@ -80,7 +80,8 @@ Result<void> run_bench(const BenchFlags& f, Context& context) {
                                                     longest, model.info().max_positions));
   }
   const auto limits = [&] { return measure_cpu_limits(model.device().capabilities().threads, best_isa()); };
-  BenchReport report(model, subject.name, subject.format, static_cast<std::size_t>(f.prefill_step), limits());
+  BenchReport report(model, subject.name, subject.format, static_cast<std::size_t>(f.prefill_step),
+                     HALYARD_TRY(limits()));
   engine::Sequence sequence =
       HALYARD_TRY(engine::Sequence::make(model, {.prefill_step = static_cast<std::size_t>(f.prefill_step)}));
   for (const engine::BenchTest& t : all) {
@@ -96,7 +97,7 @@ Result<void> run_bench(const BenchFlags& f, Context& context) {
     }));
     report.add(std::move(result), {device.stats(), since(before, device.profile())});
   }
-  report.raise_limits(limits());  // a machine's limits drift with its neighbours: the greater ones hold
+  report.raise_limits(HALYARD_TRY(limits()));  // a machine's limits drift with its neighbours: the greater ones hold
   if (!f.plot.empty()) HALYARD_TRY(report.write_svg(f.plot));
   if (!f.trace.empty()) HALYARD_TRY(model.device().write_trace(f.trace));
   if (const std::string note = pin_note(model.device().residency()); !note.empty()) fmt::print(stderr, "{}\n", note);

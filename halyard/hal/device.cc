@@ -28,6 +28,7 @@ bool ResidencySet::add(Allocation& a) {
 }
 
 bool ResidencySet::remove(Allocation& a) {
+  if (a.device->is_of_parent()) return false;
   const std::lock_guard lock(mutex_);
   if (!std::exchange(a.residency.member, false)) return false;
   --count_;
@@ -37,6 +38,7 @@ bool ResidencySet::remove(Allocation& a) {
 }
 
 void ResidencySet::dropped(Allocation& a) {
+  if (a.device->is_of_parent()) return;
   const std::lock_guard lock(mutex_);
   Place& p = a.residency;
   if (p.waiting) {
@@ -122,6 +124,7 @@ void Allocation::add_plan(const PlanState& plan) {
 
 std::uint64_t Allocation::last_use() const {
   std::uint64_t last = last_sequence.load();
+  if (device->is_of_parent()) return last;
   const std::lock_guard lock(plans_mutex_);
   for (const auto& sequence : replayed_) last = std::max(last, sequence->load());
   return last;
@@ -183,8 +186,8 @@ struct Fresh {
 }  // namespace
 
 Result<void> Device::check_state() const {
-  if (state_) return {};
-  return fail(Errc::invalid_state, "a device that was moved from");
+  if (!state_) return fail(Errc::invalid_state, "a device that was moved from");
+  return state_->is_of_parent() ? state_->check_lost() : Result<void>();
 }
 
 Result<Buffer> Device::alloc(DType dtype, Shape shape) {
@@ -362,8 +365,12 @@ void RecordCounters::reset() {
   base_ = total();
 }
 
+namespace {
+bool is_here(const std::shared_ptr<DeviceState>& s) { return s && !s->is_of_parent(); }
+}  // namespace
+
 Stats Device::stats() const {
-  if (!state_) return {};
+  if (!is_here(state_)) return {};
   state_->settle();
   const AtomicStats& s = state_->stats;
   const RecordCounts r = s.recorded.sum();
@@ -380,7 +387,7 @@ Stats Device::stats() const {
 }
 
 void Device::reset_stats() {
-  if (!state_) return;
+  if (!is_here(state_)) return;
   AtomicStats& s = state_->stats;
   for (auto* counter : {&s.command_buffers, &s.syncs, &s.kernels_compiled, &s.submit_ns}) counter->store(0);
   s.recorded.reset();
@@ -388,10 +395,10 @@ void Device::reset_stats() {
 }
 
 Profile Device::profile() const {
-  return if_memory([&] { return state_ && state_->profiler ? state_->profiler->profile() : Profile(); });
+  return if_memory([&] { return is_here(state_) && state_->profiler ? state_->profiler->profile() : Profile(); });
 }
 void Device::reset_profile() {
-  if (state_ && state_->profiler) state_->profiler->reset();
+  if (is_here(state_) && state_->profiler) state_->profiler->reset();
 }
 
 Result<void> Device::write_trace(const std::string& path) const {
@@ -411,15 +418,17 @@ const Capabilities& Device::capabilities() const {
   return state_ ? state_->driver->capabilities() : none;
 }
 std::size_t Device::memory_budget() const { return state_ ? state_->memory_budget : 0; }
-bool Device::is_lost() const { return state_ && state_->lost.load(std::memory_order_acquire); }
+bool Device::is_lost() const {
+  return state_ && (state_->is_of_parent() || state_->lost.load(std::memory_order_acquire));
+}
 bool Device::residency_enabled() const { return state_ != nullptr; }
 std::size_t Device::residency_count() const {
-  if (!state_) return 0;
+  if (!is_here(state_)) return 0;
   state_->settle();
   return state_->residency.count();
 }
 Residency Device::residency() const {
-  if (!state_) return {};
+  if (!is_here(state_)) return {};
   state_->settle();
   const PinnedMemory pinned = state_->driver->pinned_memory();
   return {state_->residency.count(), state_->residency.bytes(), pinned.bytes, pinned.limit,

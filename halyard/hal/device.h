@@ -85,6 +85,7 @@ struct Residency {
 /// A device is lost once a command buffer has run for longer than its timeout. Waiting for that command buffer returns
 /// Errc::timeout; waiting for a later one, and every later submission, returns Errc::device_lost at once. The threads
 /// still at work are left behind, and with them the memory that the command buffer uses, until its kernels return.
+/// To the child of a fork the devices of its parent are lost; handles may be dropped there.
 class Device {
  public:
   /// "cpu"; "cuda:0" and "vulkan:0" where such a driver is built in.

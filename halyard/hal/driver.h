@@ -96,8 +96,15 @@ class Driver {
   }
 };
 
+/// Whether threads that lose their core are taken over. They read on while others write: nothing comes of what they read, but
+/// to TSan it is a race, unless the kernel reads atomically, as those of the tests that ask for it do.
+#if defined(__SANITIZE_THREAD__)
+inline constexpr bool takes_over = false;
+#else
+inline constexpr bool takes_over = true;
+#endif
 /// Opens the CPU driver.
-Result<std::unique_ptr<Driver>> open_cpu_driver(const DeviceOptions&);
+Result<std::unique_ptr<Driver>> open_cpu_driver(const DeviceOptions&, bool take_over = takes_over);
 /// What the CPU driver would open.
 DeviceInfo cpu_device_info();
 

@@ -67,7 +67,9 @@ CommandEncoder::State::State(std::shared_ptr<DeviceState> d, EncoderOptions o) :
   device->stats.recorded.join(counts);
 }
 
-CommandEncoder::State::~State() { device->stats.recorded.leave(counts); }
+CommandEncoder::State::~State() {
+  if (!device->is_of_parent()) device->stats.recorded.leave(counts);
+}
 
 void CommandEncoder::State::open() {
   submission = std::make_shared<Submission>(device);
@@ -244,7 +246,7 @@ Result<void> CommandEncoder::State::submit(std::string_view label, bool will_wai
       c.plan->last_sequence->store(submission->sequence, std::memory_order_relaxed);
     device->residency.commit(device->completed.load(std::memory_order_acquire));
     submission->status.store(CommandBufferStatus::committed, std::memory_order_release);
-    device->driver->submit(submission, will_wait);
+    device->driver->submit(submission, will_wait && !InKernelsOf::any(*device));
   }
   device->stats.submit_ns.fetch_add(
       static_cast<std::uint64_t>((std::chrono::steady_clock::now() - begin).count()), std::memory_order_relaxed);

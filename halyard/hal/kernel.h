@@ -95,6 +95,7 @@ struct CpuTile {
   /// Makes the command buffer fail. `format` is a printf format for two long long values; the first failure wins.
   void fail(const char* format, long long a = 0, long long b = 0) const;
 };
+/// What it throws fails its command buffer. It may not wait for that, nor for any behind it: such calls are errors.
 using CpuKernelFn = void (*)(const CpuTile&);
 
 /// Picks the function for an instruction set and for specialising constants; nullptr: not for these constants.

@@ -43,6 +43,8 @@ struct BufferPool::State {
   std::unordered_set<Memory> out;
   PoolStats stats;
 
+  bool is_of_parent() const { return device.state() && device.state()->is_of_parent(); }
+
   // Held by the pool alone: no handle is left, and no work in flight. That the work is seen to have completed also makes
   // what it wrote happen before.
   bool idle(const Memory& m) const {
@@ -105,7 +107,7 @@ BufferPool::BufferPool(Device d)
     : state_(if_memory([&] { return std::make_shared<State>(std::move(d)); })), no_memory_(!state_) {}
 
 Result<void> BufferPool::check_state() const {
-  if (state_) return {};
+  if (state_) return state_->is_of_parent() ? state_->device.state()->check_lost() : Result<void>();
   return no_memory_ ? fail(Errc::out_of_memory, "there was no memory for the pool")
                     : fail(Errc::invalid_state, "a pool that was moved from");
 }
@@ -156,13 +158,13 @@ Result<void> BufferPool::release(const Buffer& b) {
 }
 
 void BufferPool::trim() {
-  if (!state_) return;
+  if (!state_ || state_->is_of_parent()) return;
   const std::lock_guard lock(state_->mutex);
   state_->free_idle();
 }
 
 PoolStats BufferPool::stats() const {
-  if (!state_) return {};
+  if (!state_ || state_->is_of_parent()) return {};
   const std::lock_guard lock(state_->mutex);
   return state_->stats;
 }

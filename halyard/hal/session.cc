@@ -87,9 +87,10 @@ Result<void> EncoderSession::reset_for_next_stage() {
   });
 }
 
-// Every device has a residency set; memory of another one is not for it.
+// Every device of this process has a residency set; memory of another one is not for it.
 bool EncoderSession::may_be_member(const Buffer& b) const {
-  return b && encoder_.state_ && b.allocation()->device == encoder_.state_->device;
+  return b && encoder_.state_ && b.allocation()->device == encoder_.state_->device &&
+         !encoder_.state_->device->is_of_parent();
 }
 
 bool EncoderSession::add_to_residency_set(const Buffer& b) {

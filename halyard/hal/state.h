@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <exception>
 #include <limits>
 #include <map>
 #include <memory>
@@ -14,13 +15,11 @@
 #include <vector>
 
 #include "halyard/base/guarded.h"
+#include "halyard/hal/cpu/attempt.h"
 #include "halyard/hal/driver.h"
+#include "halyard/hal/held_back.h"
 
 namespace halyard {
-
-namespace cpu {
-class Attempt;
-}
 
 /// What was recorded.
 struct RecordCounts {
@@ -159,7 +158,18 @@ class SpareRecordings {
   std::vector<Spare> spare_;
 };
 
+/// How many forks lie between this process and the one that opened its first device. Threads do not survive one, and what
+/// they had locked stays locked.
+inline std::atomic<unsigned> fork_count{0};
+inline unsigned forks() { return fork_count.load(std::memory_order_relaxed); }
+
 struct DeviceState : std::enable_shared_from_this<DeviceState> {
+  DeviceState();
+  const unsigned opened_after = forks();
+  /// Whether a process opened it of which this is the child. It has no threads here: calls are refused, and what is dropped
+  /// touches nothing that may be locked.
+  bool is_of_parent() const { return opened_after != forks(); }
+
   std::unique_ptr<Driver> driver;
   AtomicStats stats;
   ResidencySet residency;
@@ -191,17 +201,15 @@ struct DeviceState : std::enable_shared_from_this<DeviceState> {
   std::chrono::milliseconds timeout{0};  // how long a submission may run; 0: for ever
 
   /// Completed submissions whose memory a thread still reads: at most for as long as it takes to come to its end.
-  std::atomic<int> held_back{0};
+  HeldBack<> held_back;
   /// Waits until there are none, so that memory nobody uses is free and counted as free.
-  void settle() const {
-    for (int n; (n = held_back.load()) != 0;) held_back.wait(n);
-  }
+  void settle() const;
 
   /// Waits until the submission and all before it have completed. Errc::timeout or device_lost where they will not.
   Result<void> wait(std::uint64_t sequence);
   /// The device no longer answers: `stuck` did not finish in time. `running` names the kernels that ran, if known.
   void lose(Submission& stuck, const std::string& running);
-  /// Errc::device_lost once it is lost.
+  /// Errc::device_lost once it is lost, and in a child of the process that opened it.
   Result<void> check_lost() const;
   std::string why_lost() const;
 
@@ -325,10 +333,25 @@ struct Submission {
   /// Fails with the loss of its device and completes without having run.
   void abandon();
   /// Signals the fence, lets go of everything it held, and sets the final status. Called by the driver, once. `still_read`:
-  /// a thread still reads what it recorded, and the driver calls let_go() when that thread is done.
+  /// a thread still reads what it recorded; the driver has counted it in `held_back`, and calls let_go(), at any time, when
+  /// that thread is done.
   void complete(bool still_read = false);
   void let_go();
   Result<void> outcome();
+};
+
+/// While it lives, its thread runs kernels of a submission.
+class InKernelsOf {
+ public:
+  explicit InKernelsOf(const Submission&);
+  ~InKernelsOf();
+  InKernelsOf(const InKernelsOf&) = delete;
+  /// The device's submission whose kernel makes this call; null: it comes from outside.
+  static const Submission* any(const DeviceState&);
+
+ private:
+  const Submission& submission_;
+  const InKernelsOf* const outer_;  // a kernel may wait for another device's
 };
 
 /// What a tile of a CPU kernel belongs to, for whoever calls kernels.
@@ -339,5 +362,15 @@ struct CpuJob {
   cpu::Attempt* attempt = nullptr;  ///< null: nobody else may do it
   Answer answer = Answer::none;     ///< to may_write()
 };
+
+/// Runs a tile. What the kernel throws fails its command buffer.
+void kernel_threw(const CpuTile&, const char* what);
+inline void call_kernel(CpuKernelFn kernel, const CpuTile& t) {
+  try {
+    kernel(t);
+  } catch (const std::exception& e) { kernel_threw(t, e.what()); } catch (...) {
+    kernel_threw(t, "something that is no std::exception");
+  }
+}
 
 }  // namespace halyard

@@ -1,4 +1,6 @@
 // What happens to a command buffer between commit and completion, for every driver.
+#include <pthread.h>
+
 #include <algorithm>
 
 #include <fmt/format.h>
@@ -19,7 +21,43 @@ std::optional<FenceFailure> Timeline::failure(std::uint64_t value) const {
   return failure_;
 }
 
+DeviceState::DeviceState() {
+  // Once a process, by its first device; a child inherits it.
+  static const int watched = ::pthread_atfork(nullptr, nullptr, [] { fork_count.fetch_add(1); });
+  static_cast<void>(watched);
+}
+
+namespace {
+thread_local const InKernelsOf* innermost = nullptr;
+}
+
+InKernelsOf::InKernelsOf(const Submission& s) : submission_(s), outer_(std::exchange(innermost, this)) {}
+InKernelsOf::~InKernelsOf() { innermost = outer_; }
+const Submission* InKernelsOf::any(const DeviceState& d) {
+  for (const InKernelsOf* in = innermost; in; in = in->outer_)
+    if (in->submission_.device.get() == &d) return &in->submission_;
+  return nullptr;
+}
+
+void kernel_threw(const CpuTile& t, const char* what) {
+  if (!t.may_write()) return;  // another thread does the tile
+  t.job->submission->fail_with(Errc::kernel_failed, [&] {
+    return fmt::format("kernel {} threw: {}", t.job->record->kernel->def->name, what);
+  });
+}
+
+// A kernel does not wait: the thread that is held back may be its own.
+void DeviceState::settle() const {
+  if (!is_of_parent() && !InKernelsOf::any(*this)) held_back.settle();
+}
+
 Result<void> DeviceState::wait(std::uint64_t sequence) {
+  if (is_of_parent()) return check_lost();
+  if (const Submission* own = InKernelsOf::any(*this); own && sequence >= own->sequence)
+    return fail(own->named({Errc::invalid_state,
+                            fmt::format("its kernel waits for {}, which cannot complete before the kernel returns",
+                                        sequence == own->sequence ? "it" : "a command buffer behind it"),
+                            {}}));
   if (timeout.count() == 0) {
     driver->wait(sequence);
     return {};
@@ -56,6 +94,9 @@ std::string DeviceState::why_lost() const {
 }
 
 Result<void> DeviceState::check_lost() const {
+  if (is_of_parent())
+    return fail(Errc::device_lost,
+                "the device was opened before fork(), and its threads are the parent's: open one in the child");
   if (!lost.load(std::memory_order_acquire)) return {};
   return fail(Errc::device_lost, why_lost());
 }
@@ -105,7 +146,7 @@ std::optional<Error> FailureList::tell_first() {
 }
 
 void SpareRecordings::take(Submission& s) {
-  {
+  if (!s.device->is_of_parent()) {
     const std::lock_guard lock(mutex_);
     if (!spare_.empty()) {
       s.recording = std::move(spare_.back().recording);
@@ -117,6 +158,7 @@ void SpareRecordings::take(Submission& s) {
 }
 
 void SpareRecordings::give(Submission& s) noexcept {
+  if (s.device->is_of_parent()) return;
   Recording r = std::exchange(s.recording, {});
   r.clear();
   const std::lock_guard lock(mutex_);
@@ -165,8 +207,7 @@ void Submission::abandon() {
 
 void Submission::let_go() {
   device->spare.give(*this);
-  device->held_back.fetch_sub(1);
-  device->held_back.notify_all();
+  device->held_back.let_go();
 }
 
 void Submission::complete(bool still_read) {
@@ -176,8 +217,7 @@ void Submission::complete(bool still_read) {
   }
   wait_on.reset();
   signal.reset();
-  if (still_read) device->held_back.fetch_add(1);
-  else device->spare.give(*this);
+  if (!still_read) device->spare.give(*this);
   if (!device->lost.load(std::memory_order_acquire)) device->completed.store(sequence, std::memory_order_release);
   status.store(failed ? CommandBufferStatus::failed : CommandBufferStatus::completed, std::memory_order_release);
 }

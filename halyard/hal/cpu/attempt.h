@@ -8,6 +8,9 @@
 
 #include <atomic>
 #include <cstdint>
+#include <mutex>
+
+#include "halyard/hal/held_back.h"
 
 namespace halyard::cpu {
 
@@ -18,7 +21,7 @@ struct Tiles {
   explicit operator bool() const { return begin != end; }
 };
 
-class alignas(64) Attempt {
+template <class Sync> class alignas(64) BasicAttempt {
  public:
   /// By its thread: it begins with tile `t.begin` of the open phase, number `phase`.
   void open(const Tiles& t, std::uint32_t phase) {
@@ -53,8 +56,36 @@ class alignas(64) Attempt {
   static std::uint32_t turn_of(std::uint64_t state) { return static_cast<std::uint32_t>(state >> 32); }
   static bool is_open(std::uint64_t state) { return turn_of(state) % 2 != 0; }
 
-  std::atomic<std::uint64_t> state_{0};  // high: a count, odd while open; low: the tile
-  std::atomic<std::uint32_t> phase_{0}, end_{0}, ahead_{0};  // ahead: the tile less what is not counted
+  template <class T> using Atomic = typename Sync::template Atomic<T>;
+  Atomic<std::uint64_t> state_{0};                      // high: a count, odd while open; low: the tile
+  Atomic<std::uint32_t> phase_{0}, end_{0}, ahead_{0};  // ahead: the tile less what is not counted
+};
+using Attempt = BasicAttempt<StdSync>;
+
+/// A job's threads that still read for tiles which others have taken over.
+template <class Sync = StdSync> class Stragglers {
+ public:
+  /// By who has taken over, before it counts the tiles as run.
+  void add() { count_.fetch_add(1); }
+  /// By a thread that has left such a tile. True: it was the last, and the job has completed without them.
+  bool back() {
+    const std::lock_guard lock(mutex_);
+    return count_.fetch_sub(1) == 1 && outlived_;
+  }
+  /// By who completes the job: whether it does so without them. `held` is then counted up before the last of them can be
+  /// back and count it down.
+  bool outlive(HeldBack<Sync>& held) {
+    if (count_.load() == 0) return false;
+    const std::lock_guard lock(mutex_);
+    outlived_ = count_.load() != 0;
+    if (outlived_) held.add();
+    return outlived_;
+  }
+
+ private:
+  typename Sync::template Atomic<int> count_{0};
+  typename Sync::Mutex mutex_;
+  bool outlived_ = false;
 };
 
 }  // namespace halyard::cpu

@@ -61,10 +61,10 @@ Error why_not_pinned(int error) {
 
 class CpuDriver final : public Driver {
  public:
-  CpuDriver(const DeviceOptions& o, int threads)
+  CpuDriver(const DeviceOptions& o, int threads, bool take_over)
       : isa_(std::min(o.isa.value_or(best_isa()), best_isa())),
         pin_limit_(o.pin ? available_memory() / 4 * 3 : 0),
-        team_(threads, o.timeout.count() > 0) {
+        team_(threads, o.timeout.count() > 0, take_over) {
     capabilities_ = {.backend = "cpu",
                      .name = processor_name(),
                      .isa = std::string(to_string(isa_)),
@@ -73,6 +73,8 @@ class CpuDriver final : public Driver {
                      .max_shared_bytes = cpu::max_shared_bytes,
                      .host_visible = true};
   }
+
+  Result<void> start() { return team_.start(); }
 
   const Capabilities& capabilities() const override { return capabilities_; }
 
@@ -168,17 +170,15 @@ class CpuDriver final : public Driver {
 
 }  // namespace
 
-Result<std::unique_ptr<Driver>> open_cpu_driver(const DeviceOptions& o) {
+Result<std::unique_ptr<Driver>> open_cpu_driver(const DeviceOptions& o, bool take_over) {
   constexpr int most = DeviceOptions::max_threads;
   if (o.threads < 0 || o.threads > most)
     return fail(Errc::invalid_argument, fmt::format("threads: expected 1 to {}, or 0 for one a core; got {}", most, o.threads));
   const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
-  try {
-    const int threads = o.threads ? o.threads : std::min(cores, most);
-    return std::make_unique<CpuDriver>(o, o.validate ? 1 : threads);
-  } catch (const std::system_error& e) {  // from std::thread
-    return fail(Errc::io, fmt::format("cannot start worker threads: {}", e.what()));
-  }
+  const int threads = o.threads ? o.threads : std::min(cores, most);
+  auto driver = std::make_unique<CpuDriver>(o, o.validate ? 1 : threads, take_over);
+  HALYARD_TRY(driver->start());
+  return driver;
 }
 
 DeviceInfo cpu_device_info() { return {"cpu", processor_name(), physical_memory()}; }

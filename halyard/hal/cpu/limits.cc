@@ -6,10 +6,10 @@
 #include <atomic>
 #include <chrono>
 #include <cstring>
-#include <exception>
 #include <thread>
 #include <vector>
 
+#include "halyard/base/threads.h"
 #include "halyard/hal/cpu/limits_kernels.h"
 
 namespace halyard {
@@ -26,36 +26,35 @@ LimitLoops loops_for(Isa isa) {
 }
 
 // Runs work(thread) on all threads at once and returns the seconds from the common start to the last end.
-template <class F>
-double seconds_together(int threads, const F& work) {
+template <class F> Result<double> seconds_together(int threads, const F& work) {
+  enum class Word { wait, go, stop };
   std::atomic<int> ready = 0;
-  std::atomic<bool> go = false;
-  std::vector<std::thread> team;
-  try {
-    for (int i = 1; i < threads; ++i)
-      team.emplace_back([&, i] {
-        ready.fetch_add(1);
-        while (!go.load(std::memory_order_acquire)) std::this_thread::yield();
-        work(i);
-      });
-  } catch (const std::exception&) {  // fewer threads than asked for: measure what there is
-  }
-  while (ready.load() < static_cast<int>(team.size())) std::this_thread::yield();
+  std::atomic<Word> word = Word::wait;
+  std::vector<std::thread> others;
+  const auto started = start_threads(others, static_cast<std::size_t>(threads - 1), [&](std::size_t i) {
+    ready.fetch_add(1);
+    Word said;
+    while ((said = word.load(std::memory_order_acquire)) == Word::wait) std::this_thread::yield();
+    if (said == Word::go) work(static_cast<int>(i) + 1);
+  });
+  while (started && ready.load() < threads - 1) std::this_thread::yield();
   const auto begin = Clock::now();
-  go.store(true, std::memory_order_release);
-  work(0);
-  for (std::thread& t : team) t.join();
+  word.store(started ? Word::go : Word::stop, std::memory_order_release);
+  if (started) work(0);
+  for (std::thread& t : others) t.join();
+  HALYARD_TRY(started);
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
 // The best of five runs of about 10 ms, in 10^9 operations a second.
-double rate(int threads, double (*loop)(std::size_t)) {
+Result<double> rate(int threads, double (*loop)(std::size_t)) {
   constexpr double target = 0.01;
   std::size_t rounds = 1000;
   double best = 0;
   for (int run = 0; run < 6; ++run) {
     std::vector<double> operations(static_cast<std::size_t>(threads));
-    const double seconds = seconds_together(threads, [&](int i) { operations[static_cast<std::size_t>(i)] = loop(rounds); });
+    const double seconds =
+        HALYARD_TRY(seconds_together(threads, [&](int i) { operations[static_cast<std::size_t>(i)] = loop(rounds); }));
     double sum = 0;
     for (const double o : operations) sum += o;
     if (sum == 0) return 0;
@@ -77,7 +76,7 @@ struct Mapping {
   void* data;
 };
 
-double read_rate(int threads, const LimitLoops& loops) {
+Result<double> read_rate(int threads, const LimitLoops& loops) {
 #ifdef HALYARD_SANITIZED  // says nothing about speed, and need not take long over it
   constexpr std::size_t bytes = std::size_t{16} << 20;
 #else
@@ -90,12 +89,12 @@ double read_rate(int threads, const LimitLoops& loops) {
 #endif
   const std::size_t share = bytes / static_cast<std::size_t>(threads) / 4096 * 4096;
   const auto part = [&](int i) { return static_cast<char*>(memory.data) + static_cast<std::size_t>(i) * share; };
-  seconds_together(threads, [&](int i) { std::memset(part(i), 1, share); });
+  HALYARD_TRY(seconds_together(threads, [&](int i) { std::memset(part(i), 1, share); }));
   std::atomic<std::uint64_t> seen = 0;
   double best = 0;
   for (int run = 0; run < 6; ++run) {
     const auto read = loops.read[run % 2];
-    const double seconds = seconds_together(threads, [&](int i) { seen.fetch_or(read(part(i), share)); });
+    const double seconds = HALYARD_TRY(seconds_together(threads, [&](int i) { seen.fetch_or(read(part(i), share)); }));
     best = std::max(best, static_cast<double>(share) * threads / seconds / 1e9);
   }
   return seen.load() != 0 ? best : 0;
@@ -103,13 +102,15 @@ double read_rate(int threads, const LimitLoops& loops) {
 
 }  // namespace
 
-CpuLimits measure_cpu_limits(int threads, Isa isa) {
+Result<CpuLimits> measure_cpu_limits(int threads, Isa isa) {
   threads = std::clamp(threads, 1, 1024);
   const LimitLoops loops = loops_for(std::min(isa, best_isa()));
-  return {.read_gb_s = read_rate(threads, loops),
-          .int8_gop_s = rate(threads, loops.int8),
-          .bf16_gflop_s = rate(threads, loops.bf16),
-          .f32_gflop_s = rate(threads, loops.f32)};
+  CpuLimits limits;
+  limits.read_gb_s = HALYARD_TRY(read_rate(threads, loops));
+  limits.int8_gop_s = HALYARD_TRY(rate(threads, loops.int8));
+  limits.bf16_gflop_s = HALYARD_TRY(rate(threads, loops.bf16));
+  limits.f32_gflop_s = HALYARD_TRY(rate(threads, loops.f32));
+  return limits;
 }
 
 }  // namespace halyard

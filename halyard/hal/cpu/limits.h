@@ -1,6 +1,7 @@
 // What this processor can do at most, measured on the spot: what a kernel's speed is held against.
 #pragma once
 
+#include "halyard/base/result.h"
 #include "halyard/hal/cpu/isa.h"
 
 namespace halyard {
@@ -14,7 +15,7 @@ struct CpuLimits {
 };
 
 /// Measures with `threads` threads at once (at least one) and instructions up to `isa`, at most what the processor has.
-/// Takes about a second and 512 MiB; where the memory cannot be had, read_gb_s is 0.
-CpuLimits measure_cpu_limits(int threads, Isa isa);
+/// Takes about a second and 512 MiB; where the memory cannot be had, read_gb_s is 0. An error where a thread cannot be started.
+Result<CpuLimits> measure_cpu_limits(int threads, Isa isa);
 
 }  // namespace halyard

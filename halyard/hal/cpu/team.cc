@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include "halyard/base/threads.h"
 #include "halyard/hal/cpu/placement.h"
 #include "halyard/hal/validate.h"
 
@@ -55,6 +56,13 @@ void relax() {
 constexpr auto spin_time = std::chrono::microseconds(50);
 // How long a thread whose job goes on without it sleeps before it looks again whether another has lost its core.
 constexpr auto nap = std::chrono::microseconds(500);
+
+// `after + timeout`, or the end of time where that lies beyond it.
+Clock::time_point deadline(Clock::time_point after, std::chrono::milliseconds timeout) {
+  const auto most = std::chrono::floor<std::chrono::milliseconds>(Clock::time_point::max() - after);
+  return timeout < most ? after + timeout : Clock::time_point::max();
+}
+
 template <class Condition>
 bool spin_until(const Condition& holds) {
   const auto until = Clock::now() + spin_time;
@@ -147,10 +155,7 @@ struct Hand {
 
 // A thread has left a tile that another one has taken over.
 void straggler_back(Job& job) {
-  std::unique_lock lock(job.mutex);
-  const bool last = job.stragglers.fetch_sub(1) == 1 && job.outlived;
-  lock.unlock();
-  if (last) job.submission->let_go();
+  if (job.stragglers.back()) job.submission->let_go();
 }
 
 // Whether the tile just run was its thread's to write.
@@ -200,7 +205,7 @@ CpuTile whole(const Phase& phase, const Task& task, const Hand& hand, CpuJob& ow
 // A dispatch of a single tile, by a thread that nobody watches or takes over.
 inline void run_single(const Job& job, const Phase& phase, const Task& task, const Hand& hand) {
   CpuJob owner{job.submission.get(), task.record};
-  task.run(whole(phase, task, hand, owner));
+  call_kernel(task.run, whole(phase, task, hand, owner));
 }
 
 // Those of a thread's tiles that are this dispatch's. False: another thread has taken over what was left.
@@ -219,7 +224,7 @@ inline bool run_tiles(const Job& job, const Phase& phase, const Task& task, Tile
   for (Place place(task, mine.begin);; place.advance(task)) {
     place.set(t, task);
     if (owner.attempt) owner.attempt->open(mine, number);
-    task.run(t);
+    call_kernel(task.run, t);
     if (owner.attempt && !was_own(owner)) return false;
     ++mine.ran;
     if (++mine.begin == end) return true;
@@ -247,7 +252,7 @@ void run_tiles_checked(const Job& job, const Phase& phase, const Task& task, Til
       CpuJob refused{job.submission.get(), task.record, nullptr, CpuJob::Answer::no};
       CpuTile t = whole(phase, task, hand, refused);
       Place(task, tile).set(t, task);
-      task.run(t);
+      call_kernel(task.run, t);
     }
     fail_where(check, " without asking may_write()");
   }
@@ -355,7 +360,7 @@ Tiles await_phase(Job& job, std::uint32_t seen, std::uint32_t lane, std::uint32_
       Lane& other = job.lanes[i];
       if (i == lane || !other.attempt.is_open() || !stands_still(other.clock.load(std::memory_order_relaxed))) continue;
       if (const Tiles left = other.attempt.take_over(seen)) {
-        job.stragglers.fetch_add(1);
+        job.stragglers.add();
         return left;
       }
     }
@@ -390,7 +395,8 @@ bool advance(Job& job, std::uint32_t phase, int threads, Hand hand) {
 }
 
 // Works on the job until it has finished. True for the one thread that finished it.
-bool work(Job& job, int threads, const Hand& hand) {
+bool work(Job& job, int threads, bool take_over, const Hand& hand) {
+  const InKernelsOf here(*job.submission);
   const auto lanes = static_cast<std::uint32_t>(threads);
   job.lanes[hand.lane].clock.store(this_thread_clock(), std::memory_order_relaxed);
   spread(job, hand.lane, lanes);
@@ -409,7 +415,7 @@ bool work(Job& job, int threads, const Hand& hand) {
         if (!advance(job, phase, threads, hand)) return true;
         break;
       }
-      mine = await_phase(job, phase, hand.lane, lanes, taken_in != phase);
+      mine = await_phase(job, phase, hand.lane, lanes, take_over && taken_in != phase);
       if (mine) taken_in = phase;
       if (job.abandoned.load(std::memory_order_relaxed)) return false;
       if (mine) run_phase(job, p, mine, hand);  // none: the phase is over, and its tasks may be gone
@@ -451,10 +457,10 @@ std::unique_ptr<const CpuPlan> prepare_plan(const PlanState& p, int threads) {
 }
 
 struct Team::Shared {
-  Shared(int n, bool w) : threads(n), watched(w) {}
+  Shared(int n, bool w, bool t) : threads(n), watched(w), take_over(t) {}
 
   const int threads;
-  const bool watched;
+  const bool watched, take_over;
   bool lost = false;  // a job did not finish in time; it stays the current one for as long as it takes
   std::mutex mutex;
   std::condition_variable work_there, work_done;
@@ -517,12 +523,7 @@ struct Team::Shared {
       });
       profiler->add(*job.submission, spans);
     }
-    bool straggling = job.stragglers.load() != 0;
-    if (straggling) {
-      const std::lock_guard lock(job.mutex);
-      straggling = job.outlived = job.stragglers.load() != 0;
-    }
-    job.submission->complete(straggling);
+    job.submission->complete(job.stragglers.outlive(job.submission->device->held_back));
     completed.store(sequence, std::memory_order_release);
   }
 
@@ -544,8 +545,8 @@ struct Team::Shared {
     }
     const std::shared_ptr<Job> job = join(seen, lane);
     if (!job) return;
-    if (work(*job, threads, {scratch, job->notes ? &job->notes[lane] : nullptr, lane, &job->lanes[lane].attempt}))
-      finish(job);
+    const Hand hand = {scratch, job->notes ? &job->notes[lane] : nullptr, lane, &job->lanes[lane].attempt};
+    if (work(*job, threads, take_over, hand)) finish(job);
   }
 
   // Gives up the running job, and with it the device: what is queued fails, and nothing is started again.
@@ -576,23 +577,21 @@ struct Team::Shared {
   bool starting = false;
 };
 
-Team::Team(int threads, bool watched) : shared_(std::make_shared<Shared>(threads, watched)) {
-  const int workers = watched ? threads : std::max(1, threads - 1);  // the waiting thread is the last member
-  try {
-    for (int i = 0; i < workers; ++i) start_worker();
-  } catch (...) {
-    stop();
-    throw;
-  }
-}
+Team::Team(int threads, bool watched, bool take_over)
+    : shared_(std::make_shared<Shared>(threads, watched, take_over)) {}
 
-void Team::start_worker() {
-  ScratchMemory scratch;  // from the thread that opens the device: a worker asks for no memory
-  if (!scratch.owner) throw std::bad_alloc();
-  workers_.emplace_back([s = shared_, scratch = std::move(scratch)] {
+Result<void> Team::start() {
+  // The waiting thread is the last member, unless it only watches.
+  const auto workers =
+      static_cast<std::size_t>(shared_->watched ? shared_->threads : std::max(1, shared_->threads - 1));
+  // Their scratch is from the thread that opens the device: a worker asks for no memory.
+  const auto scratch = std::make_shared<std::vector<ScratchMemory>>(workers);
+  if (std::any_of(scratch->begin(), scratch->end(), [](const ScratchMemory& m) { return !m.owner; }))
+    throw std::bad_alloc();
+  return start_threads(workers_, workers, [s = shared_, scratch](std::size_t i) {
     std::uint64_t seen = 0;
     while (true) {
-      s->take_part(seen, scratch.aligned());
+      s->take_part(seen, (*scratch)[i].aligned());
       const auto changed = [&] {
         return s->news.load(std::memory_order_acquire) != seen || s->stop.load(std::memory_order_acquire);
       };
@@ -607,9 +606,11 @@ void Team::start_worker() {
   });
 }
 
-Team::~Team() { stop(); }
-
-void Team::stop() {
+Team::~Team() {
+  if (forks_ != forks()) {  // the workers are another process's, and keep what they share as it is
+    for (auto& w : workers_) w.detach();
+    return;
+  }
   {
     const std::lock_guard lock(shared_->mutex);
     shared_->stop.store(true, std::memory_order_release);
@@ -669,7 +670,7 @@ bool Team::wait_for(std::uint64_t sequence, std::chrono::milliseconds timeout) {
   while (!done()) {
     if (s.lost) return false;
     const std::shared_ptr<Job> running = s.current;
-    const auto until = (running ? running->submission->started : Clock::now()) + timeout;
+    const auto until = deadline(running ? running->submission->started : Clock::now(), timeout);
     const auto changed = [&] { return done() || s.lost || s.current != running; };
     ++s.sleeping_waiters;
     const bool in_time = s.work_done.wait_until(lock, until, changed);

@@ -93,8 +93,7 @@ struct Job final : Schedule, PreparedSubmission {
   std::mutex mutex;
   std::condition_variable opened;
 
-  std::atomic<int> stragglers{0};  // threads that still read for tiles which others have taken over
-  bool outlived = false;           // they have not come back before the job completed; guarded by `mutex`
+  Stragglers<> stragglers;
 };
 
 /// Jobs in order: a list, for handing one over asks for no memory.
@@ -119,8 +118,10 @@ class JobQueue {
 
 class Team {
  public:
-  /// `watched`: wait_for() will be used instead of wait().
-  Team(int threads, bool watched);
+  /// `watched`: wait_for() will be used instead of wait(). `take_over`: where a thread loses its core, others do its tiles.
+  Team(int threads, bool watched, bool take_over);
+  /// Starts the workers. Called once; where it fails the team is good for nothing.
+  Result<void> start();
   /// Stops the workers. The queue must be empty. May run on a worker itself.
   ~Team();
   Team(const Team&) = delete;
@@ -136,10 +137,9 @@ class Team {
 
  private:
   struct Shared;
-  void start_worker();
-  void stop();
   std::shared_ptr<Shared> shared_;  // workers hold it too: the last of them may outlive the team
   std::vector<std::thread> workers_;
+  const unsigned forks_ = forks();
 };
 
 }  // namespace halyard::cpu

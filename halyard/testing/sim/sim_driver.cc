@@ -244,9 +244,9 @@ class SimDriver final : public Driver {
     std::memset(shared_, poison, r.shared_bytes);
     CpuJob owner{job.submission.get(), &r};
     const auto begin = Profiler::Clock::now();
-    r.kernel->cpu({x, std::min(x + each.x, r.grid.x), y, std::min(y + each.y, r.grid.y), z,
-                   std::min(z + each.z, r.grid.z), r.grid, job.windows[tile.record].data(),
-                   job.sizes[tile.record].data(), constants_of.constants, shared_, &owner});
+    call_kernel(r.kernel->cpu, {x, std::min(x + each.x, r.grid.x), y, std::min(y + each.y, r.grid.y), z,
+                                std::min(z + each.z, r.grid.z), r.grid, job.windows[tile.record].data(),
+                                job.sizes[tile.record].data(), constants_of.constants, shared_, &owner});
     const SpareNew simulation;
     if (job.submission->device->profiler) job.spans.push_back({&r, tile.record, 0, begin, Profiler::Clock::now()});
   }
