@@ -131,7 +131,7 @@ const Json* ConfigView::raw(std::string_view field) const {
 }
 
 tl::unexpected<Error> ConfigView::error(std::string_view field, std::string_view what, Errc code) const {
-  return fail(code, fmt::format("{}: {}{}: {}", file_, prefix_, escaped(field, 200), what));
+  return fail(code, fmt::format("{}: {}{}: {}", file_, prefix_, printable(field, 200), what));
 }
 
 Result<std::int64_t> ConfigView::integer(std::string_view field, std::int64_t min, std::int64_t max) const {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
+#include <iterator>
 #include <set>
 
 #include <fmt/format.h>
@@ -126,6 +127,22 @@ Result<void> check_index(const Index& index, const std::string& folder, std::spa
   return {};
 }
 
+// Sorts what consists of sorted runs that end at `ends`.
+void merge_runs(std::vector<Tensor>& tensors, std::vector<std::size_t> ends) {
+  const auto before = [](const Tensor& a, const Tensor& b) { return a.name < b.name; };
+  const auto at = [&](std::size_t i) { return tensors.begin() + static_cast<std::ptrdiff_t>(i); };
+  while (ends.size() > 1) {
+    std::vector<std::size_t> merged;
+    std::size_t begin = 0;
+    for (std::size_t i = 0; i < ends.size(); i += 2) {
+      const std::size_t end = ends[std::min(i + 1, ends.size() - 1)];
+      std::inplace_merge(at(begin), at(ends[i]), at(end), before);
+      merged.push_back(begin = end);
+    }
+    ends = std::move(merged);
+  }
+}
+
 // ------------------------------------------------------------------------------------------------------- quantisation
 
 struct QuantMode {
@@ -198,12 +215,15 @@ Result<void> ModelDir::load_weights(Contents& c) {
   } else {
     names = HALYARD_TRY(find_weights(c.path));
   }
+  std::vector<std::size_t> ends;
   for (const std::string& name : names) {
-    const SafeTensors shard = HALYARD_TRY(SafeTensors::open(fmt::format("{}/{}", c.path, name)));
+    SafeTensors shard = HALYARD_TRY(SafeTensors::open(fmt::format("{}/{}", c.path, name)));
     c.files.push_back(shard.file());
-    c.tensors.insert(c.tensors.end(), shard.tensors().begin(), shard.tensors().end());
+    std::vector<Tensor> tensors = std::move(shard).take_tensors();
+    c.tensors.insert(c.tensors.end(), std::make_move_iterator(tensors.begin()), std::make_move_iterator(tensors.end()));
+    ends.push_back(c.tensors.size());
   }
-  std::sort(c.tensors.begin(), c.tensors.end(), [](const Tensor& a, const Tensor& b) { return a.name < b.name; });
+  merge_runs(c.tensors, std::move(ends));
   const auto twice = std::adjacent_find(c.tensors.begin(), c.tensors.end(), [](const Tensor& a, const Tensor& b) { return a.name == b.name; });
   if (twice != c.tensors.end())
     return fail(Errc::bad_file, fmt::format("{}: tensor {} is also in {}", *twice->file, in_quotes(twice->name), *std::next(twice)->file));

@@ -67,7 +67,7 @@ struct Range {
 // Reads one entry of the header; errors are "FILE: tensor NAME: FIELD: …".
 struct EntryReader {
   std::string_view file;
-  const std::string& name;
+  const std::string name;
   const Json& entry;
 
   tl::unexpected<Error> refuse(std::string_view what) const {
@@ -180,17 +180,36 @@ Result<std::size_t> header_length(std::span<const std::byte> prefix, std::uint64
   return static_cast<std::size_t>(length);
 }
 
-Result<SafeTensorsContents> parse(std::string_view header, std::span<const std::byte> data, std::string_view name) {
-  const auto json = parse_json(header);
-  if (!json) return fail(json.error(), fmt::format("{}: header", name));
-  if (!json->is_object()) return fail(Errc::bad_file, fmt::format("{}: header: expected a JSON object, got {}", name, describe(*json)));
+// Sorts by name; a name that stands twice is an error.
+Result<void> sort_tensors(std::string_view file, std::vector<Tensor>& tensors) {
+  const auto before = [](const Tensor& a, const Tensor& b) { return a.name < b.name; };
+  if (!std::is_sorted(tensors.begin(), tensors.end(), before)) std::sort(tensors.begin(), tensors.end(), before);
+  const auto twice = std::adjacent_find(tensors.begin(), tensors.end(), [](const Tensor& a, const Tensor& b) { return a.name == b.name; });
+  if (twice == tensors.end()) return {};
+  return fail(Errc::bad_file, fmt::format("{}: header: the key {} stands twice", file, in_quotes(twice->name)));
+}
 
+Result<SafeTensorsContents> parse(std::string_view header, std::span<const std::byte> data, std::string_view name) {
   SafeTensorsContents contents;
-  contents.tensors.reserve(json->size());
-  for (const auto& [key, value] : json->items()) {  // in the order of names
-    if (key == "__metadata__") contents.metadata = HALYARD_TRY(read_metadata(name, value));
-    else contents.tensors.push_back(HALYARD_TRY(read_tensor({name, key, value}, data)));
-  }
+  bool has_metadata = false;
+  std::optional<Error> bad_entry;  // it names the file already
+  const auto read = [&](std::string_view key, const Json& value) -> Result<void> {
+    if (key != "__metadata__") {
+      contents.tensors.push_back(HALYARD_TRY(read_tensor({name, std::string(key), value}, data)));
+      return {};
+    }
+    if (std::exchange(has_metadata, true)) return fail(Errc::bad_file, fmt::format("{}: header: the key \"__metadata__\" stands twice", name));
+    contents.metadata = HALYARD_TRY(read_metadata(name, value));
+    return {};
+  };
+  const auto done = read_json_members(header, [&](std::string_view key, const Json& value) -> Result<void> {
+    auto entry = read(key, value);
+    if (!entry) bad_entry = entry.error();
+    return entry;
+  });
+  if (bad_entry) return fail(*std::move(bad_entry));
+  if (!done) return fail(done.error(), fmt::format("{}: header", name));
+  HALYARD_TRY(sort_tensors(name, contents.tensors));
   HALYARD_TRY(check_cover(name, contents.tensors, data));
   return contents;
 }

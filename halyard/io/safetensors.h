@@ -50,6 +50,7 @@ class SafeTensors {
 
   /// Sorted by name.
   std::span<const Tensor> tensors() const { return contents_.tensors; }
+  std::vector<Tensor> take_tensors() && { return std::move(contents_.tensors); }
   /// The tensor of this name, or null.
   const Tensor* find(std::string_view name) const;
   const Metadata& metadata() const { return contents_.metadata; }
