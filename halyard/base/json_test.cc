@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "halyard/base/environment.h"
 #include "halyard/base/quote.h"
 
 namespace halyard {
@@ -87,8 +88,8 @@ TEST(Json, MembersComeOneByOneInOrder) {
 
 // Random damage to texts that hold every kind of value: nlohmann's parser and this one accept the same and read the same.
 TEST(Json, AgreesWithAnotherParserOnDamagedTexts) {
-  const char* given = std::getenv("HALYARD_SEED");
-  const unsigned seed = given && *given ? static_cast<unsigned>(std::strtoul(given, nullptr, 10)) : std::random_device{}();
+  const auto given = environment("HALYARD_SEED");
+  const unsigned seed = given ? static_cast<unsigned>(std::strtoul(given->c_str(), nullptr, 10)) : std::random_device{}();
   SCOPED_TRACE(fmt::format("HALYARD_SEED={}", seed));
   std::mt19937 random(seed);
   const std::string texts[] = {

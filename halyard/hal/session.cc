@@ -1,9 +1,8 @@
 #include "halyard/hal/session.h"
 
-#include <cstdlib>
-#include <string_view>
 #include <utility>
 
+#include "halyard/base/environment.h"
 #include "halyard/hal/encoder_state.h"
 
 namespace halyard {
@@ -89,8 +88,7 @@ bool EncoderSession::remove_from_residency_set(const Buffer& b) {
 }
 
 bool EncoderSession::env_enabled() {
-  const char* v = std::getenv("HALYARD_ENCODER_SESSION");
-  return !v || std::string_view(v) != "0";
+  return environment_switch("HALYARD_ENCODER_SESSION", true);
 }
 
 }  // namespace halyard

@@ -1,17 +1,10 @@
 #include "halyard/io/safetensors.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
-#include <atomic>
-#include <cerrno>
 #include <cstring>
 #include <numeric>
 #include <optional>
-#include <system_error>
 
 #include <fmt/format.h>
 
@@ -285,66 +278,24 @@ Result<std::string> header_of(std::span<const TensorToWrite* const> order, const
   return header + text;
 }
 
-// A new file that is removed again unless it has been moved to its place.
-class TemporaryFile {
- public:
-  static Result<TemporaryFile> create(const std::string& beside) {
-    static std::atomic<unsigned> count{0};
-    const std::string path = fmt::format("{}.{}-{}.tmp", beside, ::getpid(), count++);
-    const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd < 0) return os_error(path);
-    return TemporaryFile(path, fd);
-  }
-  TemporaryFile(TemporaryFile&& other) noexcept : path_(std::exchange(other.path_, {})), fd_(std::exchange(other.fd_, -1)) {}
-  TemporaryFile& operator=(TemporaryFile&&) = delete;
-  ~TemporaryFile() {
-    if (fd_ >= 0) ::close(fd_);
-    if (!path_.empty()) ::unlink(path_.c_str());
-  }
-
-  Result<void> write(std::span<const std::byte> bytes) {
-    while (!bytes.empty()) {
-      const ssize_t n = ::write(fd_, bytes.data(), bytes.size());
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) return os_error(path_);
-      bytes = bytes.subspan(static_cast<std::size_t>(n));
-    }
-    return {};
-  }
-
-  Result<void> move_to(const std::string& path) {
-    if (::fsync(fd_) != 0) return os_error(path_);
-    if (::close(std::exchange(fd_, -1)) != 0) return os_error(path_);
-    if (::rename(path_.c_str(), path.c_str()) != 0) return os_error(path);
-    path_.clear();
-    return {};
-  }
-
- private:
-  TemporaryFile(std::string path, int fd) : path_(std::move(path)), fd_(fd) {}
-  static tl::unexpected<Error> os_error(const std::string& path) {
-    return fail(Errc::io, fmt::format("{}: {}", path, std::generic_category().message(errno)));
-  }
-  std::string path_;
-  int fd_;
-};
-
 }  // namespace
 
-Result<void> write_safetensors(const std::string& path, std::span<const TensorToWrite> tensors, const Metadata& metadata) {
-  struct stat st {};
-  if (::stat(path.c_str(), &st) == 0 && !S_ISREG(st.st_mode))
-    return fail(Errc::invalid_argument, fmt::format("{}: expected a file to write, this is a folder or a device", path));
+Result<void> write_safetensors(FileWriter& file, std::span<const TensorToWrite> tensors, const Metadata& metadata) {
   std::vector<const TensorToWrite*> order;
   order.reserve(tensors.size());
   for (const TensorToWrite& t : tensors) order.push_back(&t);
   std::stable_sort(order.begin(), order.end(), [](const TensorToWrite* a, const TensorToWrite* b) { return size_of(a->dtype) > size_of(b->dtype); });
-  auto header = header_of(order, metadata);
-  if (!header) return fail(std::move(header).error(), path);
-  TemporaryFile file = HALYARD_TRY(TemporaryFile::create(path));
-  HALYARD_TRY(file.write(std::as_bytes(std::span(*header))));
+  const std::string header = HALYARD_TRY(header_of(order, metadata));
+  HALYARD_TRY(file.write(header));
   for (const TensorToWrite* t : order) HALYARD_TRY(file.write(t->data));
-  return file.move_to(path);
+  return file.commit();
+}
+
+Result<void> write_safetensors(const std::string& path, std::span<const TensorToWrite> tensors, const Metadata& metadata) {
+  FileWriter file = HALYARD_TRY(FileWriter::create(path));
+  auto written = write_safetensors(file, tensors, metadata);
+  if (!written && written.error().code != Errc::io) return fail(std::move(written).error(), path);  // an io error names it
+  return written;
 }
 
 }  // namespace halyard
