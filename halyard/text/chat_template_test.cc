@@ -7,12 +7,15 @@
 #include <thread>
 #include <vector>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <pthread.h>
 
 #include "halyard/base/file.h"
 #include "halyard/testing/paths.h"
 #include "halyard/testing/patience.h"
+#include "halyard/text/jinja/interpreter.h"
+#include "halyard/text/jinja/parser.h"
 
 namespace halyard {
 namespace {
@@ -275,6 +278,62 @@ TEST(ChatTemplate, DeepRecursionEndsByALimitOnSmallStacksToo) {
       EXPECT_EQ(rendered("{{ [[[1]]] | tojson }}"), "[[[1]]]") << kib;
     });
   }
+}
+
+// Each is refused while no more than 64 MiB are held (by the budget's own count, which is of capacities), in the time that the
+// steps of a small context allow.
+TEST(ChatTemplate, LimitsHoldWhileTheyAreReached) {
+  const std::string loops = "{% for i in range(99999) %}{% for j in range(99999) %}", ends = "{% endfor %}{% endfor %}";
+  const std::string doubling = "{% set ns = namespace(s='xxxxxxxxxxxxxxxx', l=[1]) %}{% for i in range(60) %}";
+  const std::string hostile[] = {
+      doubling + "{% set ns.s = ns.s ~ ns.s %}{% endfor %}",
+      doubling + "{% set ns.s = ns.s + ns.s %}{% endfor %}",
+      doubling + "{% set ns.l = ns.l + ns.l %}{% endfor %}",
+      doubling + "{% set ns.s %}{{ ns.s }}{{ ns.s }}{% endset %}{% endfor %}",
+      doubling + "{% set ns.s = ns.s | replace('x', 'xx') %}{% endfor %}",
+      "{% set x = ('a' * 10000000) | list %}",
+      "{% set x = ('a ' * 10000000).split() %}",
+      "{% set x = ('a\n' * 10000000).splitlines() %}",
+      "{% set x = ('a' * 20000000)[1:] %}",
+      loops + ends,
+      loops + "{% set x = i + j * 2 - 1 %}" + ends,
+      loops + "{% set x = 'ab c' | trim | upper | length %}" + ends,
+      loops + "{% set x = zz %}" + ends,
+      "{% macro m(x) %}{{ x }}{% endmacro %}" + loops + "{{ m(i) }}" + ends,
+      "{% for i in range(99999) %}{% set x = range(99999) %}{% endfor %}",
+  };
+  for (const std::string& source : hostile) {
+    const auto body = jinja::parse(source);
+    jinja::Interpreter interpreter;
+    Errc code{};
+    const auto start = std::chrono::steady_clock::now();
+    try {
+      interpreter.render(body, OrderedJson::object());
+    } catch (const jinja::Failure& f) {
+      code = f.code;
+    }
+    const std::chrono::duration<double, std::milli> ms = std::chrono::steady_clock::now() - start;
+    fmt::print("{:5.1f} ms, {:4.1f} MiB: {}\n", ms.count(), static_cast<double>(interpreter.budget.most_held()) / (1 << 20), source.substr(0, 110));
+    EXPECT_EQ(code, Errc::limit_exceeded) << source;
+    EXPECT_LE(interpreter.budget.most_held(), jinja::Budget::max_held) << source;
+    EXPECT_LT(ms.count(), 500.0 * testing::patience) << source;  // ten times what is wanted: other work shares the machine
+  }
+}
+
+TEST(ChatTemplate, GivesBackWhatValuesHeld) {
+  const OrderedJson context = {{"s", std::string(100'000, 'x')}};
+  // A gigabyte in all would be refused as built; 60 MB built and dropped a tenth at a time are not held.
+  EXPECT_EQ(rendered("{% for i in range(150) %}{% set x = s ~ s ~ s %}{% endfor %}ok", context), "ok");
+  jinja::Interpreter interpreter;
+  interpreter.render(jinja::parse("{% for i in range(150) %}{% set x = s ~ s ~ s %}{% endfor %}"), context);
+  EXPECT_LT(interpreter.budget.most_held(), std::size_t{4} << 20);
+}
+
+// What a template may do grows with what it is given: here each of 1,000 messages looks through all of them.
+TEST(ChatTemplate, ALongChatMayTakeMoreStepsThanAShortOne) {
+  OrderedJson messages = OrderedJson::array();
+  for (int i = 0; i < 1000; ++i) messages.push_back({{"role", i % 2 ? "assistant" : "user"}, {"content", "text"}});
+  EXPECT_EQ(rendered("{% for m in messages %}{% set u = messages | selectattr('role', 'equalto', 'user') | list %}{% endfor %}ok", {{"messages", messages}}), "ok");
 }
 
 TEST(ChatTemplate, IsBoundedOnHostileContextsToo) {

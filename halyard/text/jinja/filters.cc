@@ -299,6 +299,7 @@ Value random_item(Call& c) {
 
 Value reverse(Call& c) {
   if (const auto* s = c.self.text()) {
+    c.in.budget.room_for(s->size() * (sizeof(std::string_view) + 1));
     auto chars = characters(*s);
     c.in.budget.step(s->size() / 16);
     std::string out;
@@ -559,6 +560,7 @@ Value indent(Call& c) {
   const std::string by = indention.take();
   s += '\n';
   c.in.budget.step(s.size() / 16);
+  room_for_lines(c.in.budget, s);
   const bool blank = flag(c, 2);
   Builder out(c.in.budget);
   if (flag(c, 1)) out.add(by);

@@ -237,6 +237,7 @@ std::shared_ptr<const Sequence> Interpreter::items_of(const Value& v) {
   if (v.sequence()) return v.shared_sequence();
   std::vector<Value> items;
   if (const auto* s = v.text()) {
+    budget.bytes(s->size() * (sizeof(Value) + sizeof(std::string_view)));
     for (const auto c : characters(*s)) items.push_back(text(std::string(c)));
   } else if (const auto* m = v.mapping()) {
     for (const auto& entry : m->entries) items.push_back(entry.first);
@@ -417,8 +418,7 @@ Args Interpreter::eval_arguments(const Arguments& a) {
 // --- statements
 
 void Interpreter::write(std::string_view s) {
-  budget.bytes(s.size());
-  if (out_->size() + s.size() > max_text) raise("writes more than 64 MiB", Errc::limit_exceeded);
+  budget.hold(2 * s.size());  // what it may take in a string that grows; given back when the render ends
   *out_ += s;
 }
 
@@ -428,7 +428,7 @@ void Interpreter::print(const Value& v) {
 }
 
 Scope& Interpreter::push_scope(Scope* parent) {
-  budget.bytes(sizeof(Scope) + 64);
+  budget.hold(sizeof(Scope) + 64);
   return scopes_.emplace_back(Scope{parent, false, {}});
 }
 

@@ -25,6 +25,7 @@ Int int_arg(Call& c, std::size_t i, Int otherwise) {
 
 Value views(Call& c, const std::vector<std::string_view>& parts) {
   c.in.budget.step(parts.size());
+  c.in.budget.room_for(parts.size() * (sizeof(Value) + 2 * sizeof(std::string_view)));
   std::vector<Value> items;
   items.reserve(parts.size());
   for (const auto part : parts) items.push_back(c.in.text(std::string(part)));
@@ -50,6 +51,9 @@ Value split(Call& c) {
   const Int limit = int_arg(c, 1, -1);
   c.in.budget.step(s.size() / 16);
   c.in.budget.bytes(s.size());
+  const char* cut = c.args[0].is_text() && !c.args[0].text()->empty() ? c.args[0].text()->data() : nullptr;
+  const auto parts = cut ? std::count(s.begin(), s.end(), *cut) : std::count_if(s.begin(), s.end(), [](unsigned char b) { return b <= 0x20 || b >= 0x80; });
+  c.in.budget.room_for((static_cast<std::size_t>(parts) + 1) * 3 * sizeof(std::string_view));  // a list that grows
   if (c.args[0].is_missing() || c.args[0].is_none())
     return views(c, from_right ? rsplit_spaces(s, limit) : split_spaces(s, limit));
   const std::string_view separator = text_arg(c, 0);
@@ -153,6 +157,7 @@ Value cased(Call& c) {
 
 template <std::string (*map)(std::string_view)>
 Value mapped(Call& c) {
+  c.in.budget.room_for(self_text(c).size() * (sizeof(std::string_view) + 3));
   c.in.budget.step(self_text(c).size() / 16);
   return c.in.text(map(self_text(c)));
 }
@@ -183,6 +188,7 @@ Value zfill(Call& c) {
 
 Value split_into_lines(Call& c) {
   c.in.budget.step(self_text(c).size() / 16);
+  room_for_lines(c.in.budget, self_text(c));
   return views(c, split_lines(self_text(c), !c.args[0].is_missing() && truthy(c.args[0])));
 }
 
@@ -213,6 +219,7 @@ Value format_text(Call& c) { return make_like(c.in.budget, c.self, brace_format(
 Value expand_tabs(Call& c) {
   const Int size = int_arg(c, 0, 8);
   Builder out(c.in.budget);
+  c.in.budget.room_for(self_text(c).size() * sizeof(std::string_view));
   Int column = 0;
   for (const auto ch : characters(self_text(c))) {
     c.in.budget.step();

@@ -112,6 +112,7 @@ std::size_t byte_of(std::string_view s, std::size_t n) {
 
 std::vector<std::string_view> characters(std::string_view s) {
   std::vector<std::string_view> out;
+  out.reserve(length(s));
   for (std::size_t at = 0; at < s.size(); at += out.back().size()) out.push_back(s.substr(at, char_bytes(s, at)));
   return out;
 }

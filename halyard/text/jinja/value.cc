@@ -14,13 +14,30 @@ namespace halyard::jinja {
 void raise(std::string message, Errc code) { throw Failure{code, std::move(message)}; }
 
 void Budget::step(std::size_t n) {
-  if (n > steps_) raise("does more than 10 million steps of work", Errc::limit_exceeded);
+  if (n > steps_) raise("does too many steps of work for what it was given", Errc::limit_exceeded);
   steps_ -= n;
 }
 
 void Budget::bytes(std::size_t n) {
   if (n > bytes_) raise("builds more than 256 MiB of text and lists", Errc::limit_exceeded);
+  room_for(n);
   bytes_ -= n;
+}
+
+void Budget::room_for(std::size_t n) const {
+  if (n > max_held - held_) raise("holds more than 64 MiB of text and lists", Errc::limit_exceeded);
+}
+
+void Budget::hold(std::size_t n) {
+  room_for(n);
+  held_ += n;
+  most_held_ = std::max(most_held_, held_);
+}
+
+void Budget::allow_for_input() {
+  const std::size_t n = std::min<std::size_t>(more_steps_, 3000);
+  more_steps_ -= n;
+  steps_ += n;
 }
 
 std::optional<std::int64_t> Value::integer() const {
@@ -61,7 +78,8 @@ void Namespace::set(const std::string& name, Value value) {
 }
 
 Bytes::Bytes(Budget& budget, std::string all) : data(std::move(all)) {
-  budget.bytes(data.size() * sizeof(Value));
+  budget.hold(data.capacity() + data.size() * sizeof(Value));  // as every object's, until the render ends
+  items_.reserve(data.size());
   for (const char c : data) items_.emplace_back(std::int64_t{static_cast<unsigned char>(c)});
 }
 
@@ -79,17 +97,29 @@ std::string Bytes::shown() const {
   return out + quote;
 }
 
+void room_for_lines(const Budget& budget, std::string_view text) {
+  // A line ends in a control character or one beyond ASCII; the list of them grows by doubling.
+  const auto ends = std::count_if(text.begin(), text.end(), [](unsigned char b) { return b < 0x20 || b >= 0x80; });
+  budget.room_for((static_cast<std::size_t>(ends) + 1) * 3 * sizeof(std::string_view));
+}
+
+void Builder::make_room(std::size_t more) {
+  budget_->bytes(more);
+  if (more > max_text - text_.size()) raise("builds a text of more than 64 MiB", Errc::limit_exceeded);
+  const std::size_t size = text_.size() + more;
+  if (size <= text_.capacity()) return;
+  const std::size_t capacity = std::max(size, 2 * text_.capacity());
+  held_.grow(capacity, [&] { text_.reserve(capacity); });
+}
+
 Builder& Builder::add(std::string_view s) {
-  budget_->bytes(s.size());
-  if (text_.size() + s.size() > max_text) raise("builds a text of more than 64 MiB", Errc::limit_exceeded);
+  make_room(s.size());
   text_ += s;
   return *this;
 }
 
 Builder& Builder::add(std::size_t times, char c) {
-  budget_->bytes(times);
-  if (times > max_text || text_.size() + times > max_text)
-    raise("builds a text of more than 64 MiB", Errc::limit_exceeded);
+  make_room(times);
   text_.append(times, c);
   return *this;
 }
@@ -105,7 +135,7 @@ bool hashable(const Value& v) {
 namespace {
 
 // Bytes an allocation costs beside its content: the shared block, the Value, the allocator.
-constexpr std::size_t overhead = 64;
+constexpr std::size_t overhead = 96;
 
 int depth_of(const Value& v) {
   if (const auto* s = v.sequence()) return s->depth;
@@ -135,15 +165,17 @@ auto find_entry(Budget& budget, M& m, const Value& key) -> decltype(m.entries.da
 
 Value make_text(Budget& budget, std::string s) {
   budget.bytes(s.size() + overhead);
-  return Value(std::make_shared<const std::string>(std::move(s)));
+  const std::size_t capacity = s.capacity();
+  return Value(std::shared_ptr<const std::string>(make_held(budget, std::move(s), capacity + overhead)));
 }
 
 Value make_int(Budget& budget, const BigInt& i) {
   if (const auto fits = i.small()) return Value(*fits);
   if (i.bits() > max_int_bits)
     raise(fmt::format("an integer of more than {} bits", max_int_bits), Errc::limit_exceeded);
-  budget.bytes(i.bits() / 8 + overhead);
-  return Value(std::make_shared<const BigInt>(i));
+  const std::size_t held = i.bits() / 8 + overhead;
+  budget.bytes(held);
+  return Value(std::shared_ptr<const BigInt>(make_held(budget, i, held)));
 }
 
 void charge_integers(Budget& budget, std::size_t a_bits, std::size_t b_bits, std::size_t result_bits) {
@@ -185,7 +217,8 @@ std::shared_ptr<Sequence> new_sequence(Budget& budget, std::vector<Value> items,
   budget.bytes(items.size() * sizeof(Value) + overhead);
   int inner = 0;
   for (const Value& v : items) inner = std::max(inner, depth_of(v));
-  return std::make_shared<Sequence>(Sequence{flavor, checked_depth(inner), std::move(items)});
+  const std::size_t held = items.capacity() * sizeof(Value) + overhead;
+  return make_held(budget, Sequence{flavor, checked_depth(inner), std::move(items)}, held);
 }
 
 }  // namespace
@@ -212,12 +245,14 @@ Value make_dict(Budget& budget, std::vector<std::pair<Value, Value>> entries) {
     else m.entries.emplace_back(std::move(key), std::move(value));
   }
   m.depth = checked_depth(inner);
-  return Value(std::make_shared<const Mapping>(std::move(m)));
+  const std::size_t held = m.entries.capacity() * 2 * sizeof(Value) + overhead;
+  return Value(std::shared_ptr<const Mapping>(make_held(budget, std::move(m), held)));
 }
 
 Value make_undefined(std::string why) { return Undefined{std::make_shared<const std::string>(std::move(why))}; }
 
 Value from_json(Budget& budget, const OrderedJson& j, int depth) {
+  budget.allow_for_input();
   if (depth > max_value_depth) checked_depth(depth);
   switch (j.type()) {
     case OrderedJson::value_t::boolean: return Value(j.get<bool>());
