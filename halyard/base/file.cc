@@ -119,7 +119,8 @@ Result<FileWriter> FileWriter::create(const std::string& path, std::span<const s
   struct stat there {};
   if (::stat(path.c_str(), &there) == 0) {
     if (!S_ISREG(there.st_mode))
-      return fail(Errc::invalid_argument, fmt::format("{}: expected a file to write, this is a folder, pipe or device", path));
+      return fail(Errc::invalid_argument,
+                  fmt::format("{}: expected a file to write, this is a folder, pipe or device", path));
     for (const std::string& other : in_use) {
       struct stat used {};
       if (::stat(other.c_str(), &used) == 0 && used.st_dev == there.st_dev && used.st_ino == there.st_ino)
@@ -129,7 +130,7 @@ Result<FileWriter> FileWriter::create(const std::string& path, std::span<const s
     std::error_code error;
     place = std::filesystem::canonical(path, error).string();
     if (error) return os_error(path, error.value());
-  } else if (struct stat link {}; ::lstat(path.c_str(), &link) == 0) {
+  } else if (struct stat link{}; ::lstat(path.c_str(), &link) == 0) {
     return fail(Errc::not_found, fmt::format("{}: a link to nothing", path));
   }
   FileWriter writer(path, std::move(place));
@@ -170,7 +171,9 @@ Result<void> FileWriter::commit() {
   const SignalsHeld held;
   if (temporary_.empty()) {
     const std::string from = own_descriptor(fd_);
-    const auto link = [&](const char* name) { return ::linkat(AT_FDCWD, from.c_str(), AT_FDCWD, name, AT_SYMLINK_FOLLOW); };
+    const auto link = [&](const char* name) {
+      return ::linkat(AT_FDCWD, from.c_str(), AT_FDCWD, name, AT_SYMLINK_FOLLOW);
+    };
     temporary_ = HALYARD_TRY(under_a_free_name(path_, place_, link));
   }
   if (::close(std::exchange(fd_, -1)) != 0) return os_error(path_, errno);

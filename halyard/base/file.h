@@ -54,8 +54,11 @@ class FileWriter {
   /// files `in_use` (by inode, whatever it is called), which would be lost. A link is followed.
   static Result<FileWriter> create(const std::string& path, std::span<const std::string> in_use = {});
   FileWriter(FileWriter&& other) noexcept
-      : path_(std::move(other.path_)), place_(std::move(other.place_)), temporary_(std::exchange(other.temporary_, {})),
-        mode_(other.mode_), fd_(std::exchange(other.fd_, -1)) {}
+      : path_(std::move(other.path_)),
+        place_(std::move(other.place_)),
+        temporary_(std::exchange(other.temporary_, {})),
+        mode_(other.mode_),
+        fd_(std::exchange(other.fd_, -1)) {}
   FileWriter& operator=(FileWriter&&) = delete;
   /// Leaves nothing behind unless committed.
   ~FileWriter();

@@ -15,8 +15,7 @@ namespace halyard {
 namespace {
 
 // Builds a tree: of all values, or of one member of the root after another.
-template <class J>
-class JsonTree : public JsonEvents {
+template <class J> class JsonTree : public JsonEvents {
  public:
   explicit JsonTree(const JsonLimits& limits) : limits_(limits) {}
   J root;
@@ -60,7 +59,8 @@ class JsonTree : public JsonEvents {
       fresh = added.second;
       return &added.first->second;
     } else {
-      typename J::object_t::Container& object = in.value->template get_ref<typename J::object_t&>();  // a vector of pairs
+      typename J::object_t::Container& object =
+          in.value->template get_ref<typename J::object_t&>();  // a vector of pairs
       if (!in.index && object.size() >= kManyKeys) {
         in.index = std::make_unique<Index>();
         for (std::size_t i = 0; i < object.size(); ++i) in.index->emplace(object[i].first, i);
@@ -113,12 +113,24 @@ class JsonMembers : public JsonEvents {
  public:
   JsonMembers(const JsonMember& member, const JsonLimits& limits) : member_(member), tree_(limits) {}
 
-  bool null() override { return forward([&] { return tree_.null(); }); }
-  bool boolean(bool value) override { return forward([&] { return tree_.boolean(value); }); }
-  bool negative(std::int64_t value) override { return forward([&] { return tree_.negative(value); }); }
-  bool whole(std::uint64_t value) override { return forward([&] { return tree_.whole(value); }); }
-  bool real(double value) override { return forward([&] { return tree_.real(value); }); }
-  bool string(std::string_view value) override { return forward([&] { return tree_.string(value); }); }
+  bool null() override {
+    return forward([&] { return tree_.null(); });
+  }
+  bool boolean(bool value) override {
+    return forward([&] { return tree_.boolean(value); });
+  }
+  bool negative(std::int64_t value) override {
+    return forward([&] { return tree_.negative(value); });
+  }
+  bool whole(std::uint64_t value) override {
+    return forward([&] { return tree_.whole(value); });
+  }
+  bool real(double value) override {
+    return forward([&] { return tree_.real(value); });
+  }
+  bool string(std::string_view value) override {
+    return forward([&] { return tree_.string(value); });
+  }
   bool start_object() override {
     if (depth_++ == 0) return true;
     return pass(tree_.start_object());
@@ -136,8 +148,7 @@ class JsonMembers : public JsonEvents {
   }
 
  private:
-  template <class F>
-  bool forward(F put) {
+  template <class F> bool forward(F put) {
     if (depth_ == 0) return not_an_object("a single value");
     return end(put());
   }
@@ -161,8 +172,7 @@ class JsonMembers : public JsonEvents {
   int depth_ = 0;
 };
 
-template <class J>
-Result<J> parse(std::string_view text, const JsonLimits& limits) {
+template <class J> Result<J> parse(std::string_view text, const JsonLimits& limits) {
   JsonTree<J> tree(limits);
   HALYARD_TRY(read_json(text, tree, limits.max_depth));
   return std::move(tree.root);
@@ -171,7 +181,9 @@ Result<J> parse(std::string_view text, const JsonLimits& limits) {
 }  // namespace
 
 Result<Json> parse_json(std::string_view text, JsonLimits limits) { return parse<Json>(text, limits); }
-Result<OrderedJson> parse_ordered_json(std::string_view text, JsonLimits limits) { return parse<OrderedJson>(text, limits); }
+Result<OrderedJson> parse_ordered_json(std::string_view text, JsonLimits limits) {
+  return parse<OrderedJson>(text, limits);
+}
 
 Result<void> read_json_members(std::string_view text, const JsonMember& member, JsonLimits limits) {
   JsonMembers members(member, limits);

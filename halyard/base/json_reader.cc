@@ -221,8 +221,10 @@ class JsonReader {
     if (lead < 0x20) return wrong("a control character as an escape");
     std::ptrdiff_t length = 0;
     if (lead >= 0xc2 && lead <= 0xdf) length = 2;
-    else if (lead >= 0xe0 && lead <= 0xef && !(lead == 0xe0 && second < 0xa0) && !(lead == 0xed && second > 0x9f)) length = 3;
-    else if (lead >= 0xf0 && lead <= 0xf4 && !(lead == 0xf0 && second < 0x90) && !(lead == 0xf4 && second > 0x8f)) length = 4;
+    else if (lead >= 0xe0 && lead <= 0xef && !(lead == 0xe0 && second < 0xa0) && !(lead == 0xed && second > 0x9f))
+      length = 3;
+    else if (lead >= 0xf0 && lead <= 0xf4 && !(lead == 0xf0 && second < 0x90) && !(lead == 0xf4 && second > 0x8f))
+      length = 4;
     if (length == 0) return wrong("UTF-8");
     for (std::ptrdiff_t i = 1; i < length; ++i)
       if (!follows(i)) return wrong("UTF-8");
@@ -284,8 +286,11 @@ class JsonReader {
     const auto line = 1 + std::count(begin_, at_, '\n');
     const char* line_start = at_;
     while (line_start > begin_ && line_start[-1] != '\n') --line_start;
-    const std::string found = at_ == end_ ? "the text ends" : "found " + in_quotes({at_, std::min<std::size_t>(16, static_cast<std::size_t>(end_ - at_))});
-    problem_ = fmt::format("not valid JSON: line {}, column {}: expected {}, {}", line, at_ - line_start + 1, expected, found);
+    const std::string found =
+        at_ == end_ ? "the text ends"
+                    : "found " + in_quotes({at_, std::min<std::size_t>(16, static_cast<std::size_t>(end_ - at_))});
+    problem_ =
+        fmt::format("not valid JSON: line {}, column {}: expected {}, {}", line, at_ - line_start + 1, expected, found);
     return false;
   }
 

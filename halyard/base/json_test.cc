@@ -22,9 +22,39 @@ double seconds_of(const std::function<void()>& work) {
 }
 
 TEST(Json, RefusesWhatIsNotJson) {
-  for (const char* text : {"", "{", "[1,]", "{\"a\":1}x", "NaN", "{\"a\":\"\xff\"}", "01", "-", "1.", ".5", "1e", "+1", "[", "]",
-                           "{\"a\" 1}", "{,}", "{\"a\":1,}", "[1 2]", "\"\t\"", "\"\\x\"", "\"\\ud800\"", "\"\\udc00\"",
-                           "\"\\ud800\\u0041\"", "tru", "nul", "'a'", "1e999", "\"a", "[}", "{]", "\xef\xbb", "{1:2}", "\"\xed\xa0\x80\""})
+  for (const char* text : {"",
+                           "{",
+                           "[1,]",
+                           "{\"a\":1}x",
+                           "NaN",
+                           "{\"a\":\"\xff\"}",
+                           "01",
+                           "-",
+                           "1.",
+                           ".5",
+                           "1e",
+                           "+1",
+                           "[",
+                           "]",
+                           "{\"a\" 1}",
+                           "{,}",
+                           "{\"a\":1,}",
+                           "[1 2]",
+                           "\"\t\"",
+                           "\"\\x\"",
+                           "\"\\ud800\"",
+                           "\"\\udc00\"",
+                           "\"\\ud800\\u0041\"",
+                           "tru",
+                           "nul",
+                           "'a'",
+                           "1e999",
+                           "\"a",
+                           "[}",
+                           "{]",
+                           "\xef\xbb",
+                           "{1:2}",
+                           "\"\xed\xa0\x80\""})
     EXPECT_FALSE(parse_json(text)) << text;
 }
 
@@ -81,7 +111,8 @@ TEST(Json, MembersComeOneByOneInOrder) {
   };
   ASSERT_TRUE(read_json_members(R"({"z":[1,{"q":[]}],"a":null,"z":{"b":{}},"s":"x"})", note));
   EXPECT_EQ(seen, R"(z=[1,{"q":[]}];a=null;z={"b":{}};s="x";)");
-  for (const char* text : {"[]", "[[1]]", "7", "{\"a\":1", "{\"a\":{\"b\":1,\"b\":2}}"}) EXPECT_FALSE(read_json_members(text, note)) << text;
+  for (const char* text : {"[]", "[[1]]", "7", "{\"a\":1", "{\"a\":{\"b\":1,\"b\":2}}"})
+    EXPECT_FALSE(read_json_members(text, note)) << text;
   const auto stop = [](std::string_view, const Json&) -> Result<void> { return fail(Errc::unsupported, "enough"); };
   EXPECT_EQ(read_json_members(R"({"a":1})", stop).error().code, Errc::unsupported);
 }
@@ -89,12 +120,14 @@ TEST(Json, MembersComeOneByOneInOrder) {
 // Random damage to texts that hold every kind of value: nlohmann's parser and this one accept the same and read the same.
 TEST(Json, AgreesWithAnotherParserOnDamagedTexts) {
   const auto given = environment("HALYARD_SEED");
-  const unsigned seed = given ? static_cast<unsigned>(std::strtoul(given->c_str(), nullptr, 10)) : std::random_device{}();
+  const unsigned seed =
+      given ? static_cast<unsigned>(std::strtoul(given->c_str(), nullptr, 10)) : std::random_device{}();
   SCOPED_TRACE(fmt::format("HALYARD_SEED={}", seed));
   std::mt19937 random(seed);
   const std::string texts[] = {
       R"({"a":[1,-2,3.5e-7,true,false,null,{"b":{}}],"key é":"\u00e9\ud83d\ude00\n\"\\\/","n":18446744073709551616})",
-      "\xef\xbb\xbf [ [], {}, [[ ]], {\"x\" : -0 , \"y\":0.0}, \"漢字 \xf0\x9f\x98\x80\", 1E+10, -9223372036854775808 ]\n"};
+      "\xef\xbb\xbf [ [], {}, [[ ]], {\"x\" : -0 , \"y\":0.0}, \"漢字 \xf0\x9f\x98\x80\", 1E+10, -9223372036854775808 "
+      "]\n"};
   const std::string alphabet = "{}[]\",:\\u0123456789eE+-. \n\ttrufalsnd\xc3\xa9\xed\xf0\x80\xff\x1f";
   const auto below = [&](std::size_t n) { return static_cast<std::size_t>(random() % n); };
   int accepted = 0;
@@ -127,7 +160,8 @@ TEST(Json, TimeIsLinearInObjectsAndKeys) {
   const std::string small = objects(40'000), large = objects(320'000);
   for (const bool ordered : {false, true}) {
     const auto parse = [&](const std::string& text) {
-      return seconds_of([&] { EXPECT_TRUE(ordered ? parse_ordered_json(text).has_value() : parse_json(text).has_value()); });
+      return seconds_of(
+          [&] { EXPECT_TRUE(ordered ? parse_ordered_json(text).has_value() : parse_json(text).has_value()); });
     };
     const double first = std::min(parse(small), parse(small)), second = std::min(parse(large), parse(large));
     const double theirs = seconds_of([&] { EXPECT_EQ(Json::parse(large).size(), 320'000U); });

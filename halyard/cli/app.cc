@@ -212,7 +212,8 @@ void print_message(std::string_view text) {
 
 void open_standard_streams() {
   // 0 and 1 the wrong way round: using them stays the error that it is. `open` takes the lowest free descriptor.
-  for (const auto& [fd, mode] : {std::pair{STDIN_FILENO, O_WRONLY}, {STDOUT_FILENO, O_RDONLY}, {STDERR_FILENO, O_WRONLY}})
+  for (const auto& [fd, mode] :
+       {std::pair{STDIN_FILENO, O_WRONLY}, {STDOUT_FILENO, O_RDONLY}, {STDERR_FILENO, O_WRONLY}})
     if (::fcntl(fd, F_GETFD) < 0 && ::open("/dev/null", mode) < 0) ::_exit(exit_failed);
 }
 

@@ -108,7 +108,8 @@ Result<void> run_bench(const BenchFlags& f, Context& context) {
     HALYARD_TRY(plot->commit());
   }
   if (trace) HALYARD_TRY(model.device().write_trace(*trace));
-  if (const std::string note = pin_note(model.device().residency()); !note.empty()) print_message(fmt::format("{}\n", note));
+  if (const std::string note = pin_note(model.device().residency()); !note.empty())
+    print_message(fmt::format("{}\n", note));
   return context.out.write(f.json.json ? report.json() : report.markdown());
 }
 
@@ -149,13 +150,15 @@ void add_bench(CLI::App& root, Context& context) {
   CLI::Option* profile =
       command.add_flag("--profile", flags->device.profile, "Add a table of where the time went, kernel by kernel")
           ->group("Output");
-  command
-      .add_option("--trace", flags->trace, "With --profile: write what ran when, as JSON for Perfetto")
+  command.add_option("--trace", flags->trace, "With --profile: write what ran when, as JSON for Perfetto")
       ->check(given())
       ->type_name("FILE")
       ->needs(profile)
       ->group("Output");
-  command.add_option("--plot", flags->plot, "Draw the results into an SVG file")->check(given())->type_name("FILE")->group("Output");
+  command.add_option("--plot", flags->plot, "Draw the results into an SVG file")
+      ->check(given())
+      ->type_name("FILE")
+      ->group("Output");
   on_run(command, context, [flags, &context] { return run_bench(*flags, context); });
 }
 

@@ -34,7 +34,8 @@ class Careless : public ::testing::Test {
     ASSERT_NE(::mkdtemp(name.data()), nullptr);
     folder_ = name;
     fs::create_directory(folder_ / "work");
-    for (const auto& file : fs::directory_iterator(testing::default_model())) fs::create_directories(folder_ / "m"), fs::copy(file, folder_ / "m");
+    for (const auto& file : fs::directory_iterator(testing::default_model()))
+      fs::create_directories(folder_ / "m"), fs::copy(file, folder_ / "m");
   }
   void TearDown() override {
     if (!folder_.empty()) fs::remove_all(folder_);
@@ -43,7 +44,8 @@ class Careless : public ::testing::Test {
   // Runs a shell command in work/, "$H" being the program and ../m a model of its own.
   Outcome sh(const std::string& command) {
     const std::string out = (folder_ / "out").string(), err = (folder_ / "err").string();
-    std::ofstream(folder_ / "run.sh") << fmt::format("cd '{}'\nH='{}'\nexec >'{}' 2>'{}' </dev/null\n{}\n", work(), HALYARD_PROGRAM, out, err, command);
+    std::ofstream(folder_ / "run.sh") << fmt::format("cd '{}'\nH='{}'\nexec >'{}' 2>'{}' </dev/null\n{}\n", work(),
+                                                     HALYARD_PROGRAM, out, err, command);
     const int status = std::system(fmt::format("bash '{}'", (folder_ / "run.sh").string()).c_str());
     return {WEXITSTATUS(status), read_file(out).value(), read_file(err).value()};
   }
@@ -63,10 +65,13 @@ TEST_F(Careless, AnOutputNeverReplacesTheModelThatIsRead) {
   const std::string before = read_file((folder_ / "m/model.safetensors").string()).value();
   fs::create_hard_link(folder_ / "m/model.safetensors", folder_ / "hard");
   fs::create_symlink("m/model.safetensors", folder_ / "soft");
-  for (const char* path : {"../m/model.safetensors", "../m/../m/config.json", "../hard", "../soft", "../m/tokenizer.json"}) {
-    expect_error(fmt::format("\"$H\" logits --model ../m --tokens 1 -o {}", path), 1, fmt::format("{}: is in use as input", path));
+  for (const char* path :
+       {"../m/model.safetensors", "../m/../m/config.json", "../hard", "../soft", "../m/tokenizer.json"}) {
+    expect_error(fmt::format("\"$H\" logits --model ../m --tokens 1 -o {}", path), 1,
+                 fmt::format("{}: is in use as input", path));
     expect_error(fmt::format("\"$H\" bench --model ../m -p 1 -n 0 -r 1 --plot {}", path), 1, "is in use as input");
-    expect_error(fmt::format("\"$H\" bench --model ../m -p 1 -n 0 -r 1 --profile --trace {}", path), 1, "is in use as input");
+    expect_error(fmt::format("\"$H\" bench --model ../m -p 1 -n 0 -r 1 --profile --trace {}", path), 1,
+                 "is in use as input");
   }
   expect_error("echo text > f; \"$H\" logits --model ../m -p - -o f < f", 1, "f: is in use as input");
   EXPECT_EQ(read_file((folder_ / "m/model.safetensors").string()).value(), before);
@@ -78,7 +83,8 @@ TEST_F(Careless, AnOutputThatCannotBeWrittenIsFoundBeforeTheWork) {
     fs::remove(folder_ / "work/link");
     fs::create_symlink("nothing", folder_ / "work/link");
     // Of a model that is not there either, the output is what is spoken of: it was looked at first.
-    expect_error(fmt::format("\"$H\" logits --model ../absent --tokens 1 -o {}", path), 1, fmt::format("error: {}: ", path));
+    expect_error(fmt::format("\"$H\" logits --model ../absent --tokens 1 -o {}", path), 1,
+                 fmt::format("error: {}: ", path));
   }
 }
 
@@ -93,15 +99,18 @@ TEST_F(Careless, OutputsOfAnyNameAreWrittenAndNothingElseStays) {
   fs::create_symlink(longest, folder_ / "work/link");
   ASSERT_EQ(::chmod((work() + "/" + longest).c_str(), 0640), 0);
   EXPECT_EQ(sh("\"$H\" logits --model ../m --tokens 1 -o link").code, 0);
-  EXPECT_TRUE(fs::is_symlink(folder_ / "work/link"));  // what it leads to was replaced, and may be read by the same people
+  EXPECT_TRUE(
+      fs::is_symlink(folder_ / "work/link"));  // what it leads to was replaced, and may be read by the same people
   EXPECT_EQ(static_cast<int>(fs::status(work() + "/" + longest).permissions()), 0640);
   EXPECT_EQ(SafeTensors::open(work() + "/" + longest)->find("tokens")->shape, (Shape{1}));
 }
 
 TEST_F(Careless, NothingIsLeftAfterASignalOrAFailure) {
   for (const auto& [signal, code] : {std::pair{"INT", 130}, {"TERM", 143}, {"KILL", 137}}) {
-    const Outcome o = sh(fmt::format("\"$H\" logits --model ../m --exact --tokens $(seq -s, 1 2000) --chunk 1 -o out & c=$!\n"
-                                     "sleep 0.7; kill -{} $c; wait $c", signal));
+    const Outcome o =
+        sh(fmt::format("\"$H\" logits --model ../m --exact --tokens $(seq -s, 1 2000) --chunk 1 -o out & c=$!\n"
+                       "sleep 0.7; kill -{} $c; wait $c",
+                       signal));
     EXPECT_EQ(o.code, code) << signal << o.err;
     EXPECT_TRUE(work_is_empty()) << signal;
   }
@@ -123,7 +132,8 @@ TEST_F(Careless, MessagesThatCannotBeWrittenCostNoResults) {
 
 TEST_F(Careless, StandardOutputThatCannotBeWrittenIsAnError) {
   for (const char* to : {">/dev/full", ">&-"}) {
-    for (const char* command : {"generate --model ../m -p x -m 2", "inspect ../m", "--help", "--version", "tokenize --model ../m"})
+    for (const char* command :
+         {"generate --model ../m -p x -m 2", "inspect ../m", "--help", "--version", "tokenize --model ../m"})
       expect_error(fmt::format("\"$H\" {} {}", command, to), 1, "cannot write to standard output");
   }
 }
@@ -141,10 +151,11 @@ TEST_F(Careless, ValuesMeanWhatTheySayOrAreErrors) {
     expect_error(fmt::format("\"$H\" logits --model ../m --tokens {} -o out", tokens), 2, "--tokens");
   expect_error("\"$H\" logits --model ../m -p x --tokens '' -o out", 2, "--tokens");
   expect_error("\"$H\" generate --model ../m -p x -m 010", 2, "010");
-  for (const char* lengths : {"010", "''", "1,,2"}) expect_error(fmt::format("\"$H\" bench --model ../m -p {}", lengths), 2, "--n-prompt");
-  for (const char* command : {"generate --model '' -p x", "generate --model= -p x", "inspect ''", "tokenize --model ''", "render --model '' --input -",
-                              "logits --model ../m --tokens 1 -o ''", "bench --plot ''", "bench --synthetic ''", "generate --device '' -p x",
-                              "perplexity --model ../m -f ''"})
+  for (const char* lengths : {"010", "''", "1,,2"})
+    expect_error(fmt::format("\"$H\" bench --model ../m -p {}", lengths), 2, "--n-prompt");
+  for (const char* command : {"generate --model '' -p x", "generate --model= -p x", "inspect ''", "tokenize --model ''",
+                              "render --model '' --input -", "logits --model ../m --tokens 1 -o ''", "bench --plot ''",
+                              "bench --synthetic ''", "generate --device '' -p x", "perplexity --model ../m -f ''"})
     expect_error(fmt::format("\"$H\" {}", command), 2, "error: ");
   EXPECT_TRUE(work_is_empty());
 }

@@ -31,7 +31,8 @@ Result<FileWriter> open_output(const std::string& path, const std::string& model
   namespace fs = std::filesystem;
   std::vector<std::string> in_use = {"/dev/stdin", model};
   std::error_code error;
-  for (fs::directory_iterator it(model, error), end; !error && it != end; it.increment(error)) in_use.push_back(it->path().string());
+  for (fs::directory_iterator it(model, error), end; !error && it != end; it.increment(error))
+    in_use.push_back(it->path().string());
   return FileWriter::create(path, in_use);
 }
 

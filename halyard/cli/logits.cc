@@ -57,7 +57,8 @@ void add_logits(CLI::App& root, Context& context) {
   command.add_option("-p,--prompt", flags->prompt, "The text; - reads standard input")
       ->type_name("TEXT")
       ->group("Text");
-  add_whole_list(command, "--tokens", flags->tokens, std::numeric_limits<std::int32_t>::max(), "Token ids in its place: 1,2,3")
+  add_whole_list(command, "--tokens", flags->tokens, std::numeric_limits<std::int32_t>::max(),
+                 "Token ids in its place: 1,2,3")
       ->type_name("IDS")
       ->group("Text");
   command.add_option("--chunk", flags->chunk, "Tokens read at a time")

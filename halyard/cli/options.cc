@@ -65,11 +65,12 @@ CLI::Validator real_in(double low, double high) { return number_in<double>(low, 
 CLI::Validator whole_in(std::int64_t low, std::int64_t high) { return number_in<std::int64_t>(low, high, "a whole number"); }
 
 CLI::Validator given() {
-  return CLI::Validator([](std::string& text) { return std::string(text.empty() ? "expected a value, got an empty text" : ""); }, "");
+  return CLI::Validator(
+      [](std::string& text) { return std::string(text.empty() ? "expected a value, got an empty text" : ""); }, "");
 }
 
-CLI::Option* add_whole_list(CLI::App& command, const std::string& names, std::vector<std::int64_t>& values, std::int64_t high,
-                            const std::string& what) {
+CLI::Option* add_whole_list(CLI::App& command, const std::string& names, std::vector<std::int64_t>& values,
+                            std::int64_t high, const std::string& what) {
   // Taken apart here: the parser drops empty elements.
   const auto read = [&values, high, name = names.substr(names.find("--"))](const CLI::results_t& given) {
     values.clear();
@@ -77,7 +78,8 @@ CLI::Option* add_whole_list(CLI::App& command, const std::string& names, std::ve
       for (std::size_t begin = 0; begin <= list.size();) {
         const std::size_t end = std::min(list.find(',', begin), list.size());
         std::string element = list.substr(begin, end - begin);
-        if (const std::string wrong = whole_in(0, high)(element); !wrong.empty()) throw CLI::ValidationError(name, wrong);
+        if (const std::string wrong = whole_in(0, high)(element); !wrong.empty())
+          throw CLI::ValidationError(name, wrong);
         std::int64_t value = 0;
         parse_number(element, value);
         values.push_back(value);
@@ -101,7 +103,10 @@ Result<std::string> ModelOptions::path() const {
 
 void DeviceFlags::add(CLI::App& command) {
   const char* group = "Device";
-  command.add_option("--device", device, "Where the model runs: cpu, cuda:N, vulkan:N")->check(given())->type_name("D")->group(group);
+  command.add_option("--device", device, "Where the model runs: cpu, cuda:N, vulkan:N")
+      ->check(given())
+      ->type_name("D")
+      ->group(group);
   command.add_option("-t,--threads", threads, "CPU threads; 0: one for each core")
       ->check(whole_in(0, DeviceOptions::max_threads))
       ->type_name("N")

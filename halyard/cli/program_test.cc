@@ -98,7 +98,8 @@ class Program : public ::testing::Test {
     std::string name = (fs::temp_directory_path() / "halyard-bad-models-XXXXXX").string();
     if (!mkdtemp(name.data())) return;
     root_ = name;
-    if (run({environment("HALYARD_PYTHON").value_or("python3"), script.string(), root_.string()}).code != 0) TearDownTestSuite();
+    if (run({environment("HALYARD_PYTHON").value_or("python3"), script.string(), root_.string()}).code != 0)
+      TearDownTestSuite();
   }
   static void TearDownTestSuite() {
     std::error_code ignored;

@@ -87,8 +87,6 @@ bool EncoderSession::remove_from_residency_set(const Buffer& b) {
   return may_be_member(b) && (encoder_.state_->device->residency.remove(*b.allocation()), true);
 }
 
-bool EncoderSession::env_enabled() {
-  return environment_switch("HALYARD_ENCODER_SESSION", true);
-}
+bool EncoderSession::env_enabled() { return environment_switch("HALYARD_ENCODER_SESSION", true); }
 
 }  // namespace halyard

@@ -177,7 +177,8 @@ Result<std::size_t> header_length(std::span<const std::byte> prefix, std::uint64
 Result<void> sort_tensors(std::string_view file, std::vector<Tensor>& tensors) {
   const auto before = [](const Tensor& a, const Tensor& b) { return a.name < b.name; };
   if (!std::is_sorted(tensors.begin(), tensors.end(), before)) std::sort(tensors.begin(), tensors.end(), before);
-  const auto twice = std::adjacent_find(tensors.begin(), tensors.end(), [](const Tensor& a, const Tensor& b) { return a.name == b.name; });
+  const auto twice = std::adjacent_find(tensors.begin(), tensors.end(),
+                                        [](const Tensor& a, const Tensor& b) { return a.name == b.name; });
   if (twice == tensors.end()) return {};
   return fail(Errc::bad_file, fmt::format("{}: header: the key {} stands twice", file, in_quotes(twice->name)));
 }
@@ -191,7 +192,8 @@ Result<SafeTensorsContents> parse(std::string_view header, std::span<const std::
       contents.tensors.push_back(HALYARD_TRY(read_tensor({name, std::string(key), value}, data)));
       return {};
     }
-    if (std::exchange(has_metadata, true)) return fail(Errc::bad_file, fmt::format("{}: header: the key \"__metadata__\" stands twice", name));
+    if (std::exchange(has_metadata, true))
+      return fail(Errc::bad_file, fmt::format("{}: header: the key \"__metadata__\" stands twice", name));
     contents.metadata = HALYARD_TRY(read_metadata(name, value));
     return {};
   };
@@ -291,10 +293,12 @@ Result<void> write_safetensors(FileWriter& file, std::span<const TensorToWrite> 
   return file.commit();
 }
 
-Result<void> write_safetensors(const std::string& path, std::span<const TensorToWrite> tensors, const Metadata& metadata) {
+Result<void> write_safetensors(const std::string& path, std::span<const TensorToWrite> tensors,
+                               const Metadata& metadata) {
   FileWriter file = HALYARD_TRY(FileWriter::create(path));
   auto written = write_safetensors(file, tensors, metadata);
-  if (!written && written.error().code != Errc::io) return fail(std::move(written).error(), path);  // an io error names it
+  if (!written && written.error().code != Errc::io)
+    return fail(std::move(written).error(), path);  // an io error names it
   return written;
 }
 

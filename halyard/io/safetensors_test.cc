@@ -92,7 +92,10 @@ TEST_F(SafeTensorsTest, ACheckpointOfManyExpertsOpensAtOnce) {
     const std::string file = fmt::format("model-{:05}-of-{:05}.safetensors", s + 1, shards);
     std::vector<TensorToWrite> tensors;
     for (int i = 0; i < each; ++i) {
-      tensors.push_back({fmt::format("model.layers.{}.mlp.experts.{}.down_proj.weight", i % 64, i * shards + s), DType::bf16, {1, 1}, std::as_bytes(std::span(w))});
+      tensors.push_back({fmt::format("model.layers.{}.mlp.experts.{}.down_proj.weight", i % 64, i * shards + s),
+                         DType::bf16,
+                         {1, 1},
+                         std::as_bytes(std::span(w))});
       map[tensors.back().name] = file;
     }
     ASSERT_TRUE(write_safetensors(path(file), tensors));
@@ -104,7 +107,8 @@ TEST_F(SafeTensorsTest, ACheckpointOfManyExpertsOpensAtOnce) {
   const double ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   ASSERT_TRUE(model) << model.error().str();
   ASSERT_EQ(model->tensors().size(), std::size_t{shards} * each);
-  EXPECT_TRUE(std::is_sorted(model->tensors().begin(), model->tensors().end(), [](const Tensor& a, const Tensor& b) { return a.name < b.name; }));
+  EXPECT_TRUE(std::is_sorted(model->tensors().begin(), model->tensors().end(),
+                             [](const Tensor& a, const Tensor& b) { return a.name < b.name; }));
   for (const auto& [name, file] : map.items()) {
     const Tensor* t = model->find(name);
     ASSERT_NE(t, nullptr) << name;

@@ -69,7 +69,7 @@ void on_every_device(Body body) {
 /// A generator whose seed is printed where the test fails. HALYARD_SEED sets it.
 struct Random {
   unsigned seed = environment("HALYARD_SEED") ? static_cast<unsigned>(std::atoi(environment("HALYARD_SEED")->c_str()))
-                                             : std::random_device()();
+                                              : std::random_device()();
   ::testing::ScopedTrace trace{__FILE__, __LINE__, fmt::format("HALYARD_SEED={}", seed)};
   std::mt19937 engine{seed};
 

@@ -16,15 +16,17 @@ constexpr std::size_t max_total_bytes = std::size_t{2} << 20;
 Result<AddedToken> read_token(const Json& json) {
   AddedToken token;
   token.content = HALYARD_TRY(string_field(json, "content"));
-  token.id = HALYARD_TRY(token_id(field(json, "id"), fmt::format("added_tokens: the id of {} in the vocab", in_quotes(token.content, 100))));
+  token.id = HALYARD_TRY(token_id(
+      field(json, "id"), fmt::format("added_tokens: the id of {} in the vocab", in_quotes(token.content, 100))));
   token.special = HALYARD_TRY(bool_field(json, "special", false));
   token.normalized = HALYARD_TRY(bool_field(json, "normalized", !token.special));
   token.single_word = HALYARD_TRY(bool_field(json, "single_word", false));
   token.lstrip = HALYARD_TRY(bool_field(json, "lstrip", false));
   token.rstrip = HALYARD_TRY(bool_field(json, "rstrip", false));
   if (token.content.size() > max_content_bytes)
-    return fail(Errc::limit_exceeded, fmt::format("added_tokens: the token {} has {} bytes, the limit is {}",
-                                                  in_quotes(token.content, 20), token.content.size(), max_content_bytes));
+    return fail(Errc::limit_exceeded,
+                fmt::format("added_tokens: the token {} has {} bytes, the limit is {}", in_quotes(token.content, 20),
+                            token.content.size(), max_content_bytes));
   return token;
 }
 

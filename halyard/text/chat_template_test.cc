@@ -309,14 +309,14 @@ TEST(ChatTemplate, LimitsHoldWhileTheyAreReached) {
     const auto start = std::chrono::steady_clock::now();
     try {
       interpreter.render(body, OrderedJson::object());
-    } catch (const jinja::Failure& f) {
-      code = f.code;
-    }
+    } catch (const jinja::Failure& f) { code = f.code; }
     const std::chrono::duration<double, std::milli> ms = std::chrono::steady_clock::now() - start;
-    fmt::print("{:5.1f} ms, {:4.1f} MiB: {}\n", ms.count(), static_cast<double>(interpreter.budget.most_held()) / (1 << 20), source.substr(0, 110));
+    fmt::print("{:5.1f} ms, {:4.1f} MiB: {}\n", ms.count(),
+               static_cast<double>(interpreter.budget.most_held()) / (1 << 20), source.substr(0, 110));
     EXPECT_EQ(code, Errc::limit_exceeded) << source;
     EXPECT_LE(interpreter.budget.most_held(), jinja::Budget::max_held) << source;
-    EXPECT_LT(ms.count(), 500.0 * testing::patience) << source;  // ten times what is wanted: other work shares the machine
+    EXPECT_LT(ms.count(), 500.0 * testing::patience)
+        << source;  // ten times what is wanted: other work shares the machine
   }
 }
 
@@ -333,7 +333,11 @@ TEST(ChatTemplate, GivesBackWhatValuesHeld) {
 TEST(ChatTemplate, ALongChatMayTakeMoreStepsThanAShortOne) {
   OrderedJson messages = OrderedJson::array();
   for (int i = 0; i < 1000; ++i) messages.push_back({{"role", i % 2 ? "assistant" : "user"}, {"content", "text"}});
-  EXPECT_EQ(rendered("{% for m in messages %}{% set u = messages | selectattr('role', 'equalto', 'user') | list %}{% endfor %}ok", {{"messages", messages}}), "ok");
+  EXPECT_EQ(
+      rendered(
+          "{% for m in messages %}{% set u = messages | selectattr('role', 'equalto', 'user') | list %}{% endfor %}ok",
+          {{"messages", messages}}),
+      "ok");
 }
 
 TEST(ChatTemplate, IsBoundedOnHostileContextsToo) {

@@ -16,9 +16,11 @@ Result<Ids> special_ids(const Json& json, const std::string& name) {
   const Json& token = field(field(json, "special_tokens"), name);
   const Json& written = field(token, "ids");
   if (!written.is_array())
-    return fail(Errc::bad_file, fmt::format("the template's special token {} is not defined in special_tokens", in_quotes(name)));
+    return fail(Errc::bad_file,
+                fmt::format("the template's special token {} is not defined in special_tokens", in_quotes(name)));
   Ids ids;
-  for (const Json& id : written) ids.push_back(HALYARD_TRY(token_id(id, fmt::format("special_tokens: {}", in_quotes(name)))));
+  for (const Json& id : written)
+    ids.push_back(HALYARD_TRY(token_id(id, fmt::format("special_tokens: {}", in_quotes(name)))));
   return ids;
 }
 
@@ -33,7 +35,8 @@ Result<PostProcessor> make_template(const Json& json) {
       const Ids ids = HALYARD_TRY(special_ids(json, name));
       Ids& side = out.keeps_text ? out.after : out.before;
       side.insert(side.end(), ids.begin(), ids.end());
-      if (side.size() > max_special_ids) return fail(Errc::limit_exceeded, fmt::format("\"single\": more than {} special tokens", max_special_ids));
+      if (side.size() > max_special_ids)
+        return fail(Errc::limit_exceeded, fmt::format("\"single\": more than {} special tokens", max_special_ids));
     } else if (field(item, "Sequence").is_object()) {
       if (out.keeps_text) return fail(Errc::unsupported, "\"single\": a template that repeats its text is not supported");
       out.keeps_text = true;

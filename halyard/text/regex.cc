@@ -156,7 +156,8 @@ Result<Pattern> Pattern::regex(std::string_view expression) {
     return fail(code, fmt::format("the regex {} is not usable: {}", in_quotes(expression), why));
   };
   if (expression.size() > max_expression)
-    return refuse(Errc::limit_exceeded, fmt::format("it has {} bytes, the limit is {}", expression.size(), max_expression));
+    return refuse(Errc::limit_exceeded,
+                  fmt::format("it has {} bytes, the limit is {}", expression.size(), max_expression));
   auto translated = to_pcre2(expression);
   if (!translated) return refuse(translated.error().code, translated.error().message);
   Owned<pcre2_compile_context> context(pcre2_compile_context_create(nullptr));

@@ -106,9 +106,12 @@ class Reader : public JsonEvents {
 
   // False where a part, or all of them, hold too much.
   bool counted() {
-    if (++values_ > max_values) return refuse(fmt::format("more than {} values beside the vocabulary", max_values), Errc::limit_exceeded);
+    if (++values_ > max_values)
+      return refuse(fmt::format("more than {} values beside the vocabulary", max_values), Errc::limit_exceeded);
     if (!in_steps_ || ++part_values_ <= max_part_values) return true;
-    return refuse(fmt::format("a normalizer, pre_tokenizer, post_processor or decoder of more than {} values", max_part_values), Errc::limit_exceeded);
+    return refuse(
+        fmt::format("a normalizer, pre_tokenizer, post_processor or decoder of more than {} values", max_part_values),
+        Errc::limit_exceeded);
   }
   Json* put(Json value) {
     if (open_.empty()) return &(file.rest = std::move(value));
@@ -124,7 +127,9 @@ class Reader : public JsonEvents {
     return true;
   }
   bool scalar(Json value, std::string_view what) {
-    if (place_ == Place::vocab) return stop(fmt::format("model.vocab: the id of token {} is {}, expected an integer", in_quotes(key_, 100), what));
+    if (place_ == Place::vocab)
+      return stop(
+          fmt::format("model.vocab: the id of token {} is {}, expected an integer", in_quotes(key_, 100), what));
     if (place_ == Place::merges || place_ == Place::merge)
       return stop(fmt::format("model.merges: expected \"a b\" or [\"a\", \"b\"], got {}", what));
     if (!counted()) return false;
@@ -133,7 +138,8 @@ class Reader : public JsonEvents {
   }
   bool entry(std::int64_t id, const std::string& written) {
     if (id < 0 || id > max_id)
-      return stop(fmt::format("model.vocab: the id of token {} is {}, expected 0 to {}", in_quotes(key_, 100), written, max_id));
+      return stop(fmt::format("model.vocab: the id of token {} is {}, expected 0 to {}", in_quotes(key_, 100), written,
+                              max_id));
     file.vocab.push_back({std::move(key_), static_cast<std::int32_t>(id)});
     return true;
   }

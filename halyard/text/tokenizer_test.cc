@@ -256,26 +256,33 @@ TEST(Tokenizer, RefusesHugePartsEarlyAndCheaply) {
   const auto file = [](const std::string& key, const std::string& value) {
     return "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]},\"" + key + "\":" + value + "}";
   };
-  const auto sequence = [](const char* list, const std::string& items) { return fmt::format(R"({{"type":"Sequence","{}":{}}})", list, items); };
-  const std::string byte_level = R"({"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true})";
+  const auto sequence = [](const char* list, const std::string& items) {
+    return fmt::format(R"({{"type":"Sequence","{}":{}}})", list, items);
+  };
+  const std::string byte_level =
+      R"({"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true})";
   const std::string split = R"({"type":"Split","pattern":{"Regex":"\\w+"},"behavior":"Isolated"})";
   std::string tokens = "[";
   for (int i = 0; i < 40'000; ++i)
-    tokens += fmt::format(R"({}{{"id":1,"content":"{}{}","special":true}})", i ? "," : "", i, std::string(1000, static_cast<char>('a' + i % 26)));
+    tokens += fmt::format(R"({}{{"id":1,"content":"{}{}","special":true}})", i ? "," : "", i,
+                          std::string(1000, static_cast<char>('a' + i % 26)));
   const struct {
     const char* name;
     std::string json;
   } cases[] = {
       {"pre-tokenizers", file("pre_tokenizer", sequence("pretokenizers", many(byte_level, 200'000)))},
       {"some hundreds of regexes", file("pre_tokenizer", sequence("pretokenizers", many(split, 300)))},
-      {"nested sequences", file("pre_tokenizer", sequence("pretokenizers", many(sequence("pretokenizers", many(split, 50)), 50)))},
+      {"nested sequences",
+       file("pre_tokenizer", sequence("pretokenizers", many(sequence("pretokenizers", many(split, 50)), 50)))},
       {"normalizers", file("normalizer", sequence("normalizers", many(R"({"type":"NFC"})", 200'000)))},
       {"null normalizers", file("normalizer", sequence("normalizers", many("null", 200'000)))},
       {"decoders", file("decoder", sequence("decoders", many(R"({"type":"Fuse"})", 200'000)))},
       {"post-processors", file("post_processor", sequence("processors", many(byte_level, 200'000)))},
-      {"special tokens", file("post_processor", R"({"type":"TemplateProcessing","single":)" + many(R"({"SpecialToken":{"id":"x"}})", 2000) +
+      {"special tokens", file("post_processor", R"({"type":"TemplateProcessing","single":)" +
+                                                    many(R"({"SpecialToken":{"id":"x"}})", 2000) +
                                                     R"(,"special_tokens":{"x":{"ids":)" + many("0", 3000) + "}}}")},
-      {"a long regex", file("pre_tokenizer", R"({"type":"Split","behavior":"Isolated","pattern":{"Regex":")" + std::string(1 << 20, 'x') + "\"}}")},
+      {"a long regex", file("pre_tokenizer", R"({"type":"Split","behavior":"Isolated","pattern":{"Regex":")" +
+                                                 std::string(1 << 20, 'x') + "\"}}")},
       {"added tokens", file("added_tokens", tokens + "]")},
       {"empty objects", file("x", many("{}", 6'000'000))},
   };

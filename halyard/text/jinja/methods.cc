@@ -52,7 +52,8 @@ Value split(Call& c) {
   c.in.budget.step(s.size() / 16);
   c.in.budget.bytes(s.size());
   const char* cut = c.args[0].is_text() && !c.args[0].text()->empty() ? c.args[0].text()->data() : nullptr;
-  const auto parts = cut ? std::count(s.begin(), s.end(), *cut) : std::count_if(s.begin(), s.end(), [](unsigned char b) { return b <= 0x20 || b >= 0x80; });
+  const auto parts = cut ? std::count(s.begin(), s.end(), *cut)
+                         : std::count_if(s.begin(), s.end(), [](unsigned char b) { return b <= 0x20 || b >= 0x80; });
   c.in.budget.room_for((static_cast<std::size_t>(parts) + 1) * 3 * sizeof(std::string_view));  // a list that grows
   if (c.args[0].is_missing() || c.args[0].is_none())
     return views(c, from_right ? rsplit_spaces(s, limit) : split_spaces(s, limit));

@@ -57,8 +57,7 @@ class Held {
   Held(const Held&) = delete;
   ~Held() { budget_->release(bytes_); }
   /// Holds as many instead; both at once while they are copied.
-  template <class Copy>
-  void grow(std::size_t bytes, Copy copy) {
+  template <class Copy> void grow(std::size_t bytes, Copy copy) {
     budget_->hold(bytes);
     copy();
     budget_->release(std::exchange(bytes_, bytes));
@@ -70,8 +69,7 @@ class Held {
 };
 
 /// A shared value whose bytes are held until its last owner is gone; `budget` must outlive it.
-template <class T>
-std::shared_ptr<T> make_held(Budget& budget, T value, std::size_t bytes) {
+template <class T> std::shared_ptr<T> make_held(Budget& budget, T value, std::size_t bytes) {
   struct Block {
     Block(Budget& b, T v, std::size_t n) : held(b, n), value(std::move(v)) {}
     Held held;
