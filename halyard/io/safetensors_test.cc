@@ -118,6 +118,23 @@ TEST_F(SafeTensorsTest, ACheckpointOfManyExpertsOpensAtOnce) {
   EXPECT_LT(ms, 3000 * testing::patience);  // ten times what is wanted: other work shares the machine
 }
 
+TEST_F(SafeTensorsTest, OfANameTwiceInTheIndexTheLastCounts) {
+  const std::vector<std::uint8_t> w(1);
+  const TensorToWrite a{"a", DType::u8, {1}, std::as_bytes(std::span(w))},
+      b{"b", DType::u8, {1}, std::as_bytes(std::span(w))};
+  ASSERT_TRUE(write_safetensors(path("model-1.safetensors"), {&b, 1}));
+  ASSERT_TRUE(write_safetensors(path("model-2.safetensors"), {&a, 1}));
+  std::ofstream(path("config.json")) << "{}";
+  const auto index = [&](const char* text) { std::ofstream(path("model.safetensors.index.json")) << text; };
+  index(
+      R"({"metadata":{"weight_map":[1]},"weight_map":{"b":"model-1.safetensors","a":"absent.safetensors","a":"model-2.safetensors"}})");
+  const auto model = ModelDir::open(folder_.string());
+  ASSERT_TRUE(model) << model.error().str();
+  EXPECT_EQ(model->tensors().size(), 2U);
+  index(R"({"weight_map":{"b":"model-1.safetensors","a":"model-1.safetensors"}})");
+  EXPECT_NE(ModelDir::open(folder_.string()).error().str().find("\"a\" is in no shard"), std::string::npos);
+}
+
 TEST(ModelDir, TheDefaultModelOpens) {
   const auto path = testing::default_model();
   if (!fs::exists(path)) GTEST_SKIP() << "no " << path;
