@@ -4,7 +4,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
+#include <atomic>
 #include <cerrno>
+#include <climits>
 #include <csignal>
 #include <filesystem>
 #include <system_error>
@@ -108,6 +112,14 @@ class SignalsHeld {
   sigset_t before_;
 };
 
+// What a signal handler would have to remove. Its memory is never given back, so the handler may read it at any moment; a
+// name that is out of date is one of ours that is gone.
+struct Unfinished {
+  std::atomic<bool> used, named;
+  std::array<char, PATH_MAX> path;
+};
+std::array<Unfinished, 8> all_unfinished;
+
 std::string own_descriptor(int fd) { return fmt::format("/proc/self/fd/{}", fd); }
 
 }  // namespace
@@ -146,13 +158,41 @@ Result<void> FileWriter::begin() {
   if (fd_ >= 0 && ::access(own_descriptor(fd_).c_str(), F_OK) == 0) return {};
   if (fd_ >= 0) ::close(std::exchange(fd_, -1));
   const auto make = [&](const char* name) { return fd_ = ::open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666); };
-  temporary_ = HALYARD_TRY(under_a_free_name(path_, place_, make));
+  const SignalsHeld held;
+  name(HALYARD_TRY(under_a_free_name(path_, place_, make)));
   return {};
+}
+
+void remove_unfinished_files() noexcept {
+  for (const Unfinished& file : all_unfinished)
+    if (file.named) ::unlink(file.path.data());
+}
+
+// Where all places are taken, or the name is too long for one, a handler does not know of it.
+void FileWriter::name(std::string temporary) {
+  temporary_ = std::move(temporary);
+  for (Unfinished& file : all_unfinished) {
+    if (temporary_.size() >= file.path.size() || file.used.exchange(true)) continue;
+    std::copy_n(temporary_.c_str(), temporary_.size() + 1, file.path.begin());
+    file.named = true;
+    return;
+  }
+}
+
+void FileWriter::unname() {
+  for (Unfinished& file : all_unfinished) {
+    if (!file.named || temporary_ != file.path.data()) continue;
+    file.named = false;
+    file.used = false;
+  }
+  temporary_.clear();
 }
 
 FileWriter::~FileWriter() {
   if (fd_ >= 0) ::close(fd_);
-  if (!temporary_.empty()) ::unlink(temporary_.c_str());
+  if (temporary_.empty()) return;
+  ::unlink(temporary_.c_str());
+  unname();
 }
 
 Result<void> FileWriter::write(std::span<const std::byte> bytes) {
@@ -174,16 +214,12 @@ Result<void> FileWriter::commit() {
     const auto link = [&](const char* name) {
       return ::linkat(AT_FDCWD, from.c_str(), AT_FDCWD, name, AT_SYMLINK_FOLLOW);
     };
-    temporary_ = HALYARD_TRY(under_a_free_name(path_, place_, link));
+    name(HALYARD_TRY(under_a_free_name(path_, place_, link)));
   }
   if (::close(std::exchange(fd_, -1)) != 0) return os_error(path_, errno);
-  if (::rename(temporary_.c_str(), place_.c_str()) != 0) {
-    const int why = errno;
-    ::unlink(temporary_.c_str());
-    temporary_.clear();
-    return os_error(path_, why);
-  }
-  temporary_.clear();
+  if (::rename(temporary_.c_str(), place_.c_str()) != 0)
+    return os_error(path_, errno);
+  unname();
   return {};
 }
 

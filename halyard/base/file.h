@@ -71,12 +71,17 @@ class FileWriter {
  private:
   FileWriter(std::string path, std::string place) : path_(std::move(path)), place_(std::move(place)) {}
   Result<void> begin();
+  void name(std::string temporary);
+  void unname();
   std::string path_;       // as asked for
   std::string place_;      // the same with links followed
-  std::string temporary_;  // empty: the file has no name
+  std::string temporary_;  // empty: the file has no name; changed by name() and unname() alone
   unsigned mode_ = 0;      // permissions of the file that is replaced; 0: there is none
   int fd_ = -1;
 };
+
+/// For a signal handler that ends the program: removes what unfinished FileWriters have named. Async-signal-safe.
+void remove_unfinished_files() noexcept;
 
 /// Writes a whole file.
 Result<void> write_file(const std::string& path, std::string_view text, std::span<const std::string> in_use = {});

@@ -15,6 +15,7 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include "halyard/base/file.h"
 #include "halyard/io/mapped_file.h"
 
 namespace halyard::cli {
@@ -24,7 +25,15 @@ constexpr std::size_t chunk_bytes = std::size_t{64} << 10;
 
 volatile std::sig_atomic_t interrupt_flag = 0;  // a signal handler can reach nothing else
 
-extern "C" void halyard_on_interrupt(int signal) { interrupt_flag = signal; }
+// The first asks the command to stop; the second ends the program here and now.
+extern "C" void halyard_on_interrupt(int signal) {
+  if (interrupt_flag) {
+    remove_unfinished_files();
+    std::signal(signal, SIG_DFL);
+    std::raise(signal);
+  }
+  interrupt_flag = signal;
+}
 
 // A mapped file has become shorter: no page is there any more. Writes what can be written from here, and ends.
 extern "C" void halyard_on_missing_page(int signal, siginfo_t* info, void*) {
@@ -227,7 +236,7 @@ Result<void> check_interrupted() {
 void install_signal_handlers() {
   struct sigaction interrupt = {};
   interrupt.sa_handler = halyard_on_interrupt;
-  interrupt.sa_flags = static_cast<int>(SA_RESETHAND);  // no SA_RESTART: a blocked read returns
+  interrupt.sa_flags = 0;  // no SA_RESTART: a blocked read returns
   ::sigaction(SIGINT, &interrupt, nullptr);
   ::sigaction(SIGTERM, &interrupt, nullptr);
   struct sigaction pipe = {};
