@@ -31,6 +31,10 @@ template <class J> class JsonTree : public JsonEvents {
   bool negative(std::int64_t value) override { return put(value); }
   bool whole(std::uint64_t value) override { return put(value); }
   bool real(double value) override { return put(value); }
+  std::optional<bool> large(std::string_view written) override {
+    if constexpr (std::is_same_v<J, Json>) return std::nullopt;
+    else return put(J::binary({written.begin(), written.end()}));
+  }
   bool string(std::string_view value) override { return put(std::string(value)); }
   bool start_object() override { return put(J::object()) && open(); }
   bool start_array() override { return put(J::array()) && open(); }

@@ -12,7 +12,8 @@
 namespace halyard {
 
 using Json = nlohmann::json;                 ///< objects sorted by key: look-ups are O(log n)
-using OrderedJson = nlohmann::ordered_json;  ///< objects in the order written; look-ups are linear: small inputs only
+using OrderedJson =
+    nlohmann::ordered_json;  ///< objects in the order written, exact integers; look-ups are linear: small inputs only
 
 struct JsonLimits {
   int max_depth = 128;
@@ -23,6 +24,8 @@ struct JsonLimits {
 
 /// Parses one JSON value: RFC 8259, valid UTF-8, nothing after it. O(n log n) in time whatever the text. The error says
 /// where and what, not in which file: the caller adds that.
+/// Integers beyond 64 bits become the nearest double; in an OrderedJson, which is what templates read, a binary value that
+/// holds their digits.
 Result<Json> parse_json(std::string_view text, JsonLimits = {});
 Result<OrderedJson> parse_ordered_json(std::string_view text, JsonLimits = {});
 

@@ -151,7 +151,9 @@ class JsonReader {
     constexpr std::uint64_t lowest = std::uint64_t{1} << 63;  // as a magnitude
     if (integer && fits && !minus) return events_.whole(n);
     if (integer && fits && n <= lowest) return events_.negative(static_cast<std::int64_t>(0 - n));
-    return real({from, static_cast<std::size_t>(at_ - from)});
+    const std::string_view written(from, static_cast<std::size_t>(at_ - from));
+    if (const auto taken = integer ? events_.large(written) : std::nullopt) return *taken;
+    return real(written);
   }
 
   bool some_digits() {

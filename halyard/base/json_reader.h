@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -18,7 +19,9 @@ class JsonEvents {
   virtual bool boolean(bool) = 0;
   virtual bool negative(std::int64_t) = 0;  ///< an integer with a minus sign
   virtual bool whole(std::uint64_t) = 0;    ///< an integer without one
-  virtual bool real(double) = 0;            ///< any other number, integers beyond 64 bits among them; finite
+  virtual bool real(double) = 0;            ///< any other number; finite
+  /// An integer beyond 64 bits, as written. Who returns no value gets the nearest real, or an error where there is none.
+  virtual std::optional<bool> large(std::string_view) { return std::nullopt; }
   virtual bool string(std::string_view) = 0;
   virtual bool start_object() = 0;
   virtual bool key(std::string_view) = 0;
