@@ -217,8 +217,7 @@ Result<void> FileWriter::commit() {
     name(HALYARD_TRY(under_a_free_name(path_, place_, link)));
   }
   if (::close(std::exchange(fd_, -1)) != 0) return os_error(path_, errno);
-  if (::rename(temporary_.c_str(), place_.c_str()) != 0)
-    return os_error(path_, errno);
+  if (::rename(temporary_.c_str(), place_.c_str()) != 0) return os_error(path_, errno);
   unname();
   return {};
 }

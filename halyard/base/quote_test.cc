@@ -23,12 +23,12 @@ TEST(Quote, EscapesControlsAndDirectionMarks) {
 
 TEST(Quote, EscapesEachByteThatIsNotUtf8) {
   EXPECT_EQ(printable("a\xff z"), R"(a\xff z)");
-  EXPECT_EQ(printable("\xff\xc3"), R"(\xff\xc3)");                      // no lead byte; cut off
+  EXPECT_EQ(printable("\xff\xc3"), R"(\xff\xc3)");  // no lead byte; cut off
   EXPECT_EQ(printable("\xe2\x82"), R"(\xe2\x82)");
   EXPECT_EQ(printable("\xe2\x82x"), R"(\xe2\x82x)");
-  EXPECT_EQ(printable("\xc0\xaf"), R"(\xc0\xaf)");                      // overlong
-  EXPECT_EQ(printable("\xed\xa0\x80"), R"(\xed\xa0\x80)");              // a surrogate
-  EXPECT_EQ(printable("\xf4\x90\x80\x80"), R"(\xf4\x90\x80\x80)");      // beyond U+10FFFF
+  EXPECT_EQ(printable("\xc0\xaf"), R"(\xc0\xaf)");                  // overlong
+  EXPECT_EQ(printable("\xed\xa0\x80"), R"(\xed\xa0\x80)");          // a surrogate
+  EXPECT_EQ(printable("\xf4\x90\x80\x80"), R"(\xf4\x90\x80\x80)");  // beyond U+10FFFF
   EXPECT_EQ(printable(printable("\xff")), printable("\xff"));
 }
 

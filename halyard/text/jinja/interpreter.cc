@@ -197,6 +197,7 @@ const std::string& require_text(const Value& v, std::string_view what) {
 
 Value Interpreter::generator(std::vector<Value> items) {
   budget.bytes(items.size() * sizeof(Value));
+  budget.step(8);
   return Value(make<Generator>(std::move(items)));
 }
 
@@ -305,6 +306,7 @@ Value Interpreter::lookup(std::string_view wanted) {
   }
   if (wanted == "self") return Value(make<Blocks>(*blocks_));
   if (const auto* global = find_builtin(globals(), wanted)) return Value(make<Method>(*global, Value()));
+  budget.step(4);
   return make_undefined(fmt::format("'{}' is undefined", wanted));
 }
 
@@ -606,6 +608,7 @@ Interpreter::Flow Interpreter::run_call(const Stmt& s) {
 Value Interpreter::call_macro(const MacroDef& macro, Scope& scope, Args args, bool defined_autoescape) {
   const int line = line_;
   const bool markup = autoescape;
+  budget.step(4);
   const Swapped escaping(autoescape, defined_autoescape);
   const Swapped inner(scope_, &push_scope(&scope));
   const std::size_t n = macro.parameters.size(), given = std::min(n, args.positional.size());

@@ -144,22 +144,21 @@ Value without_affix(Call& c) {
 
 template <bool (*predicate)(char32_t)>
 Value all_are(Call& c) {
-  c.in.budget.step(self_text(c).size() / 16);
+  c.in.budget.take_apart(self_text(c).size(), sizeof(char32_t));
   const auto points = code_points(self_text(c));
   return Value(!points.empty() && std::all_of(points.begin(), points.end(), predicate));
 }
 
 template <bool (*wanted)(char32_t), bool (*unwanted)(char32_t)>
 Value cased(Call& c) {
-  c.in.budget.step(self_text(c).size() / 16);
+  c.in.budget.take_apart(self_text(c).size(), sizeof(char32_t));
   const auto points = code_points(self_text(c));
   return Value(std::any_of(points.begin(), points.end(), wanted) && std::none_of(points.begin(), points.end(), unwanted));
 }
 
 template <std::string (*map)(std::string_view)>
 Value mapped(Call& c) {
-  c.in.budget.room_for(self_text(c).size() * (sizeof(std::string_view) + 3));
-  c.in.budget.step(self_text(c).size() / 16);
+  c.in.budget.take_apart(self_text(c).size(), sizeof(std::string_view) + 3);
   return c.in.text(map(self_text(c)));
 }
 
@@ -246,6 +245,7 @@ Value encode(Call& c) {
   if (!ascii && name != "latin-1" && name != "latin1" && name != "iso-8859-1")
     raise(fmt::format("unknown encoding: {}", name));
   std::string out;
+  c.in.budget.take_apart(self_text(c).size(), sizeof(char32_t) + 2);
   for (const char32_t ch : code_points(self_text(c))) {
     if (ch < (ascii ? 0x80U : 0x100U)) out += static_cast<char>(ch);
     else if (errors == "replace") out += '?';
@@ -261,6 +261,7 @@ Value translate(Call& c) {
   const auto* table = c.args[0].mapping();
   if (!table) raise("translate() expects a dict");
   Builder out(c.in.budget);
+  c.in.budget.take_apart(self_text(c).size(), sizeof(std::string_view));
   for (const auto ch : characters(self_text(c))) {
     c.in.budget.step();
     const Value* to = halyard::jinja::find(c.in.budget, *table, Value(static_cast<Int>(char_at(ch, 0))));
@@ -288,6 +289,9 @@ Value make_translation(Call& c) {
     }
     return make_dict(c.in.budget, std::move(entries));
   }
+  const std::size_t removed = c.args[2].is_missing() ? 0 : text_arg(c, 2).size();
+  c.in.budget.take_apart(text_arg(c, 0).size() + text_arg(c, 1).size() + removed,
+                         4 * sizeof(Value));  // grows by doubling
   const auto from = code_points(text_arg(c, 0)), to = code_points(text_arg(c, 1));
   if (from.size() != to.size()) raise("the first two maketrans arguments must have equal length");
   for (std::size_t i = 0; i < from.size(); ++i) entries.emplace_back(code(from[i]), code(to[i]));

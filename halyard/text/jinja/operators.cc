@@ -123,13 +123,7 @@ Value repeat(Interpreter& in, const Value& v, Int times) {
   const auto too_long = [](std::size_t size, std::size_t count, std::size_t limit) { return size > 0 && count > limit / size; };
   if (const auto* s = v.text()) {
     if (too_long(s->size(), n, max_text)) raise("repeats a string to more than 64 MiB", Errc::limit_exceeded);
-    Builder out(in.budget);
-    if (s->size() == 1) return in.text(out.add(n, s->front()).take());
-    for (std::size_t i = 0; i < n && !s->empty(); ++i) {
-      if (i % 8 == 0) in.budget.step();
-      out.add(*s);
-    }
-    return make_like(in.budget, v, out.take());
+    return make_like(in.budget, v, Builder(in.budget).add(n, *s).take());
   }
   const auto& items = v.sequence()->items;
   if (too_long(items.size(), n, 1'000'000)) raise("repeats a list to more than a million items", Errc::limit_exceeded);
@@ -279,7 +273,7 @@ Value make_range(Interpreter& in, Int start, Int stop, Int step) {
   const std::uint64_t count = empty ? 0 : (distance - 1) / stride + 1;
   if (count > longest) raise("range too big: the sandbox allows at most 100000 items", Errc::limit_exceeded);
   in.budget.bytes(count * sizeof(Value));
-  in.budget.step(count / 8);
+  in.budget.step(count / 4);
   Sequence empty_range;
   empty_range.items.reserve(count);
   auto range = make_held(in.budget, std::move(empty_range), count * sizeof(Value));

@@ -119,6 +119,7 @@ std::vector<std::string_view> characters(std::string_view s) {
 
 std::vector<char32_t> code_points(std::string_view s) {
   std::vector<char32_t> out;
+  out.reserve(length(s));
   char32_t c;
   for (std::size_t at = 0; at < s.size(); out.push_back(c)) at += decode(s, at, c);
   return out;

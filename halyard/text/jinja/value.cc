@@ -28,6 +28,11 @@ void Budget::room_for(std::size_t n) const {
   if (n > max_held - held_) raise("holds more than 64 MiB of text and lists", Errc::limit_exceeded);
 }
 
+void Budget::take_apart(std::size_t size, std::size_t each) {
+  room_for(size * each);
+  step(size / 16);
+}
+
 void Budget::hold(std::size_t n) {
   room_for(n);
   held_ += n;
@@ -118,9 +123,13 @@ Builder& Builder::add(std::string_view s) {
   return *this;
 }
 
-Builder& Builder::add(std::size_t times, char c) {
-  make_room(times);
-  text_.append(times, c);
+Builder& Builder::add(std::size_t times, char c) { return add(times, {&c, 1}); }
+
+Builder& Builder::add(std::size_t times, std::string_view s) {
+  const std::size_t begin = text_.size(), end = begin + times * s.size();
+  make_room(end - begin);
+  if (end > begin) text_ += s;
+  while (text_.size() < end) text_.append(text_, begin, std::min(text_.size() - begin, end - text_.size()));
   return *this;
 }
 
@@ -181,7 +190,7 @@ Value make_int(Budget& budget, const BigInt& i) {
 void charge_integers(Budget& budget, std::size_t a_bits, std::size_t b_bits, std::size_t result_bits) {
   if (result_bits > max_int_bits + 64)
     raise(fmt::format("an integer of more than {} bits", max_int_bits), Errc::limit_exceeded);
-  budget.step((a_bits / 32 + 1) * (b_bits / 32 + 1) / 64);
+  budget.step(4 + (a_bits / 32 + 1) * (b_bits / 32 + 1) / 64);
 }
 
 Value make_markup(Budget& budget, std::string s) { return make_text(budget, std::move(s)).as_markup(); }
@@ -195,10 +204,12 @@ std::string escaped(Budget& budget, const Value& v) {
   if (v.is_markup()) return *v.text();
   Builder out(budget);
   const std::string plain = to_text(budget, v);
+  budget.step(plain.size() / 8);
   for (std::size_t at = 0; at < plain.size();) {
     const std::size_t special = std::min(plain.find_first_of("&<>\"'", at), plain.size());
     out.add(std::string_view(plain).substr(at, special - at));
     if (special == plain.size()) break;
+    budget.step();
     switch (plain[special]) {
       case '&': out.add("&amp;"); break;
       case '<': out.add("&lt;"); break;
@@ -251,6 +262,18 @@ Value make_dict(Budget& budget, std::vector<std::pair<Value, Value>> entries) {
 
 Value make_undefined(std::string why) { return Undefined{std::make_shared<const std::string>(std::move(why))}; }
 
+// An integer beyond 64 bits; see parse_ordered_json.
+static Value from_digits(Budget& budget, const std::string& written) {
+  const bool minus = written.starts_with('-');
+  const std::string_view digits = std::string_view(written).substr(minus);
+  if (digits.size() > max_digits)
+    raise(fmt::format("an integer of more than {} digits", max_digits), Errc::limit_exceeded);
+  charge_integers(budget, digits.size() * 4, digits.size() * 4, digits.size() * 4);
+  const auto magnitude = BigInt::parse(digits, 10);
+  if (!magnitude) raise("a binary value");
+  return make_int(budget, minus ? -*magnitude : *magnitude);
+}
+
 Value from_json(Budget& budget, const OrderedJson& j, int depth) {
   budget.allow_for_input();
   if (depth > max_value_depth) checked_depth(depth);
@@ -262,6 +285,7 @@ Value from_json(Budget& budget, const OrderedJson& j, int depth) {
       return make_int(budget, BigInt::from_unsigned(u));
     }
     case OrderedJson::value_t::number_float: return Value(j.get<double>());
+    case OrderedJson::value_t::binary: return from_digits(budget, {j.get_binary().begin(), j.get_binary().end()});
     case OrderedJson::value_t::string: return make_text(budget, j.get_ref<const std::string&>());
     case OrderedJson::value_t::array: {
       std::vector<Value> items;
@@ -424,14 +448,13 @@ std::string repr_float(double d) {
 std::string repr_int(Budget& budget, const Value& v) {
   if (const auto i = v.integer()) return std::to_string(*i);
   const BigInt& b = *v.big();
-  constexpr std::size_t most_digits = 4300;
   const auto refuse = [=] {
-    raise(fmt::format("an integer of more than {} digits cannot be written", most_digits), Errc::limit_exceeded);
+    raise(fmt::format("an integer of more than {} digits cannot be written", max_digits), Errc::limit_exceeded);
   };
-  if (b.bits() > most_digits * 10 / 3) refuse();  // 10/3 > log2(10)
+  if (b.bits() > max_digits * 10 / 3) refuse();  // 10/3 > log2(10)
   charge_integers(budget, b.bits(), b.bits(), 0);
   std::string digits = b.digits();
-  if (digits.size() > most_digits) refuse();
+  if (digits.size() > max_digits) refuse();
   return b.negative() ? '-' + digits : digits;
 }
 

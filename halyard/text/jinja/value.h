@@ -36,6 +36,8 @@ class Budget {
   void bytes(std::size_t n);
   /// To call before n bytes are used for a moment.
   void room_for(std::size_t n) const;
+  /// To call before a text of `size` bytes is taken apart into a list that needs `each` bytes for each of them.
+  void take_apart(std::size_t size, std::size_t each);
   void hold(std::size_t n);
   void release(std::size_t n) { held_ -= n; }
   /// A value of the context was read: a long chat may take its time, a short one ends at once.
@@ -244,6 +246,8 @@ class Builder {
   explicit Builder(Budget& budget) : budget_(&budget), held_(budget, 0) {}
   Builder& add(std::string_view s);
   Builder& add(std::size_t times, char c);
+  /// `times` × the size of `s` must not overflow.
+  Builder& add(std::size_t times, std::string_view s);
   std::string take() {
     std::string text = std::move(text_);
     held_.grow(0, [] {});
