@@ -4,7 +4,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
+#include <atomic>
 #include <cerrno>
+#include <climits>
+#include <csignal>
+#include <filesystem>
 #include <system_error>
 
 #include <fmt/format.h>
@@ -69,6 +75,157 @@ Result<void> refuse_lfs_pointer(std::string_view text, const std::string& path) 
   if (!text.starts_with("version https://git-lfs.github.com/spec/")) return {};
   return fail(Errc::bad_file,
               fmt::format("{}: a Git LFS pointer, not the file itself: fetch it with git lfs pull", path));
+}
+
+// ------------------------------------------------------------------------------------------------------------ writing
+
+namespace {
+
+std::string folder_of(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  return slash == path.npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+}
+
+// Calls `make` with one name after another beside `path` until one is free. Short ones: `path` may be as long as names go.
+template <class Make>
+Result<std::string> under_a_free_name(const std::string& path, const std::string& place, Make make) {
+  for (unsigned n = 0; n < 1000; ++n) {
+    std::string name = fmt::format("{}/.halyard-{}-{}.tmp", folder_of(place), ::getpid(), n);
+    if (make(name.c_str()) >= 0) return name;
+    if (errno != EEXIST) return os_error(path, errno);
+  }
+  return os_error(path, EEXIST);
+}
+
+// Signals wait until the end of the block, so that none ends the program between a name and its removal.
+class SignalsHeld {
+ public:
+  SignalsHeld() {
+    sigset_t all;
+    sigfillset(&all);
+    ::pthread_sigmask(SIG_BLOCK, &all, &before_);
+  }
+  ~SignalsHeld() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  SignalsHeld(const SignalsHeld&) = delete;
+
+ private:
+  sigset_t before_;
+};
+
+// What a signal handler would have to remove. Its memory is never given back, so the handler may read it at any moment; a
+// name that is out of date is one of ours that is gone.
+struct Unfinished {
+  std::atomic<bool> used, named;
+  std::array<char, PATH_MAX> path;
+};
+std::array<Unfinished, 8> all_unfinished;
+
+std::string own_descriptor(int fd) { return fmt::format("/proc/self/fd/{}", fd); }
+
+}  // namespace
+
+Result<FileWriter> FileWriter::create(const std::string& path, std::span<const std::string> in_use) {
+  if (path.empty()) return fail(Errc::invalid_argument, "an empty path to write to");
+  if (path.find('\0') != path.npos) return fail(Errc::invalid_argument, fmt::format("{}: a path holds no NUL", path));
+  std::string place = path;
+  struct stat there {};
+  if (::stat(path.c_str(), &there) == 0) {
+    if (!S_ISREG(there.st_mode))
+      return fail(Errc::invalid_argument,
+                  fmt::format("{}: expected a file to write, this is a folder, pipe or device", path));
+    for (const std::string& other : in_use) {
+      struct stat used {};
+      if (::stat(other.c_str(), &used) == 0 && used.st_dev == there.st_dev && used.st_ino == there.st_ino)
+        return fail(Errc::invalid_argument, fmt::format("{}: is in use as input ({}) and would be lost", path, other));
+    }
+    if (::access(path.c_str(), W_OK) != 0) return os_error(path, errno);
+    std::error_code error;
+    place = std::filesystem::canonical(path, error).string();
+    if (error) return os_error(path, error.value());
+  } else if (struct stat link{}; ::lstat(path.c_str(), &link) == 0) {
+    return fail(Errc::not_found, fmt::format("{}: a link to nothing", path));
+  }
+  FileWriter writer(path, std::move(place));
+  writer.mode_ = there.st_mode & 07777U;
+  HALYARD_TRY(writer.begin());
+  return writer;
+}
+
+Result<void> FileWriter::begin() {
+  const std::size_t slash = path_.rfind('/');
+  if (slash != path_.npos && slash + 1 == path_.size()) return os_error(path_, EISDIR);
+  fd_ = ::open(folder_of(place_).c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
+  if (fd_ >= 0 && ::access(own_descriptor(fd_).c_str(), F_OK) == 0) return {};
+  if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+  const auto make = [&](const char* name) { return fd_ = ::open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666); };
+  const SignalsHeld held;
+  name(HALYARD_TRY(under_a_free_name(path_, place_, make)));
+  return {};
+}
+
+void remove_unfinished_files() noexcept {
+  for (const Unfinished& file : all_unfinished)
+    if (file.named) ::unlink(file.path.data());
+}
+
+// Where all places are taken, or the name is too long for one, a handler does not know of it.
+void FileWriter::name(std::string temporary) {
+  temporary_ = std::move(temporary);
+  for (Unfinished& file : all_unfinished) {
+    if (temporary_.size() >= file.path.size() || file.used.exchange(true)) continue;
+    std::copy_n(temporary_.c_str(), temporary_.size() + 1, file.path.begin());
+    file.named = true;
+    return;
+  }
+}
+
+void FileWriter::unname() {
+  for (Unfinished& file : all_unfinished) {
+    if (!file.named || temporary_ != file.path.data()) continue;
+    file.named = false;
+    file.used = false;
+  }
+  temporary_.clear();
+}
+
+FileWriter::~FileWriter() {
+  if (fd_ >= 0) ::close(fd_);
+  if (temporary_.empty()) return;
+  ::unlink(temporary_.c_str());
+  unname();
+}
+
+Result<void> FileWriter::write(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::write(fd_, bytes.data(), bytes.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return os_error(path_, errno);
+    bytes = bytes.subspan(static_cast<std::size_t>(n));
+  }
+  return {};
+}
+
+Result<void> FileWriter::commit() {
+  if (mode_ != 0) ::fchmod(fd_, mode_);  // where it may not be kept, a new file's permissions do
+  if (::fsync(fd_) != 0) return os_error(path_, errno);
+  const SignalsHeld held;
+  if (temporary_.empty()) {
+    const std::string from = own_descriptor(fd_);
+    const auto link = [&](const char* name) {
+      return ::linkat(AT_FDCWD, from.c_str(), AT_FDCWD, name, AT_SYMLINK_FOLLOW);
+    };
+    name(HALYARD_TRY(under_a_free_name(path_, place_, link)));
+  }
+  if (::close(std::exchange(fd_, -1)) != 0) return os_error(path_, errno);
+  if (::rename(temporary_.c_str(), place_.c_str()) != 0) return os_error(path_, errno);
+  unname();
+  return {};
+}
+
+Result<void> write_file(const std::string& path, std::string_view text, std::span<const std::string> in_use) {
+  FileWriter writer = HALYARD_TRY(FileWriter::create(path, in_use));
+  HALYARD_TRY(writer.write(text));
+  return writer.commit();
 }
 
 }  // namespace halyard

@@ -1,8 +1,9 @@
-// Opening and reading files that may be anything: a pipe, a folder, /dev/zero, a link to nothing.
+// Reading files that may be anything: a pipe, a folder, /dev/zero, a link to nothing. Writing them whole or not at all.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -43,6 +44,47 @@ class File {
   int fd_ = -1;
   std::uint64_t size_ = 0;
 };
+
+/// A new file that takes the place of `path` once it is whole: readers see the old file or the new one. Until then it has no
+/// name where the file system can do that, and one beside `path` that is removed again where it cannot. Movable.
+class FileWriter {
+ public:
+  /// Begins, so that a path that cannot be written is found before any work. Nothing at `path` is changed. Errors name `path`:
+  /// a folder that is not there or not writable; a folder, device or file without write permission in its place; one of the
+  /// files `in_use` (by inode, whatever it is called), which would be lost. A link is followed.
+  static Result<FileWriter> create(const std::string& path, std::span<const std::string> in_use = {});
+  FileWriter(FileWriter&& other) noexcept
+      : path_(std::move(other.path_)),
+        place_(std::move(other.place_)),
+        temporary_(std::exchange(other.temporary_, {})),
+        mode_(other.mode_),
+        fd_(std::exchange(other.fd_, -1)) {}
+  FileWriter& operator=(FileWriter&&) = delete;
+  /// Leaves nothing behind unless committed.
+  ~FileWriter();
+
+  Result<void> write(std::span<const std::byte>);
+  Result<void> write(std::string_view text) { return write(std::as_bytes(std::span(text))); }
+  /// Puts the file in its place; nothing may follow.
+  Result<void> commit();
+
+ private:
+  FileWriter(std::string path, std::string place) : path_(std::move(path)), place_(std::move(place)) {}
+  Result<void> begin();
+  void name(std::string temporary);
+  void unname();
+  std::string path_;       // as asked for
+  std::string place_;      // the same with links followed
+  std::string temporary_;  // empty: the file has no name; changed by name() and unname() alone
+  unsigned mode_ = 0;      // permissions of the file that is replaced; 0: there is none
+  int fd_ = -1;
+};
+
+/// For a signal handler that ends the program: removes what unfinished FileWriters have named. Async-signal-safe.
+void remove_unfinished_files() noexcept;
+
+/// Writes a whole file.
+Result<void> write_file(const std::string& path, std::string_view text, std::span<const std::string> in_use = {});
 
 /// The whole of a small file. A file larger than `max_bytes` is refused before anything is allocated.
 Result<std::string> read_file(const std::string& path, std::uint64_t max_bytes = std::uint64_t{64} << 20);

@@ -8,6 +8,8 @@
 
 #include <tl/expected.hpp>
 
+#include "halyard/base/quote.h"
+
 namespace halyard {
 
 /// What kind of failure an Error is: the part of it a program may branch on.
@@ -30,10 +32,6 @@ enum class Errc {
 
 /// The enumerator's name, for messages and logs.
 std::string_view to_string(Errc);
-
-/// `text` with control characters (C0, DEL, C1) and bytes that are not UTF-8 written as \xNN escapes. Every Error's text goes
-/// through it, so a hostile name or file can neither start a line of its own nor send bytes to a terminal.
-std::string printable(std::string text);
 
 /// A failure: its kind, one line saying what was expected and what came, and what was being done, innermost first.
 struct Error {

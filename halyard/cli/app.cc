@@ -10,10 +10,12 @@
 #include <memory>
 #include <new>
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
 #include <unistd.h>
 
+#include "halyard/base/file.h"
 #include "halyard/io/mapped_file.h"
 
 namespace halyard::cli {
@@ -23,7 +25,15 @@ constexpr std::size_t chunk_bytes = std::size_t{64} << 10;
 
 volatile std::sig_atomic_t interrupt_flag = 0;  // a signal handler can reach nothing else
 
-extern "C" void halyard_on_interrupt(int) { interrupt_flag = 1; }
+// The first asks the command to stop; the second ends the program here and now.
+extern "C" void halyard_on_interrupt(int signal) {
+  if (interrupt_flag) {
+    remove_unfinished_files();
+    std::signal(signal, SIG_DFL);
+    std::raise(signal);
+  }
+  interrupt_flag = signal;
+}
 
 // A mapped file has become shorter: no page is there any more. Writes what can be written from here, and ends.
 extern "C" void halyard_on_missing_page(int signal, siginfo_t* info, void*) {
@@ -37,7 +47,7 @@ extern "C" void halyard_on_missing_page(int signal, siginfo_t* info, void*) {
   ::_exit(exit_failed);
 }
 
-void print_error(std::string_view line) { fmt::print(stderr, "error: {}\n", line); }
+void print_error(std::string_view line) { print_message(fmt::format("error: {}\n", line)); }
 
 /// The full name of the command that the parser had reached.
 std::string reached_command(const CLI::App& root) {
@@ -47,7 +57,7 @@ std::string reached_command(const CLI::App& root) {
 
 int report_usage(const std::string& command, std::string message) {
   print_error(Error{Errc::invalid_argument, std::move(message), {}}.str());
-  fmt::print(stderr, "Run '{} --help' for what it accepts.\n", command);
+  print_message(fmt::format("Run '{} --help' for what it accepts.\n", command));
   return exit_usage;
 }
 
@@ -63,7 +73,7 @@ int report_parse_error(const CLI::App& root, const CLI::ParseError& error) {
 /// Ends with what is buffered written out, whatever the command's outcome.
 int report_outcome(Context& context, const Result<void>& outcome) {
   const Result<void> flushed = context.out.flush();
-  if (interrupted()) return exit_interrupted;
+  if (interrupted()) return exit_signalled + interrupt_flag;
   if (context.out.reader_gone()) return exit_ok;
   if (!outcome && context.usage_error) return report_usage(context.command, outcome.error().str());
   const Result<void>& first = outcome ? flushed : outcome;
@@ -112,6 +122,7 @@ Result<void> wait_ready(int fd, short events) {
   sigset_t held, before;
   sigemptyset(&held);
   sigaddset(&held, SIGINT);
+  sigaddset(&held, SIGTERM);
   ::sigprocmask(SIG_BLOCK, &held, &before);
   pollfd wanted{fd, events, 0};
   if (!interrupted()) ::ppoll(&wanted, 1, nullptr, &before);
@@ -199,6 +210,22 @@ tl::unexpected<Error> Context::wrong_usage(std::string message) {
   return fail(Errc::invalid_argument, std::move(message));
 }
 
+void print_message(std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t n = ::write(STDERR_FILENO, text.data(), text.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return;
+    text.remove_prefix(static_cast<std::size_t>(n));
+  }
+}
+
+void open_standard_streams() {
+  // 0 and 1 the wrong way round: using them stays the error that it is. `open` takes the lowest free descriptor.
+  for (const auto& [fd, mode] :
+       {std::pair{STDIN_FILENO, O_WRONLY}, {STDOUT_FILENO, O_RDONLY}, {STDERR_FILENO, O_WRONLY}})
+    if (::fcntl(fd, F_GETFD) < 0 && ::open("/dev/null", mode) < 0) ::_exit(exit_failed);
+}
+
 bool interrupted() { return interrupt_flag != 0; }
 
 Result<void> check_interrupted() {
@@ -209,8 +236,9 @@ Result<void> check_interrupted() {
 void install_signal_handlers() {
   struct sigaction interrupt = {};
   interrupt.sa_handler = halyard_on_interrupt;
-  interrupt.sa_flags = static_cast<int>(SA_RESETHAND);  // no SA_RESTART: a blocked read returns
+  interrupt.sa_flags = 0;  // no SA_RESTART: a blocked read returns
   ::sigaction(SIGINT, &interrupt, nullptr);
+  ::sigaction(SIGTERM, &interrupt, nullptr);
   struct sigaction pipe = {};
   pipe.sa_handler = SIG_IGN;
   ::sigaction(SIGPIPE, &pipe, nullptr);
@@ -272,17 +300,17 @@ void Progress::update(std::uint64_t done) {
   next_ = now + std::chrono::milliseconds(100);
   drawn_ = true;
   if (total_ == 0) {
-    fmt::print(stderr, "\r{} {}", label_, done);
+    print_message(fmt::format("\r{} {}", label_, done));
     return;
   }
   constexpr std::size_t width = 30;
   const double share = std::min(1.0, static_cast<double>(done) / static_cast<double>(total_));
   const auto full = static_cast<std::size_t>(share * width);
-  fmt::print(stderr, "\r{} [{:=<{}}{:{}}] {}/{}", label_, "", full, "", width - full, done, total_);
+  print_message(fmt::format("\r{} [{:=<{}}{:{}}] {}/{}", label_, "", full, "", width - full, done, total_));
 }
 
 void Progress::finish() {
-  if (std::exchange(drawn_, false)) fmt::print(stderr, "\r\x1b[K");
+  if (std::exchange(drawn_, false)) print_message("\r\x1b[K");
 }
 
 std::string default_model_path() {

@@ -27,7 +27,7 @@ namespace halyard::cli {
 inline constexpr int exit_ok = 0;
 inline constexpr int exit_failed = 1;
 inline constexpr int exit_usage = 2;
-inline constexpr int exit_interrupted = 130;
+inline constexpr int exit_signalled = 128;  ///< and the signal that ended the command: 130 for Ctrl-C, 143 for SIGTERM
 
 /// Standard output, buffered. A reader that went away (EPIPE) makes every later write fail with Errc::cancelled, so a
 /// command stops by passing the error on; the program then ends quietly.
@@ -72,11 +72,17 @@ struct Context {
   tl::unexpected<Error> wrong_usage(std::string message);
 };
 
-/// Whether Ctrl-C was pressed. A second Ctrl-C ends the program at once.
+/// Writes to standard error. What cannot be written there is lost: a full disk or a closed descriptor costs no results.
+void print_message(std::string_view text);
+
+/// Takes the descriptors 0 to 2 where they are closed, before any file gets one of them. Reading or writing them still fails.
+void open_standard_streams();
+
+/// Whether Ctrl-C was pressed, or SIGTERM came. A second one ends the program at once.
 bool interrupted();
 /// Fails with Errc::cancelled after Ctrl-C: for loops that may run long.
 Result<void> check_interrupted();
-/// Installs the handlers of SIGINT and SIGPIPE.
+/// Installs the handlers of SIGINT, SIGTERM, SIGPIPE and SIGBUS.
 void install_signal_handlers();
 
 /// How the help pages look; before any command is added.

@@ -1,6 +1,7 @@
 // halyard bench: how fast a model runs, and how close to what the machine can do.
 #include <algorithm>
 #include <limits>
+#include <optional>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -70,6 +71,11 @@ std::vector<engine::BenchTest> tests(const BenchFlags& f) {
 
 Result<void> run_bench(const BenchFlags& f, Context& context) {
   if (!f.synthetic.empty() && !f.model.model.empty()) return context.wrong_usage("give either --model or --synthetic");
+  if (!f.plot.empty() && f.plot == f.trace) return context.wrong_usage("--plot and --trace name the same file");
+  const std::string files = f.synthetic.empty() ? HALYARD_TRY(f.model.path()) : std::string();
+  std::optional<FileWriter> plot, trace;
+  if (!f.plot.empty()) plot.emplace(HALYARD_TRY(open_output(f.plot, files)));
+  if (!f.trace.empty()) trace.emplace(HALYARD_TRY(open_output(f.trace, files)));
   const Subject subject = HALYARD_TRY(f.synthetic.empty() ? model_subject(f) : synthetic_subject(f, context));
   const models::Model& model = subject.model;
   const std::vector<engine::BenchTest> all = tests(f);
@@ -98,9 +104,13 @@ Result<void> run_bench(const BenchFlags& f, Context& context) {
     report.add(std::move(result), {device.stats(), since(before, device.profile())});
   }
   report.raise_limits(HALYARD_TRY(limits()));  // a machine's limits drift with its neighbours: the greater ones hold
-  if (!f.plot.empty()) HALYARD_TRY(report.write_svg(f.plot));
-  if (!f.trace.empty()) HALYARD_TRY(model.device().write_trace(f.trace));
-  if (const std::string note = pin_note(model.device().residency()); !note.empty()) fmt::print(stderr, "{}\n", note);
+  if (plot) {
+    HALYARD_TRY(plot->write(report.svg()));
+    HALYARD_TRY(plot->commit());
+  }
+  if (trace) HALYARD_TRY(model.device().write_trace(*trace));
+  if (const std::string note = pin_note(model.device().residency()); !note.empty())
+    print_message(fmt::format("{}\n", note));
   return context.out.write(f.json.json ? report.json() : report.markdown());
 }
 
@@ -118,10 +128,11 @@ void add_bench(CLI::App& root, Context& context) {
                   fmt::format("Random weights in their place: a shape ({}) and a format "
                               "(q4, q8, bf16, f16, f32)",
                               fmt::join(models::synthetic_shapes(), ", ")))
+      ->check(given())
       ->type_name("SHAPE:QUANT")
       ->group("Model");
   const auto lengths = [&](const char* names, std::vector<std::int64_t>& values, const char* what) {
-    command.add_option(names, values, what)->delimiter(',')->check(whole_in(0, most))->type_name("N,…")->group("Tests");
+    add_whole_list(command, names, values, most, what)->type_name("N,…")->group("Tests");
   };
   lengths("-p,--n-prompt", flags->n_prompt, "Tokens of the prompts read; 0: none");
   lengths("-n,--n-gen", flags->n_gen, "Tokens written one by one; 0: none");
@@ -140,12 +151,15 @@ void add_bench(CLI::App& root, Context& context) {
   CLI::Option* profile =
       command.add_flag("--profile", flags->device.profile, "Add a table of where the time went, kernel by kernel")
           ->group("Output");
-  command
-      .add_option("--trace", flags->trace, "With --profile: write what ran when, as JSON for Perfetto")
+  command.add_option("--trace", flags->trace, "With --profile: write what ran when, as JSON for Perfetto")
+      ->check(given())
       ->type_name("FILE")
       ->needs(profile)
       ->group("Output");
-  command.add_option("--plot", flags->plot, "Draw the results into an SVG file")->type_name("FILE")->group("Output");
+  command.add_option("--plot", flags->plot, "Draw the results into an SVG file")
+      ->check(given())
+      ->type_name("FILE")
+      ->group("Output");
   on_run(command, context, [flags, &context] { return run_bench(*flags, context); });
 }
 

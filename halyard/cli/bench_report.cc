@@ -206,7 +206,7 @@ std::string BenchReport::json() const {
 }
 
 /// One bar a test, as long as the share of the limit it reached.
-Result<void> BenchReport::write_svg(const std::string& path) const {
+std::string BenchReport::svg() const {
   constexpr int left = 130, width = 420, row = 30, top = 50;
   const int height = top + row * static_cast<int>(results_.size()) + 30;
   std::string svg = fmt::format(
@@ -234,12 +234,7 @@ Result<void> BenchReport::write_svg(const std::string& path) const {
     svg += fmt::format("<text x=\"{:.1f}\" y=\"{}\">{:.1f} t/s, {:.0f} % of {}</text>\n", left + bar + 6, y + 14,
                        r.mean_speed(), 100 * limit.share(), limit.name);
   }
-  svg += "</svg>\n";
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  if (!file.write(svg.data(), static_cast<std::streamsize>(svg.size())).flush()) {
-    return fail(Errc::io, fmt::format("{}: cannot write the plot", path));
-  }
-  return {};
+  return svg + "</svg>\n";
 }
 
 }  // namespace halyard::cli

@@ -43,7 +43,7 @@ class BenchReport {
   }
   std::string markdown() const;
   std::string json() const;
-  Result<void> write_svg(const std::string& path) const;
+  std::string svg() const;
 
  private:
   /// The limit that a test is held against, and how much of it the test reached.

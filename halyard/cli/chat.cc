@@ -114,21 +114,21 @@ Result<void> run_chat(const ChatFlags& f, Context& context) {
       HALYARD_TRY(engine::Sequence::make(loaded.model, {.max_kv_size = static_cast<std::size_t>(f.max_kv_size)}));
   Chat chat(loaded, std::move(sequence), f, context);
   const bool person = ::isatty(STDIN_FILENO) == 1;
-  if (person) fmt::print(stderr, "{}", kHelp);
+  if (person) print_message(kHelp);
   for (;;) {
-    if (person) fmt::print(stderr, ">> ");
+    if (person) print_message(">> ");
     const std::optional<std::string> line = HALYARD_TRY(context.in.line());
     if (!line || *line == "/q") break;
     if (line->empty()) continue;
     if (*line == "/h") {
-      fmt::print(stderr, "{}", kHelp);
+      print_message(kHelp);
     } else if (*line == "/r") {
       chat.forget();
     } else {
       HALYARD_TRY(chat.answer(*line));
     }
   }
-  if (person) fmt::print(stderr, "\n");
+  if (person) print_message("\n");
   return {};
 }
 

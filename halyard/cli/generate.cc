@@ -150,12 +150,13 @@ Result<std::string> read_prompt(std::string prompt, Context& context) {
 
 /// mlx-lm's three lines.
 void print_stats(const engine::GenerateStats& s, const Device& device) {
-  fmt::print(stderr, "Prompt: {} tokens, {:.3f} tokens-per-sec\n", s.prompt_tokens, s.prompt_tokens_per_second());
-  fmt::print(stderr, "Generation: {} tokens, {:.3f} tokens-per-sec\n", s.generated_tokens,
-             s.generation_tokens_per_second());
+  print_message(
+      fmt::format("Prompt: {} tokens, {:.3f} tokens-per-sec\n", s.prompt_tokens, s.prompt_tokens_per_second()));
+  print_message(fmt::format("Generation: {} tokens, {:.3f} tokens-per-sec\n", s.generated_tokens,
+                            s.generation_tokens_per_second()));
   const std::string note = pin_note(device.residency());
-  fmt::print(stderr, "Peak memory: {:.3f} GB (resident{}{})\n", static_cast<double>(peak_resident_bytes()) / 1e9,
-             note.empty() ? "" : "; ", note);
+  print_message(fmt::format("Peak memory: {:.3f} GB (resident{}{})\n", static_cast<double>(peak_resident_bytes()) / 1e9,
+                            note.empty() ? "" : "; ", note));
 }
 
 std::string stats_json(const engine::GenerateStats& s, const std::string& prompt, const std::string& text) {

@@ -148,6 +148,7 @@ void add_inspect(CLI::App& root, Context& context) {
   CLI::App& command = add_command(root, "inspect", "Describe a model: architecture, weights, memory",
                                   "  halyard inspect Qwen3-0.6B-4bit --ctx 4096\n");
   command.add_option("model,--model", flags->model.model, "Model folder (MLX or Hugging Face layout) or .gguf file")
+      ->check(given())
       ->type_name("M")
       ->group("Model");
   command.add_option("-c,--ctx", flags->ctx, "Tokens to count memory for; 0: the model's whole context")

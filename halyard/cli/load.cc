@@ -2,7 +2,9 @@
 
 #include <array>
 #include <charconv>
+#include <filesystem>
 #include <fstream>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -23,6 +25,15 @@ Result<LoadedModel> load(const ModelOptions& options, const DeviceFlags& flags, 
   Device device = HALYARD_TRY(open_device(flags));
   models::Model model = HALYARD_TRY(models::Model::load(std::move(device), dir, precision, progress));
   return LoadedModel{std::move(dir), std::move(text), std::move(model)};
+}
+
+Result<FileWriter> open_output(const std::string& path, const std::string& model) {
+  namespace fs = std::filesystem;
+  std::vector<std::string> in_use = {"/dev/stdin", model};
+  std::error_code error;
+  for (fs::directory_iterator it(model, error), end; !error && it != end; it.increment(error))
+    in_use.push_back(it->path().string());
+  return FileWriter::create(path, in_use);
 }
 
 Result<std::string> text_or_input(Context& context, const std::string& text) {

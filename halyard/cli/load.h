@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <string>
 
+#include "halyard/base/file.h"
 #include "halyard/cli/app.h"
 #include "halyard/cli/options.h"
 #include "halyard/engine/generator.h"
@@ -24,6 +25,10 @@ Result<LoadedModel> load(const ModelOptions&, const DeviceFlags&, bool chat);
 
 /// Opens the device that the flags name.
 Result<Device> open_device(const DeviceFlags&);
+
+/// Begins a file that a command will write, before its work. One of the model's files, or the one on standard input, is not
+/// replaced.
+Result<FileWriter> open_output(const std::string& path, const std::string& model);
 
 /// `text`, or all of standard input where it is "-".
 Result<std::string> text_or_input(Context&, const std::string& text);

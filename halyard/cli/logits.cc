@@ -1,4 +1,6 @@
 // halyard logits: the logits of every position of a text, for comparing with other programs.
+#include <limits>
+
 #include <fmt/format.h>
 
 #include "halyard/cli/commands.h"
@@ -13,16 +15,18 @@ struct LogitsFlags {
   ModelOptions model;
   DeviceFlags device;
   std::string prompt;
-  std::vector<std::int32_t> tokens;
+  std::vector<std::int64_t> tokens;
   std::int64_t chunk = 512;
   std::string output;
 };
 
 Result<void> run_logits(const LogitsFlags& f, Context& context) {
   if (f.prompt.empty() == f.tokens.empty()) return context.wrong_usage("give either -p TEXT or --tokens 1,2,3");
+  const std::string model = HALYARD_TRY(f.model.path());
+  FileWriter output = HALYARD_TRY(open_output(f.output, model));
   const LoadedModel loaded = HALYARD_TRY(load(f.model, f.device, /*chat=*/false));
   const std::size_t vocab = loaded.model.info().vocab_size;
-  std::vector<std::int32_t> tokens = f.tokens;
+  std::vector<std::int32_t> tokens(f.tokens.begin(), f.tokens.end());
   if (tokens.empty()) {
     const std::string text = HALYARD_TRY(text_or_input(context, f.prompt));
     tokens = HALYARD_TRY(loaded.text.encode(text, true, vocab));
@@ -39,7 +43,8 @@ Result<void> run_logits(const LogitsFlags& f, Context& context) {
       {"logits", DType::f32, {tokens.size(), vocab}, std::as_bytes(std::span(logits))},
       {"tokens", DType::i32, {tokens.size()}, std::as_bytes(std::span(tokens))},
   };
-  return write_safetensors(f.output, tensors);
+  HALYARD_TRY(check_interrupted());
+  return write_safetensors(output, tensors);
 }
 
 }  // namespace
@@ -52,8 +57,8 @@ void add_logits(CLI::App& root, Context& context) {
   command.add_option("-p,--prompt", flags->prompt, "The text; - reads standard input")
       ->type_name("TEXT")
       ->group("Text");
-  command.add_option("--tokens", flags->tokens, "Token ids in its place: 1,2,3")
-      ->delimiter(',')
+  add_whole_list(command, "--tokens", flags->tokens, std::numeric_limits<std::int32_t>::max(),
+                 "Token ids in its place: 1,2,3")
       ->type_name("IDS")
       ->group("Text");
   command.add_option("--chunk", flags->chunk, "Tokens read at a time")
@@ -62,6 +67,7 @@ void add_logits(CLI::App& root, Context& context) {
       ->group("Device");
   command.add_option("-o,--output", flags->output, "File to write: logits f32 [T, V], tokens i32 [T]")
       ->required()
+      ->check(given())
       ->type_name("FILE")
       ->group("Output");
   flags->device.add(command);

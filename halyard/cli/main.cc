@@ -4,6 +4,7 @@
 
 int main(int argc, char** argv) {
   using namespace halyard::cli;
+  open_standard_streams();
   install_signal_handlers();
   CLI::App root("Transformer inference for model directories in MLX and Hugging Face layout.", "halyard");
   root.set_version_flag("--version", "halyard " HALYARD_VERSION);

@@ -1,10 +1,12 @@
 #include "halyard/cli/options.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <limits>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "halyard/base/json.h"
 #include "halyard/cli/app.h"
@@ -17,6 +19,10 @@ namespace {
 /// The number that is all of `text`, or false.
 template <class T>
 bool parse_number(const std::string& text, T& value) {
+  if constexpr (std::is_integral_v<T>) {  // the parser behind this one would take "010" as octal
+    const std::size_t digits = text.starts_with('+') || text.starts_with('-') ? 1 : 0;
+    if (text.size() > digits + 1 && text[digits] == '0') return false;
+  }
   const char* begin = text.data() + (text.starts_with('+') ? 1 : 0);
   const char* end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(begin, end, value);
@@ -58,8 +64,35 @@ std::map<std::int32_t, float> parse_logit_bias(const std::string& text) {
 CLI::Validator real_in(double low, double high) { return number_in<double>(low, high, "a number"); }
 CLI::Validator whole_in(std::int64_t low, std::int64_t high) { return number_in<std::int64_t>(low, high, "a whole number"); }
 
+CLI::Validator given() {
+  return CLI::Validator(
+      [](std::string& text) { return std::string(text.empty() ? "expected a value, got an empty text" : ""); }, "");
+}
+
+CLI::Option* add_whole_list(CLI::App& command, const std::string& names, std::vector<std::int64_t>& values,
+                            std::int64_t high, const std::string& what) {
+  // Taken apart here: the parser drops empty elements.
+  const auto read = [&values, high, name = names.substr(names.find("--"))](const CLI::results_t& given) {
+    values.clear();
+    for (const std::string& list : given)
+      for (std::size_t begin = 0; begin <= list.size();) {
+        const std::size_t end = std::min(list.find(',', begin), list.size());
+        std::string element = list.substr(begin, end - begin);
+        if (const std::string wrong = whole_in(0, high)(element); !wrong.empty())
+          throw CLI::ValidationError(name, wrong);
+        std::int64_t value = 0;
+        parse_number(element, value);
+        values.push_back(value);
+        begin = end + 1;
+      }
+    return true;
+  };
+  CLI::Option* option = command.add_option(names, read, what)->expected(-1);
+  return values.empty() ? option : option->default_str(fmt::format("{}", fmt::join(values, ",")));
+}
+
 void ModelOptions::add(CLI::App& command, const std::string& what) {
-  command.add_option("--model", model, what)->type_name("M")->group("Model");
+  command.add_option("--model", model, what)->check(given())->type_name("M")->group("Model");
 }
 
 Result<std::string> ModelOptions::path() const {
@@ -70,7 +103,10 @@ Result<std::string> ModelOptions::path() const {
 
 void DeviceFlags::add(CLI::App& command) {
   const char* group = "Device";
-  command.add_option("--device", device, "Where the model runs: cpu, cuda:N, vulkan:N")->type_name("D")->group(group);
+  command.add_option("--device", device, "Where the model runs: cpu, cuda:N, vulkan:N")
+      ->check(given())
+      ->type_name("D")
+      ->group(group);
   command.add_option("-t,--threads", threads, "CPU threads; 0: one for each core")
       ->check(whole_in(0, DeviceOptions::max_threads))
       ->type_name("N")

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
@@ -43,7 +44,12 @@ struct JsonFlag {
 
 /// Accepts finite numbers from `low` to `high`, and nothing that is not written as a number.
 CLI::Validator real_in(double low, double high);
-/// Accepts whole decimal numbers from `low` to `high`.
+/// Accepts any text but an empty one.
+CLI::Validator given();
+/// Adds an option for whole numbers from 0 to `high` with commas between them, all of which must be there.
+CLI::Option* add_whole_list(CLI::App&, const std::string& names, std::vector<std::int64_t>& values, std::int64_t high,
+                            const std::string& what);
+/// Accepts whole decimal numbers from `low` to `high`, without leading zeros.
 CLI::Validator whole_in(std::int64_t low, std::int64_t high);
 
 }  // namespace halyard::cli

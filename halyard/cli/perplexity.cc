@@ -35,8 +35,8 @@ Result<void> run_perplexity(const PerplexityFlags& f, Context& context) {
       HALYARD_TRY(engine::perplexity(sequence, tokens, static_cast<std::size_t>(f.ctx), progress));
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   bar.finish();
-  fmt::print(stderr, "{} tokens in {} windows of {}, {:.1f} tokens-per-sec\n", p.tokens, p.windows, f.ctx,
-             static_cast<double>(p.windows * static_cast<std::size_t>(f.ctx)) / seconds);
+  print_message(fmt::format("{} tokens in {} windows of {}, {:.1f} tokens-per-sec\n", p.tokens, p.windows, f.ctx,
+                            static_cast<double>(p.windows * static_cast<std::size_t>(f.ctx)) / seconds));
   if (!f.json.json) return context.out.write(fmt::format("perplexity {:.4f}, mean nll {:.6f}\n", p.ppl, p.mean_nll));
   const OrderedJson json = {{"tokens", p.tokens}, {"windows", p.windows}, {"mean_nll", p.mean_nll}, {"ppl", p.ppl}};
   return context.out.write(json.dump() + "\n");
@@ -51,6 +51,7 @@ void add_perplexity(CLI::App& root, Context& context) {
   flags->model.add(command);
   command.add_option("-f,--file", flags->file, "The text; - reads standard input")
       ->required()
+      ->check(given())
       ->type_name("FILE")
       ->group("Text");
   command.add_option("-c,--ctx", flags->ctx, "Tokens of a window; the last partial window is left out")

@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "halyard/base/environment.h"
 #include "halyard/base/file.h"
 #include "halyard/base/json.h"
 #include "halyard/testing/paths.h"
@@ -97,8 +98,8 @@ class Program : public ::testing::Test {
     std::string name = (fs::temp_directory_path() / "halyard-bad-models-XXXXXX").string();
     if (!mkdtemp(name.data())) return;
     root_ = name;
-    const char* python = std::getenv("HALYARD_PYTHON");
-    if (run({python ? python : "python3", script.string(), root_.string()}).code != 0) TearDownTestSuite();
+    if (run({environment("HALYARD_PYTHON").value_or("python3"), script.string(), root_.string()}).code != 0)
+      TearDownTestSuite();
   }
   static void TearDownTestSuite() {
     std::error_code ignored;

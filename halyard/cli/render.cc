@@ -63,9 +63,15 @@ void add_render(CLI::App& root, Context& context) {
       "model's own).\n");
   flags->model.add(command, "Model folder: its chat template and special tokens");
   command.add_option("--template", flags->template_file, "A template in place of a model's")
-      ->type_name("F.jinja")->excludes("--model")->group("Model");
+      ->check(given())
+      ->type_name("F.jinja")
+      ->excludes("--model")
+      ->group("Model");
   command.add_option("--input", flags->input, "The conversation; - is standard input")
-      ->type_name("F.json")->required()->group("Input");
+      ->check(given())
+      ->type_name("F.json")
+      ->required()
+      ->group("Input");
   on_run(command, context, [flags, &context] { return render(*flags, context); });
 }
 

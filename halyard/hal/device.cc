@@ -1,14 +1,14 @@
 #include "halyard/hal/device.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <new>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "halyard/base/environment.h"
+#include "halyard/base/file.h"
 #include "halyard/hal/cpu/available_memory.h"
 #include "halyard/hal/encoder_state.h"
 #include "halyard/hal/state.h"
@@ -138,11 +138,8 @@ Result<Device> Device::open(std::string_view spec, DeviceOptions options) {
 
 Result<Device> Device::open_device(std::string_view spec, DeviceOptions options) {
   auto state = std::make_shared<DeviceState>();
-  const auto override = [](const char* variable, bool& option) {
-    if (const char* v = std::getenv(variable)) option = std::string_view(v) != "0";
-  };
-  override("HALYARD_VALIDATE", options.validate);
-  override("HALYARD_PIN", options.pin);
+  options.validate = environment_switch("HALYARD_VALIDATE", options.validate);
+  options.pin = environment_switch("HALYARD_PIN", options.pin);
   if (options.timeout.count() < 0)
     return fail(Errc::invalid_argument, fmt::format("timeout: expected 0 ms or more, got {}", options.timeout.count()));
   state->memory_budget = options.memory_budget ? options.memory_budget : available_memory() / 10 * 9;
@@ -405,11 +402,15 @@ Result<void> Device::write_trace(const std::string& path) const {
   return guarded([&]() -> Result<void> {
     HALYARD_TRY(check_state());
     if (!state_->profiler) return fail(Errc::invalid_state, "a trace of a device that was opened without profile");
-    const std::string trace = state_->profiler->trace();
-    std::ofstream file(path, std::ios::binary | std::ios::trunc);
-    if (!file.write(trace.data(), static_cast<std::streamsize>(trace.size())).flush())
-      return fail(Errc::io, fmt::format("{}: cannot write the trace", path));
-    return {};
+    return write_file(path, state_->profiler->trace());
+  });
+}
+Result<void> Device::write_trace(FileWriter& file) const {
+  return guarded([&]() -> Result<void> {
+    HALYARD_TRY(check_state());
+    if (!state_->profiler) return fail(Errc::invalid_state, "a trace of a device that was opened without profile");
+    HALYARD_TRY(file.write(state_->profiler->trace()));
+    return file.commit();
   });
 }
 

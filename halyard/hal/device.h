@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "halyard/base/file.h"
 #include "halyard/hal/buffer.h"
 #include "halyard/hal/encoder.h"
 #include "halyard/hal/kernel.h"
@@ -119,6 +120,7 @@ class Device {
   void reset_profile();
   /// Writes what ran when, and on which thread, as JSON that Perfetto and chrome://tracing read; the first 2^20 spans.
   Result<void> write_trace(const std::string& path) const;
+  Result<void> write_trace(FileWriter& file) const;  ///< the same to a file already begun: writes and commits
   const Capabilities& capabilities() const;
   /// Bytes that alloc() may give out at a time.
   std::size_t memory_budget() const;

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "halyard/base/environment.h"
 #include "halyard/testing/kernels.h"
 #include "halyard/testing/sim/random.h"
 
@@ -369,8 +370,8 @@ class Property {
 /// HALYARD_PASSES_SEEDS programs, from a random seed or HALYARD_SEED.
 struct Seeds {
   static std::uint64_t number(const char* name, std::uint64_t otherwise) {
-    const char* text = std::getenv(name);
-    return text ? std::strtoull(text, nullptr, 10) : otherwise;
+    const auto text = environment(name);
+    return text ? std::strtoull(text->c_str(), nullptr, 10) : otherwise;
   }
   std::uint64_t first = number("HALYARD_SEED", std::random_device{}());
   std::uint64_t count = number("HALYARD_PASSES_SEEDS", 300);

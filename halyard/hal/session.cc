@@ -1,9 +1,8 @@
 #include "halyard/hal/session.h"
 
-#include <cstdlib>
-#include <string_view>
 #include <utility>
 
+#include "halyard/base/environment.h"
 #include "halyard/hal/encoder_state.h"
 
 namespace halyard {
@@ -100,9 +99,6 @@ bool EncoderSession::remove_from_residency_set(const Buffer& b) {
   return may_be_member(b) && (encoder_.state_->device->residency.remove(*b.allocation()), true);
 }
 
-bool EncoderSession::env_enabled() {
-  const char* v = std::getenv("HALYARD_ENCODER_SESSION");
-  return !v || std::string_view(v) != "0";
-}
+bool EncoderSession::env_enabled() { return environment_switch("HALYARD_ENCODER_SESSION", true); }
 
 }  // namespace halyard

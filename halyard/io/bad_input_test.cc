@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "halyard/base/environment.h"
 #include "halyard/io/model_dir.h"
 #include "halyard/testing/fail_new.h"
 #include "halyard/testing/paths.h"
@@ -374,8 +375,7 @@ class MakeBad : public ::testing::Test {
   void SetUp() override {
     const auto script = testing::golden("make_bad.py");
     if (script.empty()) GTEST_SKIP() << "no goldens/make_bad.py";
-    const char* given = std::getenv("HALYARD_PYTHON");
-    const std::string python = given ? given : "python3";
+    const std::string python = environment("HALYARD_PYTHON").value_or("python3");
     if (std::system((python + " -c 'import numpy' 2>/dev/null").c_str()) != 0) GTEST_SKIP() << "no python3 with numpy";
     root_ = folder_.path / "made";
     ASSERT_EQ(std::system(fmt::format("{} '{}' '{}' >/dev/null", python, script.string(), root_.string()).c_str()), 0);

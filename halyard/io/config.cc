@@ -10,13 +10,6 @@
 namespace halyard {
 namespace {
 
-// Cuts at a character's start, so that the rest is still UTF-8.
-std::string shortened(std::string_view text, std::size_t max_bytes) {
-  if (text.size() <= max_bytes) return std::string(text);
-  while (max_bytes > 0 && (static_cast<unsigned char>(text[max_bytes]) & 0xc0U) == 0x80U) --max_bytes;
-  return std::string(text.substr(0, max_bytes)) + "…";
-}
-
 std::string got(const Json* value) { return value ? "got " + describe(*value) : "but the field is absent"; }
 
 bool integer_in(const Json& v, std::int64_t min, std::int64_t max, std::int64_t& out) {
@@ -115,11 +108,9 @@ Result<std::vector<T>> list(const ConfigView& view, std::string_view field, std:
 
 }  // namespace
 
-std::string in_quotes(std::string_view name) { return '"' + shortened(name, 200) + '"'; }
-
 std::string describe(const Json& value) {
   switch (value.type()) {
-    case Json::value_t::string: return '"' + shortened(value.get_ref<const std::string&>(), 80) + '"';
+    case Json::value_t::string: return in_quotes(value.get_ref<const std::string&>(), 80);
     case Json::value_t::array:
       if (value.size() > 8) return fmt::format("a list of {}", value.size());
       for (const Json& element : value)
@@ -140,7 +131,7 @@ const Json* ConfigView::raw(std::string_view field) const {
 }
 
 tl::unexpected<Error> ConfigView::error(std::string_view field, std::string_view what, Errc code) const {
-  return fail(code, fmt::format("{}: {}{}: {}", file_, prefix_, shortened(field, 200), what));
+  return fail(code, fmt::format("{}: {}{}: {}", file_, prefix_, printable(field, 200), what));
 }
 
 Result<std::int64_t> ConfigView::integer(std::string_view field, std::int64_t min, std::int64_t max) const {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "halyard/base/json.h"
+#include "halyard/base/quote.h"
 #include "halyard/base/result.h"
 
 namespace halyard {
@@ -67,8 +68,6 @@ class ConfigView {
 
 /// A JSON value as an error shows it: short, whatever it is.
 std::string describe(const Json& value);
-/// A name from a file, in quotes and cut to a length that fits an error.
-std::string in_quotes(std::string_view name);
 
 /// Reads a file that must hold one JSON object; errors name the file. Of a key that stands twice the last one counts
 /// unless `limits` say otherwise.

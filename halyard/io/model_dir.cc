@@ -3,11 +3,14 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
+#include <iterator>
 #include <set>
 
 #include <fmt/format.h>
 
 #include "halyard/base/file.h"
+#include "halyard/base/json_reader.h"
+#include "halyard/base/quote.h"
 
 namespace halyard {
 namespace {
@@ -82,24 +85,87 @@ Result<std::string> resolve_snapshot(std::string path) {
                   path, found.size()));
 }
 
-struct Index {
-  std::map<std::string, std::string> shard_of;  // by tensor
+// model.safetensors.index.json without a tree of it: its one long object, name by name.
+struct Index : JsonEvents {
+  struct Entry {
+    std::string tensor;
+    const std::string* shard;  // one of `shards`
+  };
+  std::vector<Entry> entries;  // sorted by tensor; of a name that stands twice the last
+  std::set<std::string, std::less<>> shards;
   std::string path;
+  bool has_map = false;
+
+  bool null() override { return other("null"); }
+  bool boolean(bool value) override { return other(value ? "true" : "false"); }
+  bool negative(std::int64_t value) override { return other(fmt::to_string(value)); }
+  bool whole(std::uint64_t value) override { return other(fmt::to_string(value)); }
+  bool real(double value) override { return other(fmt::to_string(value)); }
+  bool string(std::string_view value) override {
+    while (in_map_ && value.starts_with("./")) value.remove_prefix(2);
+    if (!in_map_ || depth_ != 2 || !is_plain_file_name(value)) return other(in_quotes(value, 80));
+    if (entries.empty() || *entries.back().shard != value) last_ = &*shards.emplace(value).first;
+    entries.push_back({std::move(name_), last_});
+    return true;
+  }
+  bool start_object() override {
+    if (depth_ == 1 && map_is_next_) in_map_ = has_map = true, entries.clear(), shards.clear();
+    else if (!other("an object")) return false;
+    ++depth_;
+    return true;
+  }
+  bool end_object() override {
+    if (--depth_ == 1) in_map_ = false;
+    return true;
+  }
+  bool start_array() override {
+    if (!other("a list")) return false;
+    ++depth_;
+    return true;
+  }
+  bool end_array() override {
+    --depth_;
+    return true;
+  }
+  bool key(std::string_view name) override {
+    name_ = name;
+    if (depth_ == 1) map_is_next_ = name == "weight_map";
+    return true;
+  }
+
+ private:
+  // Any value but those of the map: an error within it and in its place.
+  bool other(std::string_view got) {
+    if (in_map_)
+      return refuse(fmt::format("{}: weight_map: {}: expected the name of a file in the same folder, got {}", path,
+                                in_quotes(name_), got));
+    if (depth_ == 1 && map_is_next_)
+      return refuse(fmt::format("{}: weight_map: expected an object, got {}", path, got));
+    if (depth_ == 0 && got != "an object") return refuse(fmt::format("{}: expected a JSON object, got {}", path, got));
+    return true;
+  }
+  std::string name_;
+  const std::string* last_ = nullptr;
+  int depth_ = 0;  // containers open
+  bool in_map_ = false, map_is_next_ = false;
 };
 
 Result<Index> read_index(const std::string& path) {
-  const Json json = HALYARD_TRY(read_json_object(path, kMaxIndex));
-  const ConfigView map = HALYARD_TRY(ConfigView(json, path).object("weight_map"));
-  Index index{{}, path};
-  for (const auto& [tensor, file] : map.json().items()) {
-    std::string shard = file.is_string() ? file.get<std::string>() : "";
-    while (shard.starts_with("./")) shard.erase(0, 2);
-    if (!is_plain_file_name(shard))
-      return fail(Errc::bad_file, fmt::format("{}: weight_map: {}: expected the name of a file in the same folder, got {}", path,
-                                              in_quotes(tensor), describe(file)));
-    index.shard_of.emplace(tensor, std::move(shard));
-  }
-  if (index.shard_of.empty()) return fail(Errc::bad_file, fmt::format("{}: weight_map names no tensor", path));
+  const std::string text = HALYARD_TRY(read_file(path, kMaxIndex));
+  Index index;
+  index.path = path;
+  if (auto read = read_json(text, index); !read)
+    return read.error().message.starts_with(path) ? fail(std::move(read).error()) : fail(std::move(read).error(), path);
+  if (!index.has_map)
+    return fail(Errc::bad_file, fmt::format("{}: weight_map: expected an object, but the field is absent", path));
+  if (index.entries.empty()) return fail(Errc::bad_file, fmt::format("{}: weight_map names no tensor", path));
+  const auto before = [](const Index::Entry& a, const Index::Entry& b) { return a.tensor < b.tensor; };
+  if (!std::is_sorted(index.entries.begin(), index.entries.end(), before))
+    std::stable_sort(index.entries.begin(), index.entries.end(), before);
+  const auto same = [](const Index::Entry& a, const Index::Entry& b) { return a.tensor == b.tensor; };
+  const auto first =
+      std::unique(index.entries.rbegin(), index.entries.rend(), same);  // from the end: the last one counts
+  index.entries.erase(index.entries.begin(), first.base());
   return index;
 }
 
@@ -117,13 +183,36 @@ Result<std::set<std::string>> find_weights(const std::string& folder) {
 }
 
 // A shard that is not there is an error where a tensor of it is in no other. What else the index says wrongly does no harm:
-// the tensors that are there decide. `tensors` are sorted by name.
+// the tensors that are there decide. Both are sorted by name.
 Result<void> check_index(const Index& index, const std::string& folder, std::span<const Tensor> tensors) {
-  for (const auto& [name, shard] : index.shard_of)
-    if (!find_tensor(tensors, name) && !exists(folder + "/" + shard))
+  std::set<const std::string*> absent;
+  for (const std::string& shard : index.shards)
+    if (!exists(folder + "/" + shard)) absent.insert(&shard);
+  auto t = tensors.begin();
+  for (const auto& [name, shard] : index.entries) {
+    if (!absent.contains(shard)) continue;
+    while (t != tensors.end() && t->name < name) ++t;
+    if (t == tensors.end() || t->name != name)
       return fail(Errc::not_found, fmt::format("{}/{}: there is no such file; {} expects tensor {} in it", folder,
-                                               shard, index.path, in_quotes(name)));
+                                               *shard, index.path, in_quotes(name)));
+  }
   return {};
+}
+
+// Sorts what consists of sorted runs that end at `ends`.
+void merge_runs(std::vector<Tensor>& tensors, std::vector<std::size_t> ends) {
+  const auto before = [](const Tensor& a, const Tensor& b) { return a.name < b.name; };
+  const auto at = [&](std::size_t i) { return tensors.begin() + static_cast<std::ptrdiff_t>(i); };
+  while (ends.size() > 1) {
+    std::vector<std::size_t> merged;
+    std::size_t begin = 0;
+    for (std::size_t i = 0; i < ends.size(); i += 2) {
+      const std::size_t end = ends[std::min(i + 1, ends.size() - 1)];
+      std::inplace_merge(at(begin), at(ends[i]), at(end), before);
+      merged.push_back(begin = end);
+    }
+    ends = std::move(merged);
+  }
 }
 
 // ------------------------------------------------------------------------------------------------------- quantisation
@@ -192,18 +281,21 @@ Result<void> ModelDir::load_weights(Contents& c) {
     names.insert("model.safetensors");
   } else if (indexed) {
     index = HALYARD_TRY(read_index(path));
-    for (const auto& [tensor, shard] : index->shard_of)
+    for (const std::string& shard : index->shards)
       if (exists(c.path + "/" + shard)) names.insert(shard);
     if (names.empty()) names = find_weights(c.path).value_or(std::set<std::string>());
   } else {
     names = HALYARD_TRY(find_weights(c.path));
   }
+  std::vector<std::size_t> ends;
   for (const std::string& name : names) {
-    const SafeTensors shard = HALYARD_TRY(SafeTensors::open(fmt::format("{}/{}", c.path, name)));
+    SafeTensors shard = HALYARD_TRY(SafeTensors::open(fmt::format("{}/{}", c.path, name)));
     c.files.push_back(shard.file());
-    c.tensors.insert(c.tensors.end(), shard.tensors().begin(), shard.tensors().end());
+    std::vector<Tensor> tensors = std::move(shard).take_tensors();
+    c.tensors.insert(c.tensors.end(), std::make_move_iterator(tensors.begin()), std::make_move_iterator(tensors.end()));
+    ends.push_back(c.tensors.size());
   }
-  std::sort(c.tensors.begin(), c.tensors.end(), [](const Tensor& a, const Tensor& b) { return a.name < b.name; });
+  merge_runs(c.tensors, std::move(ends));
   const auto twice = std::adjacent_find(c.tensors.begin(), c.tensors.end(), [](const Tensor& a, const Tensor& b) { return a.name == b.name; });
   if (twice != c.tensors.end())
     return fail(Errc::bad_file, fmt::format("{}: tensor {} is also in {}", *twice->file, in_quotes(twice->name), *std::next(twice)->file));

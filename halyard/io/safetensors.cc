@@ -1,17 +1,10 @@
 #include "halyard/io/safetensors.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
-#include <atomic>
-#include <cerrno>
 #include <cstring>
 #include <numeric>
 #include <optional>
-#include <system_error>
 
 #include <fmt/format.h>
 
@@ -67,7 +60,7 @@ struct Range {
 // Reads one entry of the header; errors are "FILE: tensor NAME: FIELD: …".
 struct EntryReader {
   std::string_view file;
-  const std::string& name;
+  const std::string name;
   const Json& entry;
 
   tl::unexpected<Error> refuse(std::string_view what) const {
@@ -180,17 +173,38 @@ Result<std::size_t> header_length(std::span<const std::byte> prefix, std::uint64
   return static_cast<std::size_t>(length);
 }
 
-Result<SafeTensorsContents> parse(std::string_view header, std::span<const std::byte> data, std::string_view name) {
-  const auto json = parse_json(header);
-  if (!json) return fail(json.error(), fmt::format("{}: header", name));
-  if (!json->is_object()) return fail(Errc::bad_file, fmt::format("{}: header: expected a JSON object, got {}", name, describe(*json)));
+// Sorts by name; a name that stands twice is an error.
+Result<void> sort_tensors(std::string_view file, std::vector<Tensor>& tensors) {
+  const auto before = [](const Tensor& a, const Tensor& b) { return a.name < b.name; };
+  if (!std::is_sorted(tensors.begin(), tensors.end(), before)) std::sort(tensors.begin(), tensors.end(), before);
+  const auto twice = std::adjacent_find(tensors.begin(), tensors.end(),
+                                        [](const Tensor& a, const Tensor& b) { return a.name == b.name; });
+  if (twice == tensors.end()) return {};
+  return fail(Errc::bad_file, fmt::format("{}: header: the key {} stands twice", file, in_quotes(twice->name)));
+}
 
+Result<SafeTensorsContents> parse(std::string_view header, std::span<const std::byte> data, std::string_view name) {
   SafeTensorsContents contents;
-  contents.tensors.reserve(json->size());
-  for (const auto& [key, value] : json->items()) {  // in the order of names
-    if (key == "__metadata__") contents.metadata = HALYARD_TRY(read_metadata(name, value));
-    else contents.tensors.push_back(HALYARD_TRY(read_tensor({name, key, value}, data)));
-  }
+  bool has_metadata = false;
+  std::optional<Error> bad_entry;  // it names the file already
+  const auto read = [&](std::string_view key, const Json& value) -> Result<void> {
+    if (key != "__metadata__") {
+      contents.tensors.push_back(HALYARD_TRY(read_tensor({name, std::string(key), value}, data)));
+      return {};
+    }
+    if (std::exchange(has_metadata, true))
+      return fail(Errc::bad_file, fmt::format("{}: header: the key \"__metadata__\" stands twice", name));
+    contents.metadata = HALYARD_TRY(read_metadata(name, value));
+    return {};
+  };
+  const auto done = read_json_members(header, [&](std::string_view key, const Json& value) -> Result<void> {
+    auto entry = read(key, value);
+    if (!entry) bad_entry = entry.error();
+    return entry;
+  });
+  if (bad_entry) return fail(*std::move(bad_entry));
+  if (!done) return fail(done.error(), fmt::format("{}: header", name));
+  HALYARD_TRY(sort_tensors(name, contents.tensors));
   HALYARD_TRY(check_cover(name, contents.tensors, data));
   return contents;
 }
@@ -266,66 +280,26 @@ Result<std::string> header_of(std::span<const TensorToWrite* const> order, const
   return header + text;
 }
 
-// A new file that is removed again unless it has been moved to its place.
-class TemporaryFile {
- public:
-  static Result<TemporaryFile> create(const std::string& beside) {
-    static std::atomic<unsigned> count{0};
-    const std::string path = fmt::format("{}.{}-{}.tmp", beside, ::getpid(), count++);
-    const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd < 0) return os_error(path);
-    return TemporaryFile(path, fd);
-  }
-  TemporaryFile(TemporaryFile&& other) noexcept : path_(std::exchange(other.path_, {})), fd_(std::exchange(other.fd_, -1)) {}
-  TemporaryFile& operator=(TemporaryFile&&) = delete;
-  ~TemporaryFile() {
-    if (fd_ >= 0) ::close(fd_);
-    if (!path_.empty()) ::unlink(path_.c_str());
-  }
-
-  Result<void> write(std::span<const std::byte> bytes) {
-    while (!bytes.empty()) {
-      const ssize_t n = ::write(fd_, bytes.data(), bytes.size());
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) return os_error(path_);
-      bytes = bytes.subspan(static_cast<std::size_t>(n));
-    }
-    return {};
-  }
-
-  Result<void> move_to(const std::string& path) {
-    if (::fsync(fd_) != 0) return os_error(path_);
-    if (::close(std::exchange(fd_, -1)) != 0) return os_error(path_);
-    if (::rename(path_.c_str(), path.c_str()) != 0) return os_error(path);
-    path_.clear();
-    return {};
-  }
-
- private:
-  TemporaryFile(std::string path, int fd) : path_(std::move(path)), fd_(fd) {}
-  static tl::unexpected<Error> os_error(const std::string& path) {
-    return fail(Errc::io, fmt::format("{}: {}", path, std::generic_category().message(errno)));
-  }
-  std::string path_;
-  int fd_;
-};
-
 }  // namespace
 
-Result<void> write_safetensors(const std::string& path, std::span<const TensorToWrite> tensors, const Metadata& metadata) {
-  struct stat st {};
-  if (::stat(path.c_str(), &st) == 0 && !S_ISREG(st.st_mode))
-    return fail(Errc::invalid_argument, fmt::format("{}: expected a file to write, this is a folder or a device", path));
+Result<void> write_safetensors(FileWriter& file, std::span<const TensorToWrite> tensors, const Metadata& metadata) {
   std::vector<const TensorToWrite*> order;
   order.reserve(tensors.size());
   for (const TensorToWrite& t : tensors) order.push_back(&t);
   std::stable_sort(order.begin(), order.end(), [](const TensorToWrite* a, const TensorToWrite* b) { return size_of(a->dtype) > size_of(b->dtype); });
-  auto header = header_of(order, metadata);
-  if (!header) return fail(std::move(header).error(), path);
-  TemporaryFile file = HALYARD_TRY(TemporaryFile::create(path));
-  HALYARD_TRY(file.write(std::as_bytes(std::span(*header))));
+  const std::string header = HALYARD_TRY(header_of(order, metadata));
+  HALYARD_TRY(file.write(header));
   for (const TensorToWrite* t : order) HALYARD_TRY(file.write(t->data));
-  return file.move_to(path);
+  return file.commit();
+}
+
+Result<void> write_safetensors(const std::string& path, std::span<const TensorToWrite> tensors,
+                               const Metadata& metadata) {
+  FileWriter file = HALYARD_TRY(FileWriter::create(path));
+  auto written = write_safetensors(file, tensors, metadata);
+  if (!written && written.error().code != Errc::io)
+    return fail(std::move(written).error(), path);  // an io error names it
+  return written;
 }
 
 }  // namespace halyard

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "halyard/base/file.h"
 #include "halyard/base/result.h"
 #include "halyard/base/types.h"
 #include "halyard/io/mapped_file.h"
@@ -50,6 +51,7 @@ class SafeTensors {
 
   /// Sorted by name.
   std::span<const Tensor> tensors() const { return contents_.tensors; }
+  std::vector<Tensor> take_tensors() && { return std::move(contents_.tensors); }
   /// The tensor of this name, or null.
   const Tensor* find(std::string_view name) const;
   const Metadata& metadata() const { return contents_.metadata; }
@@ -72,9 +74,11 @@ struct TensorToWrite {
   std::span<const std::byte> data;  ///< row-major; exactly size_of(dtype) × elements
 };
 
-/// Writes a safetensors file: to a temporary file beside `path`, which then takes its place, so that a reader sees the old
-/// file or the whole new one. Wide elements are laid first, so every tensor is aligned to its element.
+/// Writes a safetensors file, whole or not at all (`FileWriter`). Wide elements are laid first, so every tensor is aligned to
+/// its element.
 Result<void> write_safetensors(const std::string& path, std::span<const TensorToWrite> tensors,
                                const Metadata& metadata = {});
+/// The same to a file already begun: writes and commits.
+Result<void> write_safetensors(FileWriter& file, std::span<const TensorToWrite> tensors, const Metadata& metadata = {});
 
 }  // namespace halyard

@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "halyard/base/environment.h"
 #include "halyard/hal/device.h"
 
 namespace halyard::ops::testing {
@@ -67,7 +68,7 @@ void on_every_device(Body body) {
 
 /// A generator whose seed is printed where the test fails. HALYARD_SEED sets it.
 struct Random {
-  unsigned seed = std::getenv("HALYARD_SEED") ? static_cast<unsigned>(std::atoi(std::getenv("HALYARD_SEED")))
+  unsigned seed = environment("HALYARD_SEED") ? static_cast<unsigned>(std::atoi(environment("HALYARD_SEED")->c_str()))
                                               : std::random_device()();
   ::testing::ScopedTrace trace{__FILE__, __LINE__, fmt::format("HALYARD_SEED={}", seed)};
   std::mt19937 engine{seed};

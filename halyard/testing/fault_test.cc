@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "halyard/base/environment.h"
 #include "halyard/hal/state.h"
 #include "halyard/testing/fail_new.h"
 #include "halyard/testing/fault_driver.h"
@@ -373,8 +374,8 @@ class Program {
 
 // HALYARD_FAULT_SEEDS=N runs N seeds, from HALYARD_FAULT_FIRST on.
 std::uint64_t number_from(const char* variable, std::uint64_t otherwise) {
-  const char* text = std::getenv(variable);
-  return text ? std::strtoull(text, nullptr, 10) : otherwise;
+  const auto text = environment(variable);
+  return text ? std::strtoull(text->c_str(), nullptr, 10) : otherwise;
 }
 
 TEST(Faults, AreReportedAndLeaveNothingBehind) {

@@ -10,19 +10,23 @@ namespace {
 
 // Bounds what searching costs at each place of a text.
 constexpr std::size_t max_content_bytes = 1024;
+// Of all that is searched for: a byte of it takes some 50 of memory.
+constexpr std::size_t max_total_bytes = std::size_t{2} << 20;
 
 Result<AddedToken> read_token(const Json& json) {
   AddedToken token;
   token.content = HALYARD_TRY(string_field(json, "content"));
-  token.id = HALYARD_TRY(token_id(field(json, "id"), fmt::format("added_tokens: the id of \"{}\" in the vocab", shortened(token.content, 100))));
+  token.id = HALYARD_TRY(token_id(
+      field(json, "id"), fmt::format("added_tokens: the id of {} in the vocab", in_quotes(token.content, 100))));
   token.special = HALYARD_TRY(bool_field(json, "special", false));
   token.normalized = HALYARD_TRY(bool_field(json, "normalized", !token.special));
   token.single_word = HALYARD_TRY(bool_field(json, "single_word", false));
   token.lstrip = HALYARD_TRY(bool_field(json, "lstrip", false));
   token.rstrip = HALYARD_TRY(bool_field(json, "rstrip", false));
   if (token.content.size() > max_content_bytes)
-    return fail(Errc::limit_exceeded, fmt::format("added_tokens: the token \"{}…\" has {} bytes, the limit is {}",
-                                                  shortened(token.content, 20), token.content.size(), max_content_bytes));
+    return fail(Errc::limit_exceeded,
+                fmt::format("added_tokens: the token {} has {} bytes, the limit is {}", in_quotes(token.content, 20),
+                            token.content.size(), max_content_bytes));
   return token;
 }
 
@@ -90,10 +94,16 @@ Result<AddedTokens> AddedTokens::make(const Json& json, const std::vector<Json>&
   if (!json.is_null() && !json.is_array()) return wrong_field("added_tokens", "an array", json);
   for (const Json& entry : json) HALYARD_TRY(added.add(entry, vocabulary));
   for (const Json& entry : more) HALYARD_TRY(added.add(entry, vocabulary));
+  std::size_t total = 0;
   for (std::uint32_t index = 0; index < added.tokens_.size(); ++index) {
     const AddedToken& token = added.tokens_[index];
-    if (!token.normalized) added.raw_.add(token.content, index);
-    else added.normalized_.add(HALYARD_TRY(normalizer(token.content, growth_limit(token.content.size()))), index);
+    const std::string sought =
+        token.normalized ? HALYARD_TRY(normalizer(token.content, growth_limit(token.content.size()))) : token.content;
+    total += sought.size();
+    if (sought.size() > 16 * max_content_bytes || total > max_total_bytes)
+      return fail(Errc::limit_exceeded, fmt::format("added_tokens: with {} there are more than {} bytes to search for",
+                                                    in_quotes(token.content, 20), max_total_bytes));
+    (token.normalized ? added.normalized_ : added.raw_).add(sought, index);
   }
   return added;
 }

@@ -70,8 +70,9 @@ class Bpe : public Model {
     const auto id = [&](const std::string& token) -> Result<Id> {
       const auto found = vocabulary_.find(token);
       if (!found)
-        return fail(Errc::bad_file, fmt::format("merges: merge {} (\"{}\", \"{}\") needs the token \"{}\", which is not in the vocabulary",
-                                                rank, left, right, token));
+        return fail(Errc::bad_file,
+                    fmt::format("merges: merge {} ({}, {}) needs the token {}, which is not in the vocabulary", rank,
+                                in_quotes(left, 100), in_quotes(right, 100), in_quotes(token, 100)));
       return *found;
     };
     const Id a = HALYARD_TRY(id(left));
@@ -159,7 +160,8 @@ class Bpe : public Model {
         continue;  // what is unknown goes on waiting: the library that defines this writes it later, too
       } else if (settings_.unknown) {
         if (!unknown_id_)
-          return fail(Errc::bad_file, fmt::format("model.unk_token \"{}\" is not in the vocabulary", *settings_.unknown));
+          return fail(Errc::bad_file,
+                      fmt::format("model.unk_token {} is not in the vocabulary", in_quotes(*settings_.unknown)));
         if (unknown && !settings_.fuse_unknown) append(symbols, *unknown_id_);
         unknown = true;
       }

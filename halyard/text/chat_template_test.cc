@@ -7,12 +7,16 @@
 #include <thread>
 #include <vector>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <pthread.h>
 
 #include "halyard/base/file.h"
+#include "halyard/testing/cpu_time.h"
 #include "halyard/testing/paths.h"
 #include "halyard/testing/patience.h"
+#include "halyard/text/jinja/interpreter.h"
+#include "halyard/text/jinja/parser.h"
 
 namespace halyard {
 namespace {
@@ -277,6 +281,77 @@ TEST(ChatTemplate, DeepRecursionEndsByALimitOnSmallStacksToo) {
   }
 }
 
+// Each is refused while no more than 64 MiB are held (by the budget's own count, which is of capacities), in the time that the
+// steps of a small context allow.
+TEST(ChatTemplate, LimitsHoldWhileTheyAreReached) {
+  const auto doubled = [](const std::string& step) {
+    return "{% set ns = namespace(s='xxxxxxxxxxxxxxxx', l=[1]) %}{% for i in range(60) %}" + step + "{% endfor %}";
+  };
+  const auto looped = [](const std::string& body) {
+    return "{% for i in range(99999) %}{% for j in range(99999) %}" + body + "{% endfor %}{% endfor %}";
+  };
+  const std::string hostile[] = {
+      doubled("{% set ns.s = ns.s ~ ns.s %}"),
+      doubled("{% set ns.s = ns.s + ns.s %}"),
+      doubled("{% set ns.l = ns.l + ns.l %}"),
+      doubled("{% set ns.s %}{{ ns.s }}{{ ns.s }}{% endset %}"),
+      doubled("{% set ns.s = ns.s | replace('x', 'xx') %}"),
+      "{% set x = ('a' * 10000000) | list %}",
+      "{% set x = ('a ' * 10000000).split() %}",
+      "{% set x = ('a\n' * 10000000).splitlines() %}",
+      "{% set x = ('a' * 20000000)[1:] %}",
+      "{% set x = ('a' * 20000000) | urlize %}",
+      "{% set x = ('a ' * 10000000) | wordwrap(1) %}",
+      "{% set x = ('a ' * 10000000) | wordcount %}",
+      "{% set x = ('<' * 20000000) | e %}",
+      "{% set x = ('a' * 20000000).encode() %}",
+      looped(""),
+      looped("{% set x = i + j * 2 - 1 %}"),
+      looped("{% set x = 'ab c' | trim | upper | length %}"),
+      looped("{% set x = ['b', 'a'] | sort | map('upper') | join(',') %}"),
+      looped("{% set x = '<a b' | e | title | striptags | wordcount %}"),
+      looped("{% set x = 2 ** 100 % 7 ** 9 %}"),
+      looped("{% set x = zz %}"),
+      "{% macro m(x) %}{{ x }}{% endmacro %}" + looped("{{ m(i) }}"),
+      "{% for i in range(99999) %}{% set x = range(99999) %}{% endfor %}",
+  };
+  for (const std::string& source : hostile) {
+    const auto body = jinja::parse(source);
+    jinja::Interpreter interpreter;
+    Errc code{};
+    const double start = testing::thread_ms();
+    try {
+      interpreter.render(body, OrderedJson::object());
+    } catch (const jinja::Failure& f) { code = f.code; }
+    const double ms = testing::thread_ms() - start;
+    fmt::print("{:5.1f} ms, {:4.1f} MiB: {}\n", ms, static_cast<double>(interpreter.budget.most_held()) / (1 << 20),
+               source.substr(0, 110));
+    EXPECT_EQ(code, Errc::limit_exceeded) << source;
+    EXPECT_LE(interpreter.budget.most_held(), jinja::Budget::max_held) << source;
+    EXPECT_LT(ms, 500.0 * testing::patience) << source;  // ten times what is wanted, for slow machines
+  }
+}
+
+TEST(ChatTemplate, GivesBackWhatValuesHeld) {
+  const OrderedJson context = {{"s", std::string(100'000, 'x')}};
+  // A gigabyte in all would be refused as built; 60 MB built and dropped a tenth at a time are not held.
+  EXPECT_EQ(rendered("{% for i in range(150) %}{% set x = s ~ s ~ s %}{% endfor %}ok", context), "ok");
+  jinja::Interpreter interpreter;
+  interpreter.render(jinja::parse("{% for i in range(150) %}{% set x = s ~ s ~ s %}{% endfor %}"), context);
+  EXPECT_LT(interpreter.budget.most_held(), std::size_t{4} << 20);
+}
+
+// What a template may do grows with what it is given: here each of 1,000 messages looks through all of them.
+TEST(ChatTemplate, ALongChatMayTakeMoreStepsThanAShortOne) {
+  OrderedJson messages = OrderedJson::array();
+  for (int i = 0; i < 1000; ++i) messages.push_back({{"role", i % 2 ? "assistant" : "user"}, {"content", "text"}});
+  EXPECT_EQ(
+      rendered(
+          "{% for m in messages %}{% set u = messages | selectattr('role', 'equalto', 'user') | list %}{% endfor %}ok",
+          {{"messages", messages}}),
+      "ok");
+}
+
 TEST(ChatTemplate, IsBoundedOnHostileContextsToo) {
   OrderedJson deep = 1;
   for (int i = 0; i < 500; ++i) deep = OrderedJson::array({deep});
@@ -284,6 +359,29 @@ TEST(ChatTemplate, IsBoundedOnHostileContextsToo) {
   EXPECT_EQ(rendered("{{ a + 1 }}", {{"a", 18446744073709551615u}}), "18446744073709551616");
   EXPECT_EQ(rendered("{{ a | length }}", {{"a", "\xff\xfe z"}}), "4");
   EXPECT_FALSE(ChatTemplate::parse("x", "t")->render(OrderedJson::array()));
+}
+
+// Python's json.loads, str() and json.dumps.
+TEST(ChatTemplate, IntegersOfMessagesAndSchemasAreExact) {
+  const auto shown = [](const std::string& json) {
+    const auto context = parse_ordered_json(json);
+    EXPECT_TRUE(context) << json;
+    return context ? rendered("{{ a + 1 }}|{{ a is integer }}|{{ {'a': [a]} | tojson }}", *context) : "";
+  };
+  EXPECT_EQ(shown(R"({"a":18446744073709551615})"), R"(18446744073709551616|True|{"a": [18446744073709551615]})");
+  EXPECT_EQ(shown(R"({"a":18446744073709551616})"), R"(18446744073709551617|True|{"a": [18446744073709551616]})");
+  EXPECT_EQ(shown(R"({"a":-9223372036854775809})"), R"(-9223372036854775808|True|{"a": [-9223372036854775809]})");
+  EXPECT_EQ(shown(R"({"a":1000000000000000019884624838656})"),
+            R"(1000000000000000019884624838657|True|{"a": [1000000000000000019884624838656]})");
+  const std::string nines(400, '9');  // beyond every double
+  EXPECT_EQ(shown("{\"a\":" + nines + "}"), "1" + std::string(400, '0') + "|True|{\"a\": [" + nines + "]}");
+  EXPECT_NE(error_of("x", *parse_ordered_json("{\"a\":" + std::string(4301, '9') + "}")).find("4300 digits"),
+            std::string::npos);
+}
+
+TEST(ChatTemplate, RepeatedMarkupStaysMarkup) {
+  EXPECT_EQ(rendered("{{ (('<' | safe) * 3) | e }}{{ (('<b>' | safe) * 5) | e }}{{ '<' * 2 | int }}{{ 'ab' * 0 }}"),
+            "<<<<b><b><b><b><b><<");
 }
 
 TEST(ChatTemplate, RendersFromManyThreadsAtOnce) {

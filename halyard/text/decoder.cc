@@ -247,7 +247,7 @@ Result<void> add_decoder(const Json& json, Draft& draft) {
   const auto type = HALYARD_TRY(string_field(json, "type"));
   for (const auto& [name, add] : kinds)
     if (name == type) return add(json, draft);
-  return fail(Errc::unsupported, fmt::format("there is no decoder \"{}\"", type));
+  return fail(Errc::unsupported, fmt::format("there is no decoder {}", in_quotes(type)));
 }
 
 }  // namespace

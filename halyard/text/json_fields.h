@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "halyard/base/json.h"
+#include "halyard/base/quote.h"
 
 namespace halyard::text {
 

@@ -17,7 +17,7 @@ Result<std::unique_ptr<const Model>> make_model(const Json& json, const Vocabula
   const auto type = field(json, "type").is_null() && !merges.empty() ? "BPE" : HALYARD_TRY(string_field(json, "type"));
   for (const auto& [name, make] : kinds)
     if (name == type) return make(json, vocabulary, merges);
-  return fail(Errc::unsupported, fmt::format("there is no model type \"{}\"", type));
+  return fail(Errc::unsupported, fmt::format("there is no model type {}", in_quotes(type)));
 }
 
 }  // namespace halyard::text

@@ -90,7 +90,7 @@ Result<Normalizer> make_normalizer(const Json& json) {
   const auto type = HALYARD_TRY(string_field(json, "type"));
   for (const auto& [name, make] : kinds)
     if (name == type) return make(json);
-  return fail(Errc::unsupported, fmt::format("there is no normalizer \"{}\"", type));
+  return fail(Errc::unsupported, fmt::format("there is no normalizer {}", in_quotes(type)));
 }
 
 Result<Pattern> pattern_field(const Json& object) {

@@ -8,6 +8,7 @@ namespace halyard::text {
 namespace {
 
 using Ids = std::vector<std::int32_t>;
+constexpr std::size_t max_special_ids = 4096;  // on one side of a text
 
 Result<PostProcessor> make_nothing(const Json&) { return PostProcessor{}; }
 
@@ -15,9 +16,11 @@ Result<Ids> special_ids(const Json& json, const std::string& name) {
   const Json& token = field(field(json, "special_tokens"), name);
   const Json& written = field(token, "ids");
   if (!written.is_array())
-    return fail(Errc::bad_file, fmt::format("the template's special token \"{}\" is not defined in special_tokens", name));
+    return fail(Errc::bad_file,
+                fmt::format("the template's special token {} is not defined in special_tokens", in_quotes(name)));
   Ids ids;
-  for (const Json& id : written) ids.push_back(HALYARD_TRY(token_id(id, fmt::format("special_tokens: \"{}\"", name))));
+  for (const Json& id : written)
+    ids.push_back(HALYARD_TRY(token_id(id, fmt::format("special_tokens: {}", in_quotes(name)))));
   return ids;
 }
 
@@ -32,6 +35,8 @@ Result<PostProcessor> make_template(const Json& json) {
       const Ids ids = HALYARD_TRY(special_ids(json, name));
       Ids& side = out.keeps_text ? out.after : out.before;
       side.insert(side.end(), ids.begin(), ids.end());
+      if (side.size() > max_special_ids)
+        return fail(Errc::limit_exceeded, fmt::format("\"single\": more than {} special tokens", max_special_ids));
     } else if (field(item, "Sequence").is_object()) {
       if (out.keeps_text) return fail(Errc::unsupported, "\"single\": a template that repeats its text is not supported");
       out.keeps_text = true;
@@ -81,7 +86,7 @@ Result<PostProcessor> make_post_processor(const Json& json) {
   const auto type = HALYARD_TRY(string_field(json, "type"));
   for (const auto& [name, make] : kinds)
     if (name == type) return make(json);
-  return fail(Errc::unsupported, fmt::format("there is no post_processor \"{}\"", type));
+  return fail(Errc::unsupported, fmt::format("there is no post_processor {}", in_quotes(type)));
 }
 
 }  // namespace halyard::text

@@ -111,7 +111,7 @@ Result<Behavior> behavior_field(const Json& json, std::optional<Behavior> otherw
   const auto behavior = HALYARD_TRY(string_field(json, "behavior"));
   for (const auto& [name, value] : names)
     if (name == behavior) return value;
-  return fail(Errc::bad_file, fmt::format("there is no split behavior \"{}\"", behavior));
+  return fail(Errc::bad_file, fmt::format("there is no split behavior {}", in_quotes(behavior)));
 }
 
 Result<PreTokenizer> make_split(const Json& json) {
@@ -202,7 +202,7 @@ Result<PreTokenizer> make_pre_tokenizer(const Json& json) {
   const auto type = HALYARD_TRY(string_field(json, "type"));
   for (const auto& [name, make] : kinds)
     if (name == type) return make(json);
-  return fail(Errc::unsupported, fmt::format("there is no pre_tokenizer \"{}\"", type));
+  return fail(Errc::unsupported, fmt::format("there is no pre_tokenizer {}", in_quotes(type)));
 }
 
 }  // namespace halyard::text

@@ -8,6 +8,7 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include "halyard/base/quote.h"
 #include "halyard/text/unicode.h"
 
 namespace halyard::text {
@@ -15,6 +16,8 @@ namespace {
 
 // Backtracking steps from one starting place; a word of a million letters needs about two million.
 constexpr std::uint32_t max_steps = 5'000'000;
+// What PCRE2 compiles is bounded by 64 Ki units; a class such as \w becomes a hundred of them.
+constexpr std::size_t max_expression = std::size_t{32} << 10;  // bytes
 constexpr std::uint32_t max_heap_kib = 64 * 1024;
 
 // What Oniguruma's classes hold where PCRE2's differ. \s: White_Space (PCRE2 adds U+180E). \w: Alphabetic, M, Nd, Pc and
@@ -150,8 +153,11 @@ struct Pattern::Compiled {
 
 Result<Pattern> Pattern::regex(std::string_view expression) {
   const auto refuse = [&](Errc code, std::string_view why) {
-    return fail(code, fmt::format("the regex \"{}\" is not usable: {}", shortened(expression, 200), why));
+    return fail(code, fmt::format("the regex {} is not usable: {}", in_quotes(expression), why));
   };
+  if (expression.size() > max_expression)
+    return refuse(Errc::limit_exceeded,
+                  fmt::format("it has {} bytes, the limit is {}", expression.size(), max_expression));
   auto translated = to_pcre2(expression);
   if (!translated) return refuse(translated.error().code, translated.error().message);
   Owned<pcre2_compile_context> context(pcre2_compile_context_create(nullptr));
@@ -222,7 +228,7 @@ Result<std::vector<Span>> Pattern::find_regex(std::string_view text) const {
   });
   if (error != 0)
     return fail(Errc::limit_exceeded,
-                fmt::format("the regex \"{}\" gave up on the text: {}", shortened(source_, 200), pcre2_message(error)));
+                fmt::format("the regex {} gave up on the text: {}", in_quotes(source_), pcre2_message(error)));
   return found;
 }
 

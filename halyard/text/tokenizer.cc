@@ -46,6 +46,17 @@ namespace {
 
 constexpr std::size_t max_text = std::size_t{1} << 30;
 
+// Steps of a normalizer, pre_tokenizer, post_processor or decoder, with those of the sequences within it. Each may hold a
+// compiled regex, and each takes its time with every text.
+constexpr std::size_t max_steps = 256;
+std::size_t steps_of(const Json& part) {
+  std::size_t steps = 1;
+  for (const char* list : {"normalizers", "pretokenizers", "processors", "decoders"})
+    if (const Json& parts = field(part, list); parts.is_array())
+      for (const Json& inner : parts) steps += steps_of(inner);
+  return steps;
+}
+
 // The value of a part's Result, or its error with the name of the part.
 template <class T>
 Result<T> in_part(Result<T> result, const char* part) {
@@ -72,6 +83,9 @@ Result<void> Tokenizer::Shared::read(std::string_view json, const std::string& f
   if (!folder.empty()) config = HALYARD_TRY(read_tokenizer_config(folder, json, field(file.rest, "added_tokens")));
   if (config.add_prefix_space) set_prefix_space(file.rest["pre_tokenizer"], *config.add_prefix_space);
   vocabulary = Vocabulary(std::move(file.vocab));
+  for (const char* part : {"normalizer", "pre_tokenizer", "post_processor", "decoder"})
+    if (const std::size_t steps = steps_of(field(file.rest, part)); steps > max_steps)
+      return fail(Errc::limit_exceeded, fmt::format("{}: {} steps, the limit is {}", part, steps, max_steps));
   normalizes = !field(file.rest, "normalizer").is_null();
   normalizer = HALYARD_TRY(in_part(make_normalizer(field(file.rest, "normalizer")), "normalizer"));
   pre_tokenizer = HALYARD_TRY(in_part(make_pre_tokenizer(field(file.rest, "pre_tokenizer")), "pre_tokenizer"));

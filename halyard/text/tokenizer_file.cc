@@ -1,47 +1,51 @@
 #include "halyard/text/tokenizer_file.h"
 
+#include <algorithm>
 #include <cstdint>
-#include <optional>
+#include <iterator>
 
 #include <fmt/format.h>
 
-#include "halyard/text/unicode.h"
+#include "halyard/base/json_reader.h"
+#include "halyard/base/quote.h"
 
 namespace halyard::text {
 namespace {
 
-constexpr std::size_t max_depth = 128;
 constexpr std::int64_t max_id = 0x7fffffff;
 
-// Receives nlohmann's events. Every handler returns false to stop, having set `error`.
-class Reader : public nlohmann::json_sax<Json> {
+// The parts that are lists of steps at most: a file whose parts hold more than this is none that anybody made.
+constexpr std::string_view step_parts[] = {"normalizer", "pre_tokenizer", "post_processor", "decoder"};
+constexpr std::size_t max_part_values = 10'000;
+constexpr std::size_t max_values = 2'000'000;  // in all but the two long lists
+
+// Every handler returns false to stop, having set `refusal`.
+class Reader : public JsonEvents {
  public:
   TokenizerFile file;
-  std::optional<Error> error;
 
   bool null() override { return scalar(nullptr, "null"); }
   bool boolean(bool value) override { return scalar(value, "true or false"); }
-  bool number_integer(std::int64_t value) override {
+  bool negative(std::int64_t value) override {
     return place_ == Place::vocab ? entry(value, std::to_string(value)) : scalar(value, "a number");
   }
-  bool number_unsigned(std::uint64_t value) override {
+  bool whole(std::uint64_t value) override {
     if (place_ != Place::vocab) return scalar(value, "a number");
     return entry(value <= max_id ? static_cast<std::int64_t>(value) : -1, std::to_string(value));
   }
-  bool number_float(double value, const std::string&) override { return scalar(value, "a number with a fraction"); }
-  bool binary(Json::binary_t&) override { return stop("binary data"); }
+  bool real(double value) override { return scalar(value, "a number with a fraction"); }
 
-  bool string(std::string& value) override {
+  bool string(std::string_view value) override {
     if (place_ == Place::merges) return merge_line(value);
     if (place_ == Place::merge) {
-      if (parts_ < 2) (parts_ == 0 ? file.merges.back().first : file.merges.back().second) = std::move(value);
+      if (parts_ < 2) (parts_ == 0 ? file.merges.back().first : file.merges.back().second) = value;
       ++parts_;
       return true;
     }
-    return scalar(std::move(value), "a string");
+    return scalar(std::string(value), "a string");
   }
 
-  bool start_object(std::size_t) override {
+  bool start_object() override {
     if (place_ != Place::anywhere) return scalar(nullptr, "an object");
     if (in_model() && key_ == "vocab") {
       file.vocab.clear();
@@ -51,8 +55,12 @@ class Reader : public nlohmann::json_sax<Json> {
     }
     return open(Json::object());
   }
-  bool key(std::string& value) override {
-    key_ = std::move(value);
+  bool key(std::string_view value) override {
+    key_ = value;
+    if (open_.size() == 1 && place_ == Place::anywhere) {
+      part_values_ = 0;
+      in_steps_ = std::find(std::begin(step_parts), std::end(step_parts), value) != std::end(step_parts);
+    }
     return true;
   }
   bool end_object() override {
@@ -61,7 +69,7 @@ class Reader : public nlohmann::json_sax<Json> {
     return true;
   }
 
-  bool start_array(std::size_t) override {
+  bool start_array() override {
     if (place_ == Place::merges) {
       place_ = Place::merge;
       parts_ = 0;
@@ -89,24 +97,22 @@ class Reader : public nlohmann::json_sax<Json> {
     return true;
   }
 
-  bool parse_error(std::size_t, const std::string&, const nlohmann::json::exception& e) override {
-    // "[json.exception.parse_error.101] parse error at line 1, …": what follows the bracket is for people
-    std::string_view what = e.what();
-    if (const auto end = what.find("] "); end != what.npos) what.remove_prefix(end + 2);
-    what = what.substr(0, what.find("; last read"));  // it quotes bytes that may not be UTF-8
-    return stop(fmt::format("not valid JSON: {}", what.substr(0, 300)));
-  }
-
  private:
   enum class Place { anywhere, vocab, merges, merge };
 
-  bool stop(std::string message) {
-    if (!error) error = Error{Errc::bad_file, std::move(message), {}};
-    return false;
-  }
+  bool stop(std::string message) { return refuse(std::move(message)); }
   // Directly in the object "model" of the root.
   bool in_model() const { return open_.size() == 2 && second_is_model_; }
 
+  // False where a part, or all of them, hold too much.
+  bool counted() {
+    if (++values_ > max_values)
+      return refuse(fmt::format("more than {} values beside the vocabulary", max_values), Errc::limit_exceeded);
+    if (!in_steps_ || ++part_values_ <= max_part_values) return true;
+    return refuse(
+        fmt::format("a normalizer, pre_tokenizer, post_processor or decoder of more than {} values", max_part_values),
+        Errc::limit_exceeded);
+  }
   Json* put(Json value) {
     if (open_.empty()) return &(file.rest = std::move(value));
     Json& parent = *open_.back();
@@ -115,30 +121,34 @@ class Reader : public nlohmann::json_sax<Json> {
     return &parent.back();
   }
   bool open(Json container) {
-    if (open_.size() >= max_depth) return stop(fmt::format("nested deeper than {} levels", max_depth));
+    if (!counted()) return false;
     if (open_.size() == 1) second_is_model_ = key_ == "model" && file.rest.is_object();
     open_.push_back(put(std::move(container)));
     return true;
   }
   bool scalar(Json value, std::string_view what) {
-    if (place_ == Place::vocab) return stop(fmt::format("model.vocab: the id of token \"{}\" is {}, expected an integer", key_, what));
+    if (place_ == Place::vocab)
+      return stop(
+          fmt::format("model.vocab: the id of token {} is {}, expected an integer", in_quotes(key_, 100), what));
     if (place_ == Place::merges || place_ == Place::merge)
       return stop(fmt::format("model.merges: expected \"a b\" or [\"a\", \"b\"], got {}", what));
+    if (!counted()) return false;
     put(std::move(value));
     return true;
   }
   bool entry(std::int64_t id, const std::string& written) {
     if (id < 0 || id > max_id)
-      return stop(fmt::format("model.vocab: the id of token \"{}\" is {}, expected 0 to {}", key_, written, max_id));
+      return stop(fmt::format("model.vocab: the id of token {} is {}, expected 0 to {}", in_quotes(key_, 100), written,
+                              max_id));
     file.vocab.push_back({std::move(key_), static_cast<std::int32_t>(id)});
     return true;
   }
-  bool merge_line(const std::string& line) {
+  bool merge_line(std::string_view line) {
     if (line.starts_with("#version")) return true;  // the head of the text files that such lists were made from
     const std::size_t blank = line.find(' ');
     if (blank == line.npos || line.find(' ', blank + 1) != line.npos)
-      return stop(fmt::format("model.merges: merge {} is \"{}\", expected two tokens with one space between them",
-                              file.merges.size(), shortened(line, 100)));
+      return stop(fmt::format("model.merges: merge {} is {}, expected two tokens with one space between them",
+                              file.merges.size(), in_quotes(line, 100)));
     file.merges.emplace_back(line.substr(0, blank), line.substr(blank + 1));
     return true;
   }
@@ -148,15 +158,15 @@ class Reader : public nlohmann::json_sax<Json> {
   bool second_is_model_ = false;
   std::string key_;   // the last one read
   int parts_ = 0;     // of the merge now open
+  std::size_t values_ = 0, part_values_ = 0;
+  bool in_steps_ = false;  // in one of `step_parts`
 };
 
 }  // namespace
 
 Result<TokenizerFile> read_tokenizer_file(std::string_view json) {
   Reader reader;
-  const bool done = Json::sax_parse(json.begin(), json.end(), &reader);
-  if (reader.error) return fail(std::move(*reader.error));
-  if (!done) return fail(Errc::bad_file, "not valid JSON");
+  HALYARD_TRY(read_json(json, reader));
   return std::move(reader.file);
 }
 

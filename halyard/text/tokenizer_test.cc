@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "halyard/base/file.h"
@@ -243,6 +244,55 @@ TEST(Tokenizer, RefusesAFileThatContradictsItself) {
     for (const char* word : c.mention) EXPECT_NE(message.find(word), message.npos) << c.name << ": " << message;
   }
   EXPECT_NE(Tokenizer::load("/nowhere/tokenizer.json").error().str().find("/nowhere/tokenizer.json"), std::string::npos);
+}
+
+// Files of megabytes that hold far more than anybody's tokenizer are refused in the time it takes to read them.
+TEST(Tokenizer, RefusesHugePartsEarlyAndCheaply) {
+  const auto many = [](const std::string& item, int n) {
+    std::string list = "[" + item;
+    for (int i = 1; i < n; ++i) list += "," + item;
+    return list + "]";
+  };
+  const auto file = [](const std::string& key, const std::string& value) {
+    return "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]},\"" + key + "\":" + value + "}";
+  };
+  const auto sequence = [](const char* list, const std::string& items) {
+    return fmt::format(R"({{"type":"Sequence","{}":{}}})", list, items);
+  };
+  const std::string byte_level =
+      R"({"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true})";
+  const std::string split = R"({"type":"Split","pattern":{"Regex":"\\w+"},"behavior":"Isolated"})";
+  std::string tokens = "[";
+  for (int i = 0; i < 40'000; ++i)
+    tokens += fmt::format(R"({}{{"id":1,"content":"{}{}","special":true}})", i ? "," : "", i,
+                          std::string(1000, static_cast<char>('a' + i % 26)));
+  const struct {
+    const char* name;
+    std::string json;
+  } cases[] = {
+      {"pre-tokenizers", file("pre_tokenizer", sequence("pretokenizers", many(byte_level, 200'000)))},
+      {"some hundreds of regexes", file("pre_tokenizer", sequence("pretokenizers", many(split, 300)))},
+      {"nested sequences",
+       file("pre_tokenizer", sequence("pretokenizers", many(sequence("pretokenizers", many(split, 50)), 50)))},
+      {"normalizers", file("normalizer", sequence("normalizers", many(R"({"type":"NFC"})", 200'000)))},
+      {"null normalizers", file("normalizer", sequence("normalizers", many("null", 200'000)))},
+      {"decoders", file("decoder", sequence("decoders", many(R"({"type":"Fuse"})", 200'000)))},
+      {"post-processors", file("post_processor", sequence("processors", many(byte_level, 200'000)))},
+      {"special tokens", file("post_processor", R"({"type":"TemplateProcessing","single":)" +
+                                                    many(R"({"SpecialToken":{"id":"x"}})", 2000) +
+                                                    R"(,"special_tokens":{"x":{"ids":)" + many("0", 3000) + "}}}")},
+      {"a long regex", file("pre_tokenizer", R"({"type":"Split","behavior":"Isolated","pattern":{"Regex":")" +
+                                                 std::string(1 << 20, 'x') + "\"}}")},
+      {"added tokens", file("added_tokens", tokens + "]")},
+      {"empty objects", file("x", many("{}", 6'000'000))},
+  };
+  for (const auto& c : cases) {
+    Errc code{};
+    const double ms = milliseconds([&] { code = Tokenizer::parse(c.json, "t").error().code; });
+    fmt::print("{}: {:.1f} MB refused in {:.1f} ms\n", c.name, static_cast<double>(c.json.size()) * 1e-6, ms);
+    EXPECT_EQ(code, Errc::limit_exceeded) << c.name;
+    EXPECT_LT(ms, 2000 * testing::patience) << c.name;
+  }
 }
 
 TEST(Tokenizer, TakesOddButValidFiles) {

@@ -95,12 +95,6 @@ Utf8Step utf8_step(std::string_view text, std::size_t pos) {
   return {Utf8Step::whole, length};
 }
 
-std::string_view shortened(std::string_view text, std::size_t bytes) {
-  if (text.size() <= bytes) return text;
-  while (bytes > 0 && (byte_at(text, bytes) & 0xc0) == 0x80) --bytes;
-  return text.substr(0, bytes);
-}
-
 std::size_t find_invalid_utf8(std::string_view text) {
   for (std::size_t pos = 0; pos < text.size();) {
     const Utf8Step step = utf8_step(text, pos);

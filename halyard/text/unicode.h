@@ -23,9 +23,6 @@ struct Utf8Step {
 };
 Utf8Step utf8_step(std::string_view text, std::size_t pos);
 
-/// The start of valid UTF-8, for messages: whole characters of at most `bytes` bytes.
-std::string_view shortened(std::string_view text, std::size_t bytes);
-
 /// The place of the first byte that is not UTF-8, or npos.
 std::size_t find_invalid_utf8(std::string_view text);
 

@@ -12,6 +12,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "halyard/base/environment.h"
+
 namespace halyard::testing {
 namespace {
 
@@ -70,9 +72,9 @@ class Table final : public ::testing::EmptyTestEventListener {
 };
 
 [[maybe_unused]] const bool asked = [] {
-  const char* path = std::getenv("HALYARD_CONFORMANCE_TABLE");
-  if (path) ::testing::UnitTest::GetInstance()->listeners().Append(new Table(path));
-  return path != nullptr;
+  const auto path = environment("HALYARD_CONFORMANCE_TABLE");
+  if (path) ::testing::UnitTest::GetInstance()->listeners().Append(new Table(*path));
+  return path.has_value();
 }();
 
 }  // namespace

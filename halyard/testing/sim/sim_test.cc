@@ -1,5 +1,6 @@
 // Random programs under random schedules, held against a plain interpreter and an independent judge of their barriers;
 // and mistakes, each of which these tests must notice.
+#include "halyard/base/environment.h"
 #include "halyard/testing/sim/sim_driver.h"
 
 #include <algorithm>
@@ -207,8 +208,8 @@ struct Share {
 // HALYARD_SOAK=PROGRAMSxSCHEDULES asks for more than the share that every run of the tests takes.
 Share share_from_environment() {
   unsigned long long programs = 0, schedules = 0;
-  const char* asked = std::getenv("HALYARD_SOAK");
-  if (asked && std::sscanf(asked, "%llux%llu", &programs, &schedules) == 2) return {programs, schedules};
+  const auto asked = environment("HALYARD_SOAK");
+  if (asked && std::sscanf(asked->c_str(), "%llux%llu", &programs, &schedules) == 2) return {programs, schedules};
 #ifdef HALYARD_SANITIZED
   return {1000, 10};
 #else
@@ -218,8 +219,7 @@ Share share_from_environment() {
 
 // HALYARD_SEED repeats a run.
 std::uint64_t first_seed() {
-  const char* given = std::getenv("HALYARD_SEED");
-  if (given) return std::strtoull(given, nullptr, 10);
+  if (const auto given = environment("HALYARD_SEED")) return std::strtoull(given->c_str(), nullptr, 10);
   return std::random_device{}();
 }
 

@@ -12,6 +12,9 @@
 
 namespace halyard::jinja {
 
+/// Decimal digits of the longest integer that is read or written: Python's limit.
+inline constexpr std::size_t max_digits = 4300;
+
 class BigInt {
  public:
   BigInt() = default;

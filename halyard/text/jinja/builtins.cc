@@ -73,7 +73,7 @@ class Parameters {
 }  // namespace
 
 Value run_builtin(Interpreter& in, const Builtin& builtin, const Value& self, Args given, std::string_view what) {
-  in.budget.step();
+  in.budget.step(4);
   const Parameters parameters(builtin.parameters);
   Call call{in, self, std::vector<Value>(parameters.size()), {}};
   for (std::size_t i = 0; i < given.positional.size(); ++i) {

@@ -299,6 +299,7 @@ Value random_item(Call& c) {
 
 Value reverse(Call& c) {
   if (const auto* s = c.self.text()) {
+    c.in.budget.room_for(s->size() * (sizeof(std::string_view) + 1));
     auto chars = characters(*s);
     c.in.budget.step(s->size() / 16);
     std::string out;
@@ -406,8 +407,7 @@ std::optional<BigInt> parse_int(Budget& budget, std::string_view s, Int base) {
   const Int own = prefix == 'x' ? 16 : prefix == 'o' ? 8 : prefix == 'b' ? 2 : 0;
   if (own && (base == own || base == 0)) digits.remove_prefix(2);
   if (base == 0) base = own ? own : 10;
-  constexpr std::size_t most_digits = 4300;  // Python's limit, but for bases that are powers of two
-  if (digits.size() > most_digits) return std::nullopt;
+  if (digits.size() > max_digits) return std::nullopt;  // in Python not where the base is a power of two
   charge_integers(budget, digits.size() * 4, digits.size() * 4, 0);
   const auto n = BigInt::parse(digits, static_cast<unsigned>(base));
   return n && minus ? -*n : n;
@@ -559,6 +559,7 @@ Value indent(Call& c) {
   const std::string by = indention.take();
   s += '\n';
   c.in.budget.step(s.size() / 16);
+  room_for_lines(c.in.budget, s);
   const bool blank = flag(c, 2);
   Builder out(c.in.budget);
   if (flag(c, 1)) out.add(by);
@@ -595,6 +596,7 @@ Value truncate(Call& c) {
 Value wordcount(Call& c) {
   Int words = 0;
   bool inside = false;
+  c.in.budget.take_apart(self_text(c).size(), sizeof(char32_t));
   for (const char32_t ch : code_points(self_text(c))) {
     const bool word = ch == U'_' || is_alnum(ch);
     words += word && !inside;

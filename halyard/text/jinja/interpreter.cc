@@ -197,6 +197,7 @@ const std::string& require_text(const Value& v, std::string_view what) {
 
 Value Interpreter::generator(std::vector<Value> items) {
   budget.bytes(items.size() * sizeof(Value));
+  budget.step(8);
   return Value(make<Generator>(std::move(items)));
 }
 
@@ -237,6 +238,7 @@ std::shared_ptr<const Sequence> Interpreter::items_of(const Value& v) {
   if (v.sequence()) return v.shared_sequence();
   std::vector<Value> items;
   if (const auto* s = v.text()) {
+    budget.bytes(s->size() * (sizeof(Value) + sizeof(std::string_view)));
     for (const auto c : characters(*s)) items.push_back(text(std::string(c)));
   } else if (const auto* m = v.mapping()) {
     for (const auto& entry : m->entries) items.push_back(entry.first);
@@ -304,6 +306,7 @@ Value Interpreter::lookup(std::string_view wanted) {
   }
   if (wanted == "self") return Value(make<Blocks>(*blocks_));
   if (const auto* global = find_builtin(globals(), wanted)) return Value(make<Method>(*global, Value()));
+  budget.step(4);
   return make_undefined(fmt::format("'{}' is undefined", wanted));
 }
 
@@ -417,8 +420,7 @@ Args Interpreter::eval_arguments(const Arguments& a) {
 // --- statements
 
 void Interpreter::write(std::string_view s) {
-  budget.bytes(s.size());
-  if (out_->size() + s.size() > max_text) raise("writes more than 64 MiB", Errc::limit_exceeded);
+  budget.hold(2 * s.size());  // what it may take in a string that grows; given back when the render ends
   *out_ += s;
 }
 
@@ -428,7 +430,7 @@ void Interpreter::print(const Value& v) {
 }
 
 Scope& Interpreter::push_scope(Scope* parent) {
-  budget.bytes(sizeof(Scope) + 64);
+  budget.hold(sizeof(Scope) + 64);
   return scopes_.emplace_back(Scope{parent, false, {}});
 }
 
@@ -606,6 +608,7 @@ Interpreter::Flow Interpreter::run_call(const Stmt& s) {
 Value Interpreter::call_macro(const MacroDef& macro, Scope& scope, Args args, bool defined_autoescape) {
   const int line = line_;
   const bool markup = autoescape;
+  budget.step(4);
   const Swapped escaping(autoescape, defined_autoescape);
   const Swapped inner(scope_, &push_scope(&scope));
   const std::size_t n = macro.parameters.size(), given = std::min(n, args.positional.size());

@@ -33,7 +33,7 @@ class Interpreter {
   /// An object that lives until the render ends.
   template <class T, class... A>
   T* make(A&&... a) {
-    budget.bytes(256);
+    budget.hold(256);
     auto object = std::make_unique<T>(std::forward<A>(a)...);
     T* p = object.get();
     objects_.push_back(std::move(object));

@@ -212,8 +212,8 @@ class Lexer {
     std::size_t n = base == 10 ? (peek() == '0' ? digits(1, [](char c) { return c == '0'; }) : digits(1, is)) : digits(2, is);
     if (base != 10 && n == 2) n = 1;  // "0x" without digits is a zero, then a name
     const std::string text = plain(n);
-    if (text.size() > 4300)
-      fail(fmt::format("the integer {}… has more than 4300 digits", text.substr(0, 40)));  // Python's limit
+    if (text.size() > max_digits)
+      fail(fmt::format("the integer {}… has more than {} digits", text.substr(0, 40), max_digits));
     const std::string_view digits = std::string_view(text).substr(n > 1 && base != 10 ? 2 : 0);
     push(TokenType::integer).integer = BigInt::parse(digits, static_cast<unsigned>(base));
     advance(n);

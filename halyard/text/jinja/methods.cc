@@ -25,6 +25,7 @@ Int int_arg(Call& c, std::size_t i, Int otherwise) {
 
 Value views(Call& c, const std::vector<std::string_view>& parts) {
   c.in.budget.step(parts.size());
+  c.in.budget.room_for(parts.size() * (sizeof(Value) + 2 * sizeof(std::string_view)));
   std::vector<Value> items;
   items.reserve(parts.size());
   for (const auto part : parts) items.push_back(c.in.text(std::string(part)));
@@ -50,6 +51,10 @@ Value split(Call& c) {
   const Int limit = int_arg(c, 1, -1);
   c.in.budget.step(s.size() / 16);
   c.in.budget.bytes(s.size());
+  const char* cut = c.args[0].is_text() && !c.args[0].text()->empty() ? c.args[0].text()->data() : nullptr;
+  const auto parts = cut ? std::count(s.begin(), s.end(), *cut)
+                         : std::count_if(s.begin(), s.end(), [](unsigned char b) { return b <= 0x20 || b >= 0x80; });
+  c.in.budget.room_for((static_cast<std::size_t>(parts) + 1) * 3 * sizeof(std::string_view));  // a list that grows
   if (c.args[0].is_missing() || c.args[0].is_none())
     return views(c, from_right ? rsplit_spaces(s, limit) : split_spaces(s, limit));
   const std::string_view separator = text_arg(c, 0);
@@ -139,21 +144,21 @@ Value without_affix(Call& c) {
 
 template <bool (*predicate)(char32_t)>
 Value all_are(Call& c) {
-  c.in.budget.step(self_text(c).size() / 16);
+  c.in.budget.take_apart(self_text(c).size(), sizeof(char32_t));
   const auto points = code_points(self_text(c));
   return Value(!points.empty() && std::all_of(points.begin(), points.end(), predicate));
 }
 
 template <bool (*wanted)(char32_t), bool (*unwanted)(char32_t)>
 Value cased(Call& c) {
-  c.in.budget.step(self_text(c).size() / 16);
+  c.in.budget.take_apart(self_text(c).size(), sizeof(char32_t));
   const auto points = code_points(self_text(c));
   return Value(std::any_of(points.begin(), points.end(), wanted) && std::none_of(points.begin(), points.end(), unwanted));
 }
 
 template <std::string (*map)(std::string_view)>
 Value mapped(Call& c) {
-  c.in.budget.step(self_text(c).size() / 16);
+  c.in.budget.take_apart(self_text(c).size(), sizeof(std::string_view) + 3);
   return c.in.text(map(self_text(c)));
 }
 
@@ -183,6 +188,7 @@ Value zfill(Call& c) {
 
 Value split_into_lines(Call& c) {
   c.in.budget.step(self_text(c).size() / 16);
+  room_for_lines(c.in.budget, self_text(c));
   return views(c, split_lines(self_text(c), !c.args[0].is_missing() && truthy(c.args[0])));
 }
 
@@ -213,6 +219,7 @@ Value format_text(Call& c) { return make_like(c.in.budget, c.self, brace_format(
 Value expand_tabs(Call& c) {
   const Int size = int_arg(c, 0, 8);
   Builder out(c.in.budget);
+  c.in.budget.room_for(self_text(c).size() * sizeof(std::string_view));
   Int column = 0;
   for (const auto ch : characters(self_text(c))) {
     c.in.budget.step();
@@ -238,6 +245,7 @@ Value encode(Call& c) {
   if (!ascii && name != "latin-1" && name != "latin1" && name != "iso-8859-1")
     raise(fmt::format("unknown encoding: {}", name));
   std::string out;
+  c.in.budget.take_apart(self_text(c).size(), sizeof(char32_t) + 2);
   for (const char32_t ch : code_points(self_text(c))) {
     if (ch < (ascii ? 0x80U : 0x100U)) out += static_cast<char>(ch);
     else if (errors == "replace") out += '?';
@@ -253,6 +261,7 @@ Value translate(Call& c) {
   const auto* table = c.args[0].mapping();
   if (!table) raise("translate() expects a dict");
   Builder out(c.in.budget);
+  c.in.budget.take_apart(self_text(c).size(), sizeof(std::string_view));
   for (const auto ch : characters(self_text(c))) {
     c.in.budget.step();
     const Value* to = halyard::jinja::find(c.in.budget, *table, Value(static_cast<Int>(char_at(ch, 0))));
@@ -280,6 +289,9 @@ Value make_translation(Call& c) {
     }
     return make_dict(c.in.budget, std::move(entries));
   }
+  const std::size_t removed = c.args[2].is_missing() ? 0 : text_arg(c, 2).size();
+  c.in.budget.take_apart(text_arg(c, 0).size() + text_arg(c, 1).size() + removed,
+                         4 * sizeof(Value));  // grows by doubling
   const auto from = code_points(text_arg(c, 0)), to = code_points(text_arg(c, 1));
   if (from.size() != to.size()) raise("the first two maketrans arguments must have equal length");
   for (std::size_t i = 0; i < from.size(); ++i) entries.emplace_back(code(from[i]), code(to[i]));

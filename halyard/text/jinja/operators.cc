@@ -123,12 +123,7 @@ Value repeat(Interpreter& in, const Value& v, Int times) {
   const auto too_long = [](std::size_t size, std::size_t count, std::size_t limit) { return size > 0 && count > limit / size; };
   if (const auto* s = v.text()) {
     if (too_long(s->size(), n, max_text)) raise("repeats a string to more than 64 MiB", Errc::limit_exceeded);
-    Builder out(in.budget);
-    for (std::size_t i = 0; i < n && !s->empty(); ++i) {
-      if (i % 64 == 0) in.budget.step();
-      out.add(*s);
-    }
-    return make_like(in.budget, v, out.take());
+    return make_like(in.budget, v, Builder(in.budget).add(n, *s).take());
   }
   const auto& items = v.sequence()->items;
   if (too_long(items.size(), n, 1'000'000)) raise("repeats a list to more than a million items", Errc::limit_exceeded);
@@ -157,7 +152,11 @@ Value binary(Interpreter& in, Op op, const Value& a, const Value& b) {
   if (a.number() && b.number()) return of_numbers(in.budget, op, a, b);
   if (op == Op::add && a.is_text() && b.is_text()) return joined(in, a, b);
   if (op == Op::add && is_list(a) && is_list(b) && a.sequence()->flavor == b.sequence()->flavor) {
-    auto items = a.sequence()->items;
+    const std::size_t count = a.sequence()->items.size() + b.sequence()->items.size();
+    in.budget.room_for(count * sizeof(Value));
+    std::vector<Value> items;
+    items.reserve(count);
+    items = a.sequence()->items;
     items.insert(items.end(), b.sequence()->items.begin(), b.sequence()->items.end());
     return in.list(std::move(items), a.sequence()->flavor);
   }
@@ -239,6 +238,7 @@ Value slice(Interpreter& in, const Value& object, const Value& start, const Valu
   if (const auto* s = object.text()) {
     in.budget.step(s->size() / 16);
     in.budget.bytes(s->size());
+    in.budget.room_for(s->size() * sizeof(std::string_view));
     chars = characters(*s);
   }
   const Int n = static_cast<Int>(object.is_text() ? chars.size() : seq->items.size());
@@ -273,7 +273,10 @@ Value make_range(Interpreter& in, Int start, Int stop, Int step) {
   const std::uint64_t count = empty ? 0 : (distance - 1) / stride + 1;
   if (count > longest) raise("range too big: the sandbox allows at most 100000 items", Errc::limit_exceeded);
   in.budget.bytes(count * sizeof(Value));
-  auto range = std::make_shared<Sequence>();
+  in.budget.step(count / 4);
+  Sequence empty_range;
+  empty_range.items.reserve(count);
+  auto range = make_held(in.budget, std::move(empty_range), count * sizeof(Value));
   range->flavor = Flavor::range;
   range->start = start;
   range->stop = stop;

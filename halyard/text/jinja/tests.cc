@@ -17,7 +17,9 @@ bool leaves(Call& c, const Value& by, std::int64_t rest) {
 }
 
 bool all_cased(const Value& self, Budget& budget, bool (*wanted)(char32_t), bool (*unwanted)(char32_t)) {
-  const auto points = code_points(to_text(budget, self));
+  const std::string text = to_text(budget, self);
+  budget.take_apart(text.size(), sizeof(char32_t));
+  const auto points = code_points(text);
   return std::any_of(points.begin(), points.end(), wanted) && std::none_of(points.begin(), points.end(), unwanted);
 }
 

@@ -25,6 +25,7 @@ bool flag(Call& c, std::size_t i, bool otherwise) { return c.args[i].is_missing(
 std::vector<text::Span> find_all(Budget& budget, std::string_view pattern, std::string_view s) {
   budget.step(s.size() / 4);
   budget.bytes(s.size());
+  budget.room_for(s.size() * 2 * sizeof(text::Span));  // a list that grows, each byte a match at the worst
   const auto compiled = text::Pattern::regex(pattern);
   if (!compiled) raise(compiled.error().str(), Errc::internal);
   const auto found = compiled->find_all(s);
@@ -147,6 +148,12 @@ std::string without_tags(Budget& budget, std::string_view s) {
 
 Value strip_tags(Call& c) { return c.in.text(without_tags(c.in.budget, to_text(c.in.budget, c.self))); }
 
+// HTML that a filter has made: Markup where output is escaped, so that it is not escaped again.
+Value html_text(Call& c, Builder& out) {
+  Value v = c.in.text(out.take());
+  return c.in.autoescape ? v.as_markup() : v;
+}
+
 Value xml_attributes(Call& c) {
   require_defined(c.self);
   if (!c.self.mapping()) raise(fmt::format("xmlattr expects a mapping, not {}", type_name(c.self)));
@@ -159,8 +166,7 @@ Value xml_attributes(Call& c) {
     if (out.size() || flag(c, 0, true)) out.add(" ");
     out.add(escaped(c.in.budget, key)).add("=\"").add(escaped(c.in.budget, value)).add("\"");
   }
-  Value v = c.in.text(out.take());
-  return c.in.autoescape ? v.as_markup() : v;
+  return html_text(c, out);
 }
 
 // --- urlize
@@ -251,8 +257,7 @@ Value urlize(Call& c) {
   const std::string s = escaped(budget, c.self);
   Builder out(budget);
   for (const auto word : split_keeping(budget, "\\s+", s)) out.add(urlize_word(budget, word, style));
-  Value v = c.in.text(out.take());
-  return c.in.autoescape ? v.as_markup() : v;
+  return html_text(c, out);
 }
 
 // --- wordwrap: Python's textwrap
@@ -328,7 +333,8 @@ Value word_wrap(Call& c) {
   const Value newline = c.in.text("\n");
   const Value& between = given(c, 2) ? c.args[2] : newline;
   require_text(between, "wordwrap's wrapstring");
-  std::vector<std::string> lines;
+  c.in.budget.step(s.size() / 8);
+  room_for_lines(c.in.budget, s);
   bool first = true;
   Builder out(c.in.budget);
   for (const auto paragraph : split_lines(s, false)) {

@@ -112,12 +112,14 @@ std::size_t byte_of(std::string_view s, std::size_t n) {
 
 std::vector<std::string_view> characters(std::string_view s) {
   std::vector<std::string_view> out;
+  out.reserve(length(s));
   for (std::size_t at = 0; at < s.size(); at += out.back().size()) out.push_back(s.substr(at, char_bytes(s, at)));
   return out;
 }
 
 std::vector<char32_t> code_points(std::string_view s) {
   std::vector<char32_t> out;
+  out.reserve(length(s));
   char32_t c;
   for (std::size_t at = 0; at < s.size(); out.push_back(c)) at += decode(s, at, c);
   return out;

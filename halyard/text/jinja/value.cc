@@ -14,13 +14,35 @@ namespace halyard::jinja {
 void raise(std::string message, Errc code) { throw Failure{code, std::move(message)}; }
 
 void Budget::step(std::size_t n) {
-  if (n > steps_) raise("does more than 10 million steps of work", Errc::limit_exceeded);
+  if (n > steps_) raise("does too many steps of work for what it was given", Errc::limit_exceeded);
   steps_ -= n;
 }
 
 void Budget::bytes(std::size_t n) {
   if (n > bytes_) raise("builds more than 256 MiB of text and lists", Errc::limit_exceeded);
+  room_for(n);
   bytes_ -= n;
+}
+
+void Budget::room_for(std::size_t n) const {
+  if (n > max_held - held_) raise("holds more than 64 MiB of text and lists", Errc::limit_exceeded);
+}
+
+void Budget::take_apart(std::size_t size, std::size_t each) {
+  room_for(size * each);
+  step(size / 16);
+}
+
+void Budget::hold(std::size_t n) {
+  room_for(n);
+  held_ += n;
+  most_held_ = std::max(most_held_, held_);
+}
+
+void Budget::allow_for_input() {
+  const std::size_t n = std::min<std::size_t>(more_steps_, 3000);
+  more_steps_ -= n;
+  steps_ += n;
 }
 
 std::optional<std::int64_t> Value::integer() const {
@@ -61,7 +83,8 @@ void Namespace::set(const std::string& name, Value value) {
 }
 
 Bytes::Bytes(Budget& budget, std::string all) : data(std::move(all)) {
-  budget.bytes(data.size() * sizeof(Value));
+  budget.hold(data.capacity() + data.size() * sizeof(Value));  // as every object's, until the render ends
+  items_.reserve(data.size());
   for (const char c : data) items_.emplace_back(std::int64_t{static_cast<unsigned char>(c)});
 }
 
@@ -79,18 +102,34 @@ std::string Bytes::shown() const {
   return out + quote;
 }
 
+void room_for_lines(const Budget& budget, std::string_view text) {
+  // A line ends in a control character or one beyond ASCII; the list of them grows by doubling.
+  const auto ends = std::count_if(text.begin(), text.end(), [](unsigned char b) { return b < 0x20 || b >= 0x80; });
+  budget.room_for((static_cast<std::size_t>(ends) + 1) * 3 * sizeof(std::string_view));
+}
+
+void Builder::make_room(std::size_t more) {
+  budget_->bytes(more);
+  if (more > max_text - text_.size()) raise("builds a text of more than 64 MiB", Errc::limit_exceeded);
+  const std::size_t size = text_.size() + more;
+  if (size <= text_.capacity()) return;
+  const std::size_t capacity = std::max(size, 2 * text_.capacity());
+  held_.grow(capacity, [&] { text_.reserve(capacity); });
+}
+
 Builder& Builder::add(std::string_view s) {
-  budget_->bytes(s.size());
-  if (text_.size() + s.size() > max_text) raise("builds a text of more than 64 MiB", Errc::limit_exceeded);
+  make_room(s.size());
   text_ += s;
   return *this;
 }
 
-Builder& Builder::add(std::size_t times, char c) {
-  budget_->bytes(times);
-  if (times > max_text || text_.size() + times > max_text)
-    raise("builds a text of more than 64 MiB", Errc::limit_exceeded);
-  text_.append(times, c);
+Builder& Builder::add(std::size_t times, char c) { return add(times, {&c, 1}); }
+
+Builder& Builder::add(std::size_t times, std::string_view s) {
+  const std::size_t begin = text_.size(), end = begin + times * s.size();
+  make_room(end - begin);
+  if (end > begin) text_ += s;
+  while (text_.size() < end) text_.append(text_, begin, std::min(text_.size() - begin, end - text_.size()));
   return *this;
 }
 
@@ -105,7 +144,7 @@ bool hashable(const Value& v) {
 namespace {
 
 // Bytes an allocation costs beside its content: the shared block, the Value, the allocator.
-constexpr std::size_t overhead = 64;
+constexpr std::size_t overhead = 96;
 
 int depth_of(const Value& v) {
   if (const auto* s = v.sequence()) return s->depth;
@@ -135,21 +174,23 @@ auto find_entry(Budget& budget, M& m, const Value& key) -> decltype(m.entries.da
 
 Value make_text(Budget& budget, std::string s) {
   budget.bytes(s.size() + overhead);
-  return Value(std::make_shared<const std::string>(std::move(s)));
+  const std::size_t capacity = s.capacity();
+  return Value(std::shared_ptr<const std::string>(make_held(budget, std::move(s), capacity + overhead)));
 }
 
 Value make_int(Budget& budget, const BigInt& i) {
   if (const auto fits = i.small()) return Value(*fits);
   if (i.bits() > max_int_bits)
     raise(fmt::format("an integer of more than {} bits", max_int_bits), Errc::limit_exceeded);
-  budget.bytes(i.bits() / 8 + overhead);
-  return Value(std::make_shared<const BigInt>(i));
+  const std::size_t held = i.bits() / 8 + overhead;
+  budget.bytes(held);
+  return Value(std::shared_ptr<const BigInt>(make_held(budget, i, held)));
 }
 
 void charge_integers(Budget& budget, std::size_t a_bits, std::size_t b_bits, std::size_t result_bits) {
   if (result_bits > max_int_bits + 64)
     raise(fmt::format("an integer of more than {} bits", max_int_bits), Errc::limit_exceeded);
-  budget.step((a_bits / 32 + 1) * (b_bits / 32 + 1) / 64);
+  budget.step(4 + (a_bits / 32 + 1) * (b_bits / 32 + 1) / 64);
 }
 
 Value make_markup(Budget& budget, std::string s) { return make_text(budget, std::move(s)).as_markup(); }
@@ -163,10 +204,12 @@ std::string escaped(Budget& budget, const Value& v) {
   if (v.is_markup()) return *v.text();
   Builder out(budget);
   const std::string plain = to_text(budget, v);
+  budget.step(plain.size() / 8);
   for (std::size_t at = 0; at < plain.size();) {
     const std::size_t special = std::min(plain.find_first_of("&<>\"'", at), plain.size());
     out.add(std::string_view(plain).substr(at, special - at));
     if (special == plain.size()) break;
+    budget.step();
     switch (plain[special]) {
       case '&': out.add("&amp;"); break;
       case '<': out.add("&lt;"); break;
@@ -185,7 +228,8 @@ std::shared_ptr<Sequence> new_sequence(Budget& budget, std::vector<Value> items,
   budget.bytes(items.size() * sizeof(Value) + overhead);
   int inner = 0;
   for (const Value& v : items) inner = std::max(inner, depth_of(v));
-  return std::make_shared<Sequence>(Sequence{flavor, checked_depth(inner), std::move(items)});
+  const std::size_t held = items.capacity() * sizeof(Value) + overhead;
+  return make_held(budget, Sequence{flavor, checked_depth(inner), std::move(items)}, held);
 }
 
 }  // namespace
@@ -212,12 +256,26 @@ Value make_dict(Budget& budget, std::vector<std::pair<Value, Value>> entries) {
     else m.entries.emplace_back(std::move(key), std::move(value));
   }
   m.depth = checked_depth(inner);
-  return Value(std::make_shared<const Mapping>(std::move(m)));
+  const std::size_t held = m.entries.capacity() * 2 * sizeof(Value) + overhead;
+  return Value(std::shared_ptr<const Mapping>(make_held(budget, std::move(m), held)));
 }
 
 Value make_undefined(std::string why) { return Undefined{std::make_shared<const std::string>(std::move(why))}; }
 
+// An integer beyond 64 bits; see parse_ordered_json.
+static Value from_digits(Budget& budget, const std::string& written) {
+  const bool minus = written.starts_with('-');
+  const std::string_view digits = std::string_view(written).substr(minus);
+  if (digits.size() > max_digits)
+    raise(fmt::format("an integer of more than {} digits", max_digits), Errc::limit_exceeded);
+  charge_integers(budget, digits.size() * 4, digits.size() * 4, digits.size() * 4);
+  const auto magnitude = BigInt::parse(digits, 10);
+  if (!magnitude) raise("a binary value");
+  return make_int(budget, minus ? -*magnitude : *magnitude);
+}
+
 Value from_json(Budget& budget, const OrderedJson& j, int depth) {
+  budget.allow_for_input();
   if (depth > max_value_depth) checked_depth(depth);
   switch (j.type()) {
     case OrderedJson::value_t::boolean: return Value(j.get<bool>());
@@ -227,6 +285,7 @@ Value from_json(Budget& budget, const OrderedJson& j, int depth) {
       return make_int(budget, BigInt::from_unsigned(u));
     }
     case OrderedJson::value_t::number_float: return Value(j.get<double>());
+    case OrderedJson::value_t::binary: return from_digits(budget, {j.get_binary().begin(), j.get_binary().end()});
     case OrderedJson::value_t::string: return make_text(budget, j.get_ref<const std::string&>());
     case OrderedJson::value_t::array: {
       std::vector<Value> items;
@@ -389,14 +448,13 @@ std::string repr_float(double d) {
 std::string repr_int(Budget& budget, const Value& v) {
   if (const auto i = v.integer()) return std::to_string(*i);
   const BigInt& b = *v.big();
-  constexpr std::size_t most_digits = 4300;
   const auto refuse = [=] {
-    raise(fmt::format("an integer of more than {} digits cannot be written", most_digits), Errc::limit_exceeded);
+    raise(fmt::format("an integer of more than {} digits cannot be written", max_digits), Errc::limit_exceeded);
   };
-  if (b.bits() > most_digits * 10 / 3) refuse();  // 10/3 > log2(10)
+  if (b.bits() > max_digits * 10 / 3) refuse();  // 10/3 > log2(10)
   charge_integers(budget, b.bits(), b.bits(), 0);
   std::string digits = b.digits();
-  if (digits.size() > most_digits) refuse();
+  if (digits.size() > max_digits) refuse();
   return b.negative() ? '-' + digits : digits;
 }
 

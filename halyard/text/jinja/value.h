@@ -27,16 +27,59 @@ struct Failure {
 };
 [[noreturn]] void raise(std::string message, Errc code = Errc::invalid_argument);
 
-/// What a render may spend. Both counts only fall, so time and live memory are bounded by them.
+/// What a render may spend: steps and bytes ever built, which bound its time, and bytes that are held at once.
 class Budget {
  public:
-  void step(std::size_t n = 1);   ///< one evaluated node, one visited element, one comparison
-  void bytes(std::size_t n);      ///< to call before n bytes are built or allocated
+  /// Some tens of nanoseconds: one evaluated node, one visited element, one comparison.
+  void step(std::size_t n = 1);
+  /// To call before n bytes are built that are soon given up or held.
+  void bytes(std::size_t n);
+  /// To call before n bytes are used for a moment.
+  void room_for(std::size_t n) const;
+  /// To call before a text of `size` bytes is taken apart into a list that needs `each` bytes for each of them.
+  void take_apart(std::size_t size, std::size_t each);
+  void hold(std::size_t n);
+  void release(std::size_t n) { held_ -= n; }
+  /// A value of the context was read: a long chat may take its time, a short one ends at once.
+  void allow_for_input();
+  std::size_t most_held() const { return most_held_; }
+
+  static constexpr std::size_t max_held = std::size_t{64} << 20;
 
  private:
-  std::size_t steps_ = 10'000'000;
+  std::size_t steps_ = 1'500'000, more_steps_ = 8'500'000;
   std::size_t bytes_ = std::size_t{256} << 20;
+  std::size_t held_ = 0, most_held_ = 0;
 };
+
+/// Bytes that are held as long as this lives.
+class Held {
+ public:
+  Held(Budget& budget, std::size_t bytes) : budget_(&budget), bytes_(bytes) { budget.hold(bytes); }
+  Held(const Held&) = delete;
+  ~Held() { budget_->release(bytes_); }
+  /// Holds as many instead; both at once while they are copied.
+  template <class Copy> void grow(std::size_t bytes, Copy copy) {
+    budget_->hold(bytes);
+    copy();
+    budget_->release(std::exchange(bytes_, bytes));
+  }
+
+ private:
+  Budget* budget_;
+  std::size_t bytes_;
+};
+
+/// A shared value whose bytes are held until its last owner is gone; `budget` must outlive it.
+template <class T> std::shared_ptr<T> make_held(Budget& budget, T value, std::size_t bytes) {
+  struct Block {
+    Block(Budget& b, T v, std::size_t n) : held(b, n), value(std::move(v)) {}
+    Held held;
+    T value;
+  };
+  const auto block = std::make_shared<Block>(budget, std::move(value), bytes);
+  return {block, &block->value};
+}
 
 /// Bytes of the longest string or output.
 inline constexpr std::size_t max_text = std::size_t{64} << 20;
@@ -194,17 +237,28 @@ class Bytes : public Object {
   std::vector<Value> items_;
 };
 
+/// To call before `text` is cut into lines.
+void room_for_lines(const Budget&, std::string_view text);
+
 /// Text that is charged to the budget as it grows.
 class Builder {
  public:
-  explicit Builder(Budget& budget) : budget_(&budget) {}
+  explicit Builder(Budget& budget) : budget_(&budget), held_(budget, 0) {}
   Builder& add(std::string_view s);
   Builder& add(std::size_t times, char c);
-  std::string take() { return std::move(text_); }
+  /// `times` × the size of `s` must not overflow.
+  Builder& add(std::size_t times, std::string_view s);
+  std::string take() {
+    std::string text = std::move(text_);
+    held_.grow(0, [] {});
+    return text;
+  }
   std::size_t size() const { return text_.size(); }
 
  private:
+  void make_room(std::size_t more);
   Budget* budget_;
+  Held held_;  // the text's capacity
   std::string text_;
 };
 
