@@ -388,7 +388,10 @@ void attention(const CpuTile& t, bool packed) {
   Attention a = {c, t, packed, 0, 0, 0, 0, nullptr, 0, 0, 0,
                  {(c.tile_queries * c.tile_heads + 15UL) / 16 * 16, (c.pages.head_dim + 15UL) / 16 * 16}};
   for (std::size_t x = t.x0; x < t.x1; ++x) {
-    if (!find_tile(t, c, t.grid.x - 1 - x, a)) continue;
+    if (!find_tile(t, c, t.grid.x - 1 - x, a)) {
+      (void)t.may_write();  // a restartable kernel asks, even where there is nothing to write
+      continue;
+    }
     for (std::size_t z = t.z0; z < t.z1; ++z)
       for (std::size_t y = t.y0; y < t.y1; ++y) {
         const std::size_t head = z * c.tile_heads;
