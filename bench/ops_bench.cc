@@ -2,6 +2,7 @@
 // Two threads, real time. Attention's sizes are those of Llama 3.2 1B: 32 heads, 8 KV heads, D 64.
 #include <benchmark/benchmark.h>
 
+#include <numeric>
 #include <vector>
 
 #include "halyard/hal/device.h"
@@ -41,14 +42,23 @@ constexpr std::size_t kHeads = 32, kKvHeads = 8, kHeadDim = 64;
 
 struct AttentionSetup {
   Device d = *Device::open("cpu", {.threads = 2});
-  std::size_t t, offset;
+  std::size_t t, pages;
   Buffer q, k, v, out;
+  ops::KvBatch batch;
   AttentionSetup(DType cache, std::size_t queries, std::size_t before, std::size_t head_dim = kHeadDim)
-      : t(queries), offset(before), q(random_buffer(d, DType::f32, {t, kHeads, head_dim})),
-        k(random_buffer(d, cache, {kKvHeads, offset + t, head_dim})),
-        v(random_buffer(d, cache, {kKvHeads, offset + t, head_dim})), out(*d.alloc(DType::f32, q.shape())) {}
+      : t(queries), pages((before + t + ops::kPageUnit - 1) / ops::kPageUnit),
+        q(random_buffer(d, DType::f32, {t, kHeads, head_dim})),
+        k(random_buffer(d, cache, {pages, kKvHeads, ops::kPageUnit, head_dim})),
+        v(random_buffer(d, cache, {pages, kKvHeads, ops::kPageUnit, head_dim})), out(*d.alloc(DType::f32, q.shape())),
+        batch{*d.alloc(DType::i32, {1, 4}), *d.alloc(DType::i32, {1, pages})} {
+    const std::int32_t span[] = {0, static_cast<std::int32_t>(t), static_cast<std::int32_t>(before), 0};
+    std::vector<std::int32_t> table(pages);
+    std::iota(table.begin(), table.end(), 0);
+    (void)batch.spans.write(std::span(span));
+    (void)batch.table.write(std::span<const std::int32_t>(table));
+  }
   Result<void> operator()(CommandEncoder& e) const {
-    return ops::attention(e, q, k, v, out, {.offset = offset, .scale = 0.125F});
+    return ops::attention(e, q, k, v, out, batch, {.scale = 0.125F});
   }
 };
 

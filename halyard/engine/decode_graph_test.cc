@@ -7,7 +7,6 @@
 #include "halyard/engine/kv_cache.h"
 #include "halyard/hal/record.h"
 #include "halyard/models/synthetic.h"
-#include "halyard/ops/attention/attention.h"
 #include "halyard/ops/fusion.h"
 #include "halyard/testing/models.h"
 
@@ -21,16 +20,18 @@ using ops::Precision;
 struct Decode {
   models::Model model;
   std::unique_ptr<models::Workspace> workspace = expect(model.workspace(64));
-  KvCache cache{model.device(), model.info().layers,
-                {.dtype = model.precision() == Precision::exact ? DType::f32 : DType::f16, .limit = 256}};
+  KvCache cache = expect(KvCache::make(
+      model.device(), model.info().layers,
+      {.dtype = model.precision() == Precision::exact ? DType::f32 : DType::f16, .limit = 256, .step = 1}));
 
   ComputeGraph graph() {
     Device device = model.device();
     CommandEncoder e = expect(device.command_encoder());
-    expect(cache.reserve(e, 1));
     models::Chunk chunk;
     chunk.tokens = expect(device.alloc(DType::i32, {1}));
     chunk.positions = expect(device.alloc(DType::i32, {1}));
+    chunk.slots = expect(device.alloc(DType::i32, {1}));
+    chunk.batch = {expect(device.alloc(DType::i32, {1, 4})), expect(device.alloc(DType::i32, {1, cache.max_pages()}))};
     chunk.logits = expect(device.alloc(DType::f32, {1, model.info().vocab_size}));
     chunk.cache = cache.layers();
     e.start_capture();
@@ -75,8 +76,7 @@ TEST(DecodeGraph, OfTheDefaultModelsShapeIsHalved) {
                                                        {"attention_pack", 8},
                                                        {"matmul_affine4_gated_pack", 8}};
   EXPECT_EQ(kernels(optimized.graph), expected);
-  const std::string_view offset[] = {ops::kOffsetParameter};
-  EXPECT_EQ(expect(optimized.graph.compile(offset)).barriers(), 58U);
+  EXPECT_EQ(expect(optimized.graph.compile()).barriers(), 58U);
 }
 
 TEST(DecodeGraph, InExactArithmeticLosesTheOpsBetweenProjectionsAndCache) {

@@ -4,119 +4,163 @@
 
 #include <fmt/format.h>
 
-#include "halyard/ops/copy/copy.h"
+#include "halyard/ops/attention/attention.h"
 
 namespace halyard::engine {
 namespace {
 
-constexpr std::size_t kFirstCapacity = 256;
+constexpr std::size_t kPage = ops::kPageUnit;
 
-/// to[h, at + i, :] = from[h, begin + i, :] for i < n. from, to: [heads, capacity, D]; a head's rows lie together.
-Result<void> copy_rows(CommandEncoder& e, const Buffer& from, std::size_t begin, std::size_t n, const Buffer& to,
-                       std::size_t at) {
-  if (n == 0) return {};
-  const std::size_t heads = from.shape()[0], dim = from.shape()[2], row = dim * size_of(from.dtype());
-  for (std::size_t h = 0; h < heads; ++h) {
-    const Buffer src = HALYARD_TRY(from.view((h * from.shape()[1] + begin) * row, from.dtype(), {n, dim}));
-    const Buffer dst = HALYARD_TRY(to.view((h * to.shape()[1] + at) * row, to.dtype(), {n, dim}));
-    HALYARD_TRY(ops::copy(e, src, dst));
+std::size_t pages_for(std::size_t positions) { return (positions + kPage - 1) / kPage; }
+
+/// The memory of `pages` pages in every layer.
+Result<std::vector<models::LayerKv>> allocate(Device& device, std::span<const models::LayerKvShape> shapes, DType type,
+                                              std::size_t pages) {
+  std::vector<models::LayerKv> layers;
+  for (const models::LayerKvShape& s : shapes) {
+    const Shape shape{pages, s.kv_heads, kPage, s.head_dim};
+    models::LayerKv l;
+    l.k = HALYARD_TRY(device.alloc(type, shape));
+    l.v = HALYARD_TRY(device.alloc(type, shape));
+    layers.push_back(std::move(l));
   }
-  return {};
+  return layers;
+}
+
+Result<Buffer> numbers(Device& device, std::span<const std::int32_t> values) {
+  Buffer b = HALYARD_TRY(device.alloc(DType::i32, {values.size()}));
+  HALYARD_TRY(b.write(values));
+  return b;
 }
 
 }  // namespace
 
-Result<void> KvCache::reserve(CommandEncoder& e, std::size_t n) {
-  const std::size_t need = size_ + n, limit = options_.limit;
-  if (options_.rotating && (need > limit || (oldest_ != 0 && n > 1))) return rotate(e, n);
-  if (need <= capacity_) return {};
-  if (need <= limit) return move(e, std::min(limit, std::max({need, 2 * capacity_, kFirstCapacity})), in_order(0));
-  return fail(Errc::limit_exceeded,
-              fmt::format("the text would be {} tokens long, the context is {}", position_ + n, limit));
-}
+KvCache::KvCache(Device device, std::size_t pages, KvCacheOptions options)
+    : device_(std::move(device)), options_(options), book_(pages, kPage), id_(book_.open()) {}
 
-/// Makes room where the window is full.
-Result<void> KvCache::rotate(CommandEncoder& e, std::size_t n) {
-  const std::size_t limit = options_.limit;
-  if (n == 1 && size_ == limit) return replace_oldest(e);
-  const std::size_t drop = size_ - std::min(size_, limit - 1), held = size_ - drop;
-  return move(e, n == 1 ? limit : std::max(capacity_, held + n), in_order(drop));
-}
-
-/// Puts the newest entry, the last, in the oldest one's place: the last is free, and nothing else has moved.
-Result<void> KvCache::replace_oldest(CommandEncoder& e) {
-  const std::size_t last = size_ - 1;
-  if (oldest_ == 0) oldest_ = kept();
-  if (oldest_ < last) {
-    for (const models::LayerKv& l : layers_) {
-      HALYARD_TRY(copy_rows(e, l.k, last, 1, l.k, oldest_));
-      HALYARD_TRY(copy_rows(e, l.v, last, 1, l.v, oldest_));
-    }
+Result<KvCache> KvCache::make(Device device, std::span<const models::LayerKvShape> shapes, KvCacheOptions options) {
+  // A full window may be put in order again, with the new positions behind it: both forms then lie side by side.
+  const std::size_t most = options.rotating ? options.limit + options.step : options.limit;
+  std::size_t pages = pages_for(most) * (options.rotating ? 2 : 1);
+  auto layers = allocate(device, shapes, options.dtype, pages);
+  const std::size_t least = options.rotating ? pages : std::min(pages, pages_for(options.step));
+  while (!layers && layers.error().code == Errc::out_of_memory && pages > least) {
+    pages = std::max(pages / 2, least);
+    layers = allocate(device, shapes, options.dtype, pages);
   }
-  if (++oldest_ >= last) oldest_ = kept();
-  size_ = last;
+  if (!layers) return fail(std::move(layers).error(), fmt::format("a KV cache of {} positions", pages * kPage));
+  KvCache c(std::move(device), pages, options);
+  c.layers_ = std::move(*layers);
+  c.max_pages_ = std::min(pages, pages_for(most));
+  for (const models::LayerKv& l : c.layers_) c.page_bytes_ += (l.k.size_bytes() + l.v.size_bytes()) / pages;
+  return c;
+}
+
+Result<Placement> KvCache::reserve(CommandEncoder& e, std::size_t n) {
+  const std::size_t need = size() + n, limit = options_.limit;
+  if (need > limit && !rotating()) {
+    return fail(Errc::limit_exceeded,
+                fmt::format("the text would be {} tokens long, the context is {}", position_ + n, limit));
+  }
+  Placement p;
+  const std::size_t drop = size() - std::min(size(), limit - 1);  // to make room for one
+  if (rotating() && ((need > limit && drop > 0) || (oldest_ != 0 && n > 1))) {
+    if (n == 1 && size() == limit) {
+      if (oldest_ == 0) oldest_ = kept();
+      p = {{slot(oldest_)}, limit - 1, 0};
+      replaces_ = true;
+    } else {
+      p = HALYARD_TRY(rearrange(e, drop, n));
+    }
+  } else {
+    auto r = book_.reserve(id_, n);
+    if (!r) return fail(std::move(r).error(), fmt::format("a KV cache of {} positions", need));
+    p = {std::move(r->slots), size(), 0};
+  }
+  if (rotating() && n > 1) p.window = limit;
+  reserved_ = n;
+  return p;
+}
+
+/// New pages with the entries in the order of the text, less the `drop` oldest that may go, and room for `n` more.
+Result<Placement> KvCache::rearrange(CommandEncoder& e, std::size_t drop, std::size_t n) {
+  const std::vector<std::int32_t> from = in_order(drop);
+  next_ = book_.open();
+  auto r = book_.reserve(*next_, from.size() + n);
+  if (!r) {
+    cancel();
+    return fail(std::move(r).error(), fmt::format("a KV cache of {} positions", from.size() + n));
+  }
+  const std::span<const std::int32_t> to = r->slots;
+  if (auto copied = copy(e, from, to.first(from.size())); !copied) {
+    cancel();
+    return tl::unexpected(std::move(copied).error());
+  }
+  return Placement{{to.begin() + static_cast<std::ptrdiff_t>(from.size()), to.end()}, from.size(), 0};
+}
+
+Result<void> KvCache::copy(CommandEncoder& e, std::span<const std::int32_t> from, std::span<const std::int32_t> to) {
+  if (from.empty()) return {};
+  const Buffer f = HALYARD_TRY(numbers(device_, from)), t = HALYARD_TRY(numbers(device_, to));
+  for (const models::LayerKv& l : layers_) {
+    HALYARD_TRY(ops::kv_move(e, l.k, f, t));
+    HALYARD_TRY(ops::kv_move(e, l.v, f, t));
+  }
   return {};
 }
 
 /// Entries that are never dropped.
-std::size_t KvCache::kept() const { return std::min({options_.keep, options_.limit - 1, size_}); }
+std::size_t KvCache::kept() const { return std::min({options_.keep, options_.limit - 1, size()}); }
 
-/// The entries in the order of the text, less the `drop` oldest that may be dropped.
-std::vector<KvCache::Run> KvCache::in_order(std::size_t drop) const {
-  const std::size_t first = drop > 0 || oldest_ != 0 ? kept() : 0, last = size_ - std::min<std::size_t>(size_, 1);
-  std::vector<Run> runs{{0, first}};
-  if (oldest_ == 0) runs.push_back({first, size_ - first});
-  else runs.insert(runs.end(), {{oldest_, last - oldest_}, {first, oldest_ - first}, {last, 1}});
-  for (std::size_t i = 1; i < runs.size(); ++i) {
-    const std::size_t gone = std::min(drop, runs[i].n);
-    runs[i] = {runs[i].begin + gone, runs[i].n - gone};
-    drop -= gone;
+/// Slots of the entries in the order of the text, less the `drop` oldest that may be dropped.
+std::vector<std::int32_t> KvCache::in_order(std::size_t drop) const {
+  const std::size_t first = kept(), oldest = oldest_ ? oldest_ : first;
+  std::vector<std::int32_t> slots;
+  const auto add = [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) slots.push_back(slot(i));
+  };
+  add(0, first);
+  add(oldest, size());
+  add(first, oldest);
+  slots.erase(slots.begin() + static_cast<std::ptrdiff_t>(first), slots.begin() + static_cast<std::ptrdiff_t>(first + drop));
+  return slots;
+}
+
+void KvCache::commit() {
+  if (replaces_) {
+    if (++oldest_ == size()) oldest_ = kept();
+  } else if (next_) {
+    book_.commit(*next_);
+    book_.close(id_);
+    id_ = *next_;
+    oldest_ = 0;
+  } else {
+    book_.commit(id_);
   }
-  return runs;
+  next_.reset();
+  replaces_ = false;
+  position_ += std::exchange(reserved_, 0);
+}
+
+void KvCache::cancel() {
+  if (next_) book_.close(*next_);
+  next_.reset();
+  book_.drop(id_);
+  replaces_ = false;
+  reserved_ = 0;
+}
+
+void KvCache::reset() {
+  cancel();
+  book_.truncate(id_, 0);
+  position_ = oldest_ = 0;
 }
 
 bool KvCache::truncate(std::size_t n) {
-  if (n > position_ || size_ != position_) return false;
-  size_ = position_ = n;
+  if (n > position_ || size() != position_) return false;
+  book_.truncate(id_, n);
+  position_ = n;
   return true;
-}
-
-std::size_t KvCache::bytes() const {
-  std::size_t sum = 0;
-  for (const models::LayerKv& l : layers_) sum += l.k.size_bytes() + l.v.size_bytes();
-  return sum;
-}
-
-/// New memory of `capacity` positions with these entries. Work in flight holds on to the old memory.
-Result<void> KvCache::move(CommandEncoder& e, std::size_t capacity, std::span<const Run> runs) {
-  std::vector<models::LayerKv> moved;
-  moved.reserve(shapes_.size());
-  std::size_t held = 0;
-  for (std::size_t i = 0; i < shapes_.size(); ++i) {
-    const Shape shape{shapes_[i].kv_heads, capacity, shapes_[i].head_dim};
-    const auto fresh = [&]() -> Result<Buffer> {
-      auto b = device_.alloc(options_.dtype, shape);
-      if (!b) return fail(std::move(b).error(), fmt::format("a KV cache of {} positions", capacity));
-      return b;
-    };
-    models::LayerKv to;
-    to.k = HALYARD_TRY(fresh());
-    to.v = HALYARD_TRY(fresh());
-    held = 0;
-    for (const Run& run : runs) {
-      if (run.n == 0) continue;
-      HALYARD_TRY(copy_rows(e, layers_[i].k, run.begin, run.n, to.k, held));
-      HALYARD_TRY(copy_rows(e, layers_[i].v, run.begin, run.n, to.v, held));
-      held += run.n;
-    }
-    moved.push_back(std::move(to));
-  }
-  layers_ = std::move(moved);
-  capacity_ = capacity;
-  ++generation_;
-  size_ = held;
-  oldest_ = 0;
-  return {};
 }
 
 }  // namespace halyard::engine

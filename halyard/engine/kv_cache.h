@@ -3,9 +3,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
+#include "halyard/engine/page_book.h"
 #include "halyard/hal/device.h"
 #include "halyard/models/model.h"
 
@@ -14,6 +16,7 @@ namespace halyard::engine {
 struct KvCacheOptions {
   DType dtype = DType::f16;  ///< f16, or f32 for the exact path
   std::size_t limit = 0;     ///< positions it may hold
+  std::size_t step = 0;      ///< the most that come at once
   /// At the limit: false: an error; true: the first `keep` positions stay, as far as they leave room for one more, and the
   /// oldest after them are dropped, as mlx-lm's RotatingKVCache does. A single position takes the place of the oldest, so
   /// entries are then in no order, and all of them are seen. Several at once are put after what is held, in the order of the
@@ -23,53 +26,58 @@ struct KvCacheOptions {
   std::size_t keep = 4;
 };
 
-/// Grows by doubling, from 256 positions up to the limit.
+/// Where the new positions of a step go, and what they see.
+struct Placement {
+  std::vector<std::int32_t> slots;  ///< of the new entries
+  std::size_t held = 0;             ///< entries before them
+  std::size_t window = 0;           ///< the most entries that each sees, itself included; 0: all
+};
+
+/// Pages in device memory, which never move. A step reserves, runs and commits; one that is cancelled instead leaves the
+/// cache as it was.
 class KvCache {
  public:
-  KvCache(Device device, std::vector<models::LayerKvShape> shapes, KvCacheOptions options)
-      : device_(std::move(device)), shapes_(std::move(shapes)), options_(options) {}
+  /// The memory of all positions; where there is less, of as many as there is room for. Errors: no memory.
+  static Result<KvCache> make(Device, std::span<const models::LayerKvShape>, KvCacheOptions);
 
-  /// Makes room for `n` more positions, recording what copies that needs. Errc::limit_exceeded where they would pass the
-  /// limit of a cache that does not rotate.
-  Result<void> reserve(CommandEncoder&, std::size_t n);
-  /// The last `n` positions reserved have been recorded.
-  void advance(std::size_t n) {
-    size_ += n;
-    position_ += n;
-  }
-  /// Forgets all positions; keeps the memory.
-  void reset() { size_ = position_ = oldest_ = 0; }
+  /// Makes room for `n` more positions, recording what copies that needs. Errors: limit_exceeded where they would pass the
+  /// limit of a cache that does not rotate; out_of_memory.
+  Result<Placement> reserve(CommandEncoder&, std::size_t n);
+  /// The positions reserved are held.
+  void commit();
+  void cancel();
+  /// Forgets all positions.
+  void reset();
   /// Forgets what was read after the first `n` positions. False where dropped positions make that impossible.
   bool truncate(std::size_t n);
 
   std::span<const models::LayerKv> layers() const { return layers_; }
-  std::size_t size() const { return size_; }          ///< positions held
-  std::size_t position() const { return position_; }  ///< positions read: where the next token stands in the text
-  std::size_t capacity() const { return capacity_; }
+  /// Pages of the entries held and reserved; never more than max_pages().
+  std::span<const std::int32_t> pages() const { return book_.pages(next_.value_or(id_)); }
+  std::size_t max_pages() const { return max_pages_; }
+  std::int32_t slot(std::size_t entry) const { return book_.slot(id_, entry); }
+  std::size_t size() const { return book_.size(id_); }  ///< positions held
+  std::size_t position() const { return position_; }    ///< positions read: where the next token stands in the text
   std::size_t limit() const { return options_.limit; }
   bool rotating() const { return options_.rotating; }
-  std::size_t bytes() const;
-  /// Changes whenever layers() become other memory.
-  std::uint64_t generation() const { return generation_; }
+  std::size_t bytes() const { return book_.pages_used() * page_bytes_; }  ///< of the pages in use
 
  private:
-  /// A run of entries.
-  struct Run {
-    std::size_t begin, n;
-  };
+  KvCache(Device device, std::size_t pages, KvCacheOptions options);
+  Result<void> copy(CommandEncoder&, std::span<const std::int32_t> from, std::span<const std::int32_t> to);
   std::size_t kept() const;
-  std::vector<Run> in_order(std::size_t drop) const;
-  Result<void> move(CommandEncoder&, std::size_t capacity, std::span<const Run>);
-  Result<void> replace_oldest(CommandEncoder&);
-  Result<void> rotate(CommandEncoder&, std::size_t n);
+  std::vector<std::int32_t> in_order(std::size_t drop) const;
+  Result<Placement> rearrange(CommandEncoder&, std::size_t drop, std::size_t n);
 
   Device device_;
-  std::vector<models::LayerKvShape> shapes_;
   KvCacheOptions options_;
   std::vector<models::LayerKv> layers_;
-  std::size_t capacity_ = 0, size_ = 0, position_ = 0;
+  PageBook book_;
+  PageBook::Id id_;
+  std::optional<PageBook::Id> next_;  // while a step is under way that puts the entries into new pages
+  bool replaces_ = false;             // while a step is under way that writes over the oldest entry
+  std::size_t reserved_ = 0, position_ = 0, max_pages_ = 0, page_bytes_ = 0;
   std::size_t oldest_ = 0;  // entry after the kept ones that is next to go; 0: entries are in the order of the text
-  std::uint64_t generation_ = 0;
 };
 
 }  // namespace halyard::engine

@@ -19,20 +19,26 @@ constexpr std::size_t kHeads = 2, kDim = 4;
 class KvCacheTest : public ::testing::Test {
  protected:
   KvCache cache(std::size_t limit, bool rotating) const {
-    return {device_, {{kHeads, kDim}}, {.dtype = DType::f32, .limit = limit, .rotating = rotating}};
+    return expect(KvCache::make(device_, kShapes, {.dtype = DType::f32, .limit = limit, .step = 700, .rotating = rotating}));
   }
 
-  Result<void> append(KvCache& c, std::size_t n) {
+  /// A step: reserved, run, and then committed or cancelled.
+  Result<void> append(KvCache& c, std::size_t n, bool commit = true) {
     CommandEncoder e = HALYARD_TRY(device_.command_encoder());
-    HALYARD_TRY(c.reserve(e, n));
+    const Placement p = HALYARD_TRY(c.reserve(e, n));
+    EXPECT_EQ(p.slots.size(), n);
+    EXPECT_LE(c.pages().size(), c.max_pages());
     std::vector<float> values(n * kHeads * kDim);
     for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(c.position() + i / (kHeads * kDim));
-    Buffer x = HALYARD_TRY(device_.alloc(DType::f32, {n, kHeads, kDim}));
+    Buffer x = HALYARD_TRY(device_.alloc(DType::f32, {n, kHeads, kDim})), slots = HALYARD_TRY(device_.alloc(DType::i32, {n}));
     HALYARD_TRY(x.write(std::span<const float>(values)));
-    HALYARD_TRY(ops::kv_append(e, x, c.layers()[0].k, c.size()));
-    HALYARD_TRY(ops::kv_append(e, x, c.layers()[0].v, c.size()));
-    c.advance(n);
-    return e.commit_and_wait("append");
+    HALYARD_TRY(slots.write(std::span<const std::int32_t>(p.slots)));
+    HALYARD_TRY(ops::kv_append(e, x, c.layers()[0].k, slots));
+    HALYARD_TRY(ops::kv_append(e, x, c.layers()[0].v, slots));
+    HALYARD_TRY(e.commit_and_wait("append"));
+    if (commit) c.commit();
+    else c.cancel();
+    return {};
   }
 
   /// The positions held, as a head's keys or values say.
@@ -40,10 +46,14 @@ class KvCacheTest : public ::testing::Test {
     const models::LayerKv& l = c.layers()[0];
     const std::vector<float> all = expect((values ? l.v : l.k).read<float>());
     std::vector<float> positions;
-    for (std::size_t i = 0; i < c.size(); ++i) positions.push_back(all[(head * c.capacity() + i) * kDim]);
+    for (std::size_t i = 0; i < c.size(); ++i) {
+      const auto slot = static_cast<std::size_t>(c.slot(i));
+      positions.push_back(all[((slot / 64 * kHeads + head) * 64 + slot % 64) * kDim]);
+    }
     return positions;
   }
 
+  static constexpr models::LayerKvShape kShapes[] = {{kHeads, kDim}};
   mutable Device device_ = expect(Device::open("cpu", {.threads = 2}));
 };
 
@@ -53,27 +63,45 @@ TEST_F(KvCacheTest, GrowingKeepsWhatIsHeld) {
   std::vector<float> expected(958);
   std::iota(expected.begin(), expected.end(), 0.0F);
   EXPECT_EQ(c.position(), 958U);
-  EXPECT_LE(c.capacity(), 2048U);
+  EXPECT_EQ(c.bytes(), 15U * 64 * 2 * kHeads * kDim * 4);
   for (const std::size_t head : {0, 1}) {
     EXPECT_EQ(held(c, head, false), expected);
     EXPECT_EQ(held(c, head, true), expected);
   }
 }
 
-TEST_F(KvCacheTest, SaysWhatForMemoryRanOutAndKeepsWhatItHolds) {
-  device_ = expect(Device::open("cpu", {.threads = 2, .memory_budget = 40'000}));
-  KvCache c = cache(4000, false);
-  expect(append(c, 250));
-  const Result<void> full = append(c, 10);  // the new memory, while the old one is in use, is too much
-  ASSERT_FALSE(full);
+TEST_F(KvCacheTest, TakesTheMemoryThereIsAndSaysWhatForItRanOut) {
+  device_ = expect(Device::open("cpu", {.threads = 2, .memory_budget = 200'000}));
+  KvCache c = expect(KvCache::make(device_, kShapes, {.dtype = DType::f32, .limit = 4000, .step = 100}));
+  expect(append(c, 100));
+  Result<void> full;
+  while (full) full = append(c, 100);
   EXPECT_EQ(full.error().code, Errc::out_of_memory);
-  for (const char* part : {"a KV cache of 512 positions", "40000"})
-    EXPECT_NE(full.error().str().find(part), std::string::npos) << full.error().str();
-  EXPECT_EQ(c.capacity(), 256U);
-  expect(append(c, 6));
-  std::vector<float> expected(256);
+  EXPECT_NE(full.error().str().find("a KV cache of "), std::string::npos) << full.error().str();
+  std::vector<float> expected(c.size());
   std::iota(expected.begin(), expected.end(), 0.0F);
   EXPECT_EQ(held(c, 1, true), expected);
+  const auto none = KvCache::make(device_, kShapes, {.dtype = DType::f32, .limit = 40000, .step = 4000});
+  ASSERT_FALSE(none);
+  for (const char* part : {"a KV cache of 4032 positions", "200000"})
+    EXPECT_NE(none.error().str().find(part), std::string::npos) << none.error().str();
+}
+
+TEST_F(KvCacheTest, ACancelledStepLeavesWhatIsHeld) {
+  for (const bool rotating : {false, true}) {
+    KvCache c = cache(rotating ? 64 : 4000, rotating);
+    std::size_t n = 0;
+    for (const std::size_t step : {5, 60, 1, 200, 64, 3}) {
+      const std::vector<float> before = held(c, 1, false);
+      const std::size_t bytes = c.bytes();
+      expect(append(c, step, false));
+      EXPECT_EQ(held(c, 1, false), before);
+      EXPECT_EQ(c.position(), n);
+      EXPECT_EQ(c.bytes(), bytes);
+      expect(append(c, step));
+      EXPECT_EQ(c.position(), n += step);
+    }
+  }
 }
 
 TEST_F(KvCacheTest, RefusesToPassItsLimitNamingBoth) {
@@ -94,7 +122,6 @@ TEST_F(KvCacheTest, RotatingKeepsTheFirstFourAndTheLast) {
     for (std::size_t i = 0; i < 200; ++i) {
       expect(append(c, 1));
       std::vector<float> positions = held(c, i % 2, i % 3 == 0);
-      EXPECT_EQ(positions.back(), static_cast<float>(i)) << "the newest is the last";
       std::sort(positions.begin(), positions.end());  // one that goes leaves its place to a newer one
       ASSERT_EQ(c.position(), i + 1);
       ASSERT_EQ(c.size(), std::min(limit, i + 1));
@@ -124,7 +151,13 @@ TEST_F(KvCacheTest, RotatingTakesManyPositionsAtOnceInTheOrderOfTheText) {
   expect(append(c, 2));
   EXPECT_EQ(held(c, 1, false), expected(465 - 63, 467));
   expect(append(c, 1));
-  EXPECT_EQ(held(c, 1, true), expected(468 - 64, 468));
+  std::vector<float> all = held(c, 1, true);
+  EXPECT_EQ(all, expected(468 - 64, 468));
+  for (std::size_t i = 0; i < 7; ++i) expect(append(c, 1));
+  all = held(c, 1, true);
+  EXPECT_EQ(all[4], 468) << "in the oldest one's place";
+  std::sort(all.begin(), all.end());
+  EXPECT_EQ(all, expected(475 - 64, 475));
 }
 
 TEST_F(KvCacheTest, TruncateForgetsTheEnd) {

@@ -3,11 +3,9 @@
 #include <algorithm>
 #include <bit>
 #include <chrono>
-#include <numeric>
 
 #include <fmt/format.h>
 
-#include "halyard/ops/attention/attention.h"
 #include "halyard/ops/fusion.h"
 
 namespace halyard::engine {
@@ -17,6 +15,7 @@ constexpr std::size_t kLayersPerStage = 4;
 constexpr std::size_t kMaxLogits = std::size_t{1}
                                    << 24;  // elements of one chunk's logits, where all positions are wanted
 constexpr std::size_t kStep = 512, kRotatingStep = 2048;
+constexpr std::size_t kSpan = 4;           // numbers of a span
 constexpr std::size_t kKeep = 4;           // positions that a rotating cache never drops: mlx-lm's number
 
 std::uint64_t now_ns() {
@@ -48,17 +47,17 @@ Result<Sequence> Sequence::make(models::Model model, SequenceOptions options) {
   if (options.prefill_step == 0) options.prefill_step = options.max_kv_size ? kRotatingStep : kStep;
   KvCacheOptions cache{.dtype = model.precision() == ops::Precision::exact ? DType::f32 : DType::f16,
                        .limit = options.max_kv_size ? options.max_kv_size : info.max_positions,
+                 .step = 0,
                        .rotating = options.max_kv_size != 0,
                        .keep = kKeep};
   const std::size_t step = cache.rotating ? options.prefill_step : std::min(options.prefill_step, cache.limit);
+  cache.step = step;
   auto workspace = HALYARD_TRY(model.workspace(step));
   Device device = model.device();
-  Sequence s(std::move(model), options, step, KvCache(device, info.layers, cache), std::move(workspace));
-  for (Slot& slot : s.slots_) {
-    slot.tokens = HALYARD_TRY(device.alloc(DType::i32, {step}));
-    slot.positions = HALYARD_TRY(device.alloc(DType::i32, {step}));
-  }
-  s.positions_.resize(step);
+  KvCache pages = HALYARD_TRY(KvCache::make(device, info.layers, cache));
+  Sequence s(std::move(model), options, step, std::move(pages), std::move(workspace));
+  for (Buffer& b : s.inputs_)
+    b = HALYARD_TRY(device.alloc(DType::i32, {3 * step + kSpan + s.cache_.max_pages()}));
   HALYARD_TRY(s.ensure_logits(1));
   return s;
 }
@@ -81,6 +80,23 @@ Result<void> Sequence::read_all(std::span<const std::int32_t> tokens, const Sink
 
 Result<void> Sequence::read_chunks(std::span<const std::int32_t> tokens, Want want, const Sink& sink,
                                    const Progress& progress) {
+  const std::size_t start = cache_.position();
+  Result<void> done = read_in_chunks(tokens, want, sink, progress);
+  if (!done) {
+    stages_.reset();
+    cache_.cancel();
+    lost_ = lost_ || !cache_.truncate(start);
+  }
+  return done;
+}
+
+void Sequence::reset() {
+  cache_.reset();
+  lost_ = false;
+}
+
+Result<void> Sequence::read_in_chunks(std::span<const std::int32_t> tokens, Want want, const Sink& sink,
+                                   const Progress& progress) {
   HALYARD_TRY(check(tokens));
   const std::size_t vocab = model_.info().vocab_size;
   const std::size_t step = want == Want::all ? std::min(step_, logits_.shape()[0]) : step_;
@@ -92,11 +108,7 @@ Result<void> Sequence::read_chunks(std::span<const std::int32_t> tokens, Want wa
     const bool last = first + n == tokens.size();
     const std::size_t rows = want == Want::all ? n : last ? 1 : 0;
     const Buffer logits = rows ? HALYARD_TRY(logits_.view(0, DType::f32, {rows, vocab})) : Buffer();
-    const Result<void> done = read_chunk(tokens.subspan(first, n), chunks % slots_.size(), logits);
-    if (!done) {
-      stages_.reset();
-      return done;
-    }
+    HALYARD_TRY(read_chunk(tokens.subspan(first, n), chunks % inputs_.size(), logits));
     if (rows) {
       const std::span<float> values = HALYARD_TRY(host_logits(rows));
       if (!all_finite(values)) {
@@ -112,19 +124,30 @@ Result<void> Sequence::read_chunks(std::span<const std::int32_t> tokens, Want wa
   return {};
 }
 
+/// Tells the chunk's kernels what they are to do.
+Result<models::Chunk> Sequence::place(std::span<const std::int32_t> tokens, const Placement& p, const Buffer& inputs) {
+  const std::size_t n = tokens.size(), at = cache_.position();
+  told_.assign(tokens.begin(), tokens.end());
+  for (std::size_t i = 0; i < n; ++i) told_.push_back(static_cast<std::int32_t>(at + i));
+  told_.insert(told_.end(), p.slots.begin(), p.slots.end());
+  for (const std::size_t x : {std::size_t{0}, n, p.held, p.window}) told_.push_back(static_cast<std::int32_t>(x));
+  told_.insert(told_.end(), cache_.pages().begin(), cache_.pages().end());
+  const auto part = [&](std::size_t begin, Shape shape) { return inputs.view(begin * 4, DType::i32, shape); };
+  Buffer whole = HALYARD_TRY(part(0, {told_.size()}));
+  HALYARD_TRY(whole.write(std::span<const std::int32_t>(told_)));
+  models::Chunk c;
+  c.tokens = HALYARD_TRY(part(0, {n}));
+  c.positions = HALYARD_TRY(part(n, {n}));
+  c.slots = HALYARD_TRY(part(2 * n, {n}));
+  c.batch.spans = HALYARD_TRY(part(3 * n, {1, kSpan}));
+  c.batch.table = HALYARD_TRY(part(3 * n + kSpan, {1, cache_.max_pages()}));
+  c.cache = cache_.layers();
+  return c;
+}
+
 /// Records one chunk and submits it, in stages where it is more than a token; waits for it where logits are wanted.
 Result<void> Sequence::read_chunk(std::span<const std::int32_t> tokens, std::size_t slot_index, const Buffer& logits) {
   const std::size_t n = tokens.size(), at = cache_.position();
-  Slot& slot = slots_[slot_index];
-  std::iota(positions_.begin(), positions_.begin() + static_cast<std::ptrdiff_t>(n), static_cast<std::int32_t>(at));
-  HALYARD_TRY(slot.tokens.write(tokens));
-  HALYARD_TRY(slot.positions.write(std::span<const std::int32_t>(positions_).first(n)));
-
-  models::Chunk chunk;
-  chunk.tokens = HALYARD_TRY(slot.tokens.view(0, DType::i32, {n}));
-  chunk.positions = HALYARD_TRY(slot.positions.view(0, DType::i32, {n}));
-  chunk.logits = logits;
-
   const std::size_t layers = model_.info().layers.size();
   const std::size_t block = n == 1 ? layers : kLayersPerStage;
   const auto label = [&](std::size_t layer) {
@@ -133,11 +156,9 @@ Result<void> Sequence::read_chunk(std::span<const std::int32_t> tokens, std::siz
                : fmt::format("prefill {}..{} layers {}-{}", at, at + n - 1, layer, std::min(layer + block, layers) - 1);
   };
   CommandEncoder* encoder = HALYARD_TRY(stages_.begin(label(0)));
-  HALYARD_TRY(cache_.reserve(*encoder, n));
-  if (decode_ && decode_->cache_generation != cache_.generation()) decode_.reset();  // it holds the old memory
-  chunk.cached = cache_.size();
-  chunk.window = cache_.rotating() && n > 1 ? cache_.limit() : 0;
-  chunk.cache = cache_.layers();
+  const Placement placement = HALYARD_TRY(cache_.reserve(*encoder, n));
+  models::Chunk chunk = HALYARD_TRY(place(tokens, placement, inputs_[slot_index]));
+  chunk.logits = logits;
 
   std::uint64_t submitting = 0;
   const models::NextEncoder next = [&](std::size_t layer) -> Result<CommandEncoder*> {
@@ -153,11 +174,11 @@ Result<void> Sequence::read_chunk(std::span<const std::int32_t> tokens, std::siz
   else HALYARD_TRY(model_.record(next, *workspace_, chunk));
   record_ns_ += now_ns() - start - submitting;
   HALYARD_TRY(logits ? stages_.finish() : stages_.end());
-  cache_.advance(n);
+  cache_.commit();
   return {};
 }
 
-/// Records one token's work where there is no plan of it for this memory, and replays it.
+/// Records one token's work where there is no plan of it, and replays it.
 Result<void> Sequence::replay_decode(CommandEncoder& encoder, const models::Chunk& chunk) {
   const bool current = decode_ && decode_->logits.allocation() == chunk.logits.allocation();
   if (!current) {
@@ -176,14 +197,16 @@ Result<void> Sequence::replay_decode(CommandEncoder& encoder, const models::Chun
         scratch_bytes = planned.bytes_after;
       }
     }
-    const std::string_view parameters[] = {ops::kOffsetParameter};
-    decode_ = {HALYARD_TRY(planned.graph.compile(parameters)), scratch_bytes, cache_.generation(), chunk.logits};
+    decode_ = {HALYARD_TRY(planned.graph.compile()), scratch_bytes, chunk.logits};
   }
-  const PlanParameter values[] = {{ops::kOffsetParameter, chunk.cached}};
-  return encoder.replay(decode_->plan, values);
+  return encoder.replay(decode_->plan);
 }
 
 Result<void> Sequence::check(std::span<const std::int32_t> tokens) const {
+  if (lost_) {
+    return fail(Errc::invalid_state,
+                "a read failed that had dropped positions already: what the model remembers is gone, start again");
+  }
   if (tokens.empty()) return fail(Errc::invalid_argument, "there are no tokens to read: the prompt is empty");
   const std::size_t vocab = model_.info().vocab_size;
   for (const std::int32_t id : tokens) {

@@ -36,6 +36,9 @@ class Sequence {
   /// Receives f32 logits [n, V] of the positions from `first` (counted within this read) on.
   using Sink = std::function<Result<void>(std::size_t first, std::span<float> logits)>;
 
+  /// A read that fails leaves the text as it was. Where it had dropped positions already that cannot be: all reads then
+  /// fail, until reset().
+  ///
   /// Appends `tokens` and returns the logits [V] after the last, valid until the next read and the caller's to change. Errors: no tokens; a token
   /// outside the embedding; a text longer than the context, naming both lengths; logits that are not finite.
   Result<std::span<float>> read(std::span<const std::int32_t> tokens, const Progress& = {});
@@ -43,7 +46,7 @@ class Sequence {
   Result<void> read_all(std::span<const std::int32_t> tokens, const Sink& sink, const Progress& = {});
 
   /// Starts an empty text.
-  void reset() { cache_.reset(); }
+  void reset();
   /// Forgets all but the first n tokens; false where that cannot be done.
   bool truncate(std::size_t n) { return cache_.truncate(n); }
 
@@ -60,22 +63,18 @@ class Sequence {
            std::unique_ptr<models::Workspace> workspace);
   enum class Want { last, all };
   Result<void> read_chunks(std::span<const std::int32_t> tokens, Want, const Sink&, const Progress&);
+  Result<void> read_in_chunks(std::span<const std::int32_t> tokens, Want, const Sink&, const Progress&);
   Result<void> read_chunk(std::span<const std::int32_t> tokens, std::size_t slot, const Buffer& logits);
+  Result<models::Chunk> place(std::span<const std::int32_t> tokens, const Placement&, const Buffer& slot);
   Result<void> replay_decode(CommandEncoder&, const models::Chunk&);
   Result<void> check(std::span<const std::int32_t> tokens) const;
   Result<void> ensure_logits(std::size_t rows);
   Result<std::span<float>> host_logits(std::size_t rows);
 
-  /// The inputs of one chunk. Two take turns, so that a chunk can be recorded while the one before it runs.
-  struct Slot {
-    Buffer tokens, positions;  // i32 [step]
-  };
-
-  /// One token's work, and the memory it is bound to: slot 0's inputs and these.
+  /// One token's work, and the memory it is bound to: the cache's, the first inputs, and these.
   struct DecodePlan {
     Plan plan;
     std::size_t scratch_bytes;  // of its own
-    std::uint64_t cache_generation;
     Buffer logits;
   };
 
@@ -85,10 +84,13 @@ class Sequence {
   KvCache cache_;
   std::unique_ptr<models::Workspace> workspace_;
   Stages stages_;
-  std::array<Slot, 2> slots_;
+  // All that a chunk's kernels are told, i32, one after the other: tokens, positions, slots, the span, the table. Two take
+  // turns, so that a chunk can be recorded while the one before it runs.
+  std::array<Buffer, 2> inputs_;
+  std::vector<std::int32_t> told_;
+  bool lost_ = false;  // positions were dropped for a read that then failed
   Buffer logits_;  // f32 [rows, V]
   std::vector<float> host_logits_;
-  std::vector<std::int32_t> positions_;
   std::optional<DecodePlan> decode_;
   std::uint64_t record_ns_ = 0;
 };

@@ -1,10 +1,15 @@
 #include "halyard/engine/sequence.h"
 
+#include <cstdlib>
+#include <random>
+
 #include <gtest/gtest.h>
 
 #include "halyard/engine/generator.h"
 #include "halyard/engine/perplexity.h"
 #include "halyard/models/synthetic.h"
+#include "halyard/hal/driver.h"
+#include "halyard/testing/fault_driver.h"
 #include "halyard/testing/models.h"
 #include "halyard/testing/patience.h"
 
@@ -15,16 +20,25 @@ using namespace halyard::testing;
 using ops::Precision;
 
 /// A tiny qwen3 with random weights and a context of 96.
-models::Model tiny_model(Precision precision = Precision::exact, std::size_t context = 96) {
+models::Model tiny_model(Precision precision = Precision::exact, std::size_t context = 96,
+                         Device device = expect(Device::open("cpu", {.threads = 2}))) {
   const Json config = {{"model_type", "qwen3"},       {"hidden_size", 64},
                        {"num_hidden_layers", 6},      {"num_attention_heads", 4},
                        {"num_key_value_heads", 2},    {"head_dim", 16},
                        {"intermediate_size", 128},    {"vocab_size", 97},
                        {"tie_word_embeddings", true}, {"max_position_embeddings", context}};
   models::SyntheticWeights weights(expect(models::synthetic_format("q4")));
-  return expect(models::Model::load(expect(Device::open("cpu", {.threads = 2})), ConfigView(config, "config"), weights,
-                                    precision));
+  return expect(models::Model::load(std::move(device), ConfigView(config, "config"), weights, precision));
 }
+
+/// A generator whose seed is printed where the test fails. HALYARD_SEED sets it.
+struct Random {
+  unsigned seed = std::getenv("HALYARD_SEED") ? static_cast<unsigned>(std::atoi(std::getenv("HALYARD_SEED")))
+                                              : std::random_device()();
+  ::testing::ScopedTrace trace{__FILE__, __LINE__, "HALYARD_SEED=" + std::to_string(seed)};
+  std::mt19937 engine{seed};
+  std::size_t below(std::size_t n) { return engine() % n; }
+};
 
 std::vector<std::int32_t> tokens(std::size_t n) {
   std::vector<std::int32_t> ids(n);
@@ -122,6 +136,46 @@ TEST(Sequence, DecodingByAPlanOptimizedOrNotGivesTheSameBytesWhateverTheCacheDoe
         step({6});
       }
     }
+  }
+}
+
+TEST(Sequence, AFailedReadLeavesTheTextAsItWas) {
+  const auto ids = tokens(600);
+  const auto part = [&](std::size_t begin, std::size_t end) {
+    return std::vector<std::int32_t>(ids.begin() + static_cast<std::ptrdiff_t>(begin),
+                                     ids.begin() + static_cast<std::ptrdiff_t>(end));
+  };
+  Random random;
+  for (const std::size_t max_kv_size : {std::size_t{0}, std::size_t{64}}) {
+    FaultyDevice faulty = open_faulty(expect(open_cpu_driver({.threads = 2})), {.threads = 2}, random.seed, {});
+    const models::Model model = tiny_model(Precision::fast, 700, faulty.device);
+    const SequenceOptions options{.max_kv_size = max_kv_size, .prefill_step = 100};
+    Sequence calm = expect(Sequence::make(model, options)), s = expect(Sequence::make(model, options));
+    std::size_t failures = 0;
+    std::vector<std::size_t> steps;  // where reads ended: with a full window the logits depend on it
+    for (std::size_t at = 0; at < 590;) {
+      const std::size_t n = at == 256 ? 1 : std::min<std::size_t>(1 + random.below(at < 250 ? 250 : 20), at < 256 ? 256 - at : 600 - at);
+      const std::vector<float> expected = last_logits(calm, part(at, at + n));
+      faulty.driver->set_odds({.allocate = 50, .kernel = 10, .submission = 200});
+      auto read = s.read(part(at, at + n));
+      while (!read) {
+        ++failures;
+        if (max_kv_size == 0) {
+          ASSERT_EQ(s.position(), at) << read.error().str();
+        } else if (s.position() != at || read.error().code == Errc::invalid_state) {
+          s.reset();
+          faulty.driver->set_odds({});
+          for (std::size_t i = 0; i < steps.size(); ++i) expect(s.read(part(i ? steps[i - 1] : 0, steps[i])));
+          faulty.driver->set_odds({.allocate = 50, .kernel = 10, .submission = 200});
+        }
+        read = s.read(part(at, at + n));
+      }
+      faulty.driver->set_odds({});
+      ASSERT_EQ(std::vector<float>(read->begin(), read->end()), expected) << "position " << at << ", " << n << " tokens";
+      at += n;
+      steps.push_back(at);
+    }
+    EXPECT_GT(failures, 5U);
   }
 }
 

@@ -11,9 +11,6 @@
 namespace halyard::models {
 namespace {
 
-/// The smaller of two windows, where 0 is none.
-std::size_t narrower(std::size_t a, std::size_t b) { return a && b ? std::min(a, b) : std::max(a, b); }
-
 struct Layer {
   Buffer input_norm, post_norm;  // f32 [hidden]
   Buffer q_norm, k_norm;         // f32 [head_dim], or null
@@ -188,14 +185,13 @@ class DenseDecoder final : public Recipe {
       HALYARD_TRY(ops::rms_norm(e, q, l.q_norm, q, spec_.norm_eps));
       HALYARD_TRY(ops::rms_norm(e, k, l.k_norm, k, spec_.norm_eps));
     }
-    HALYARD_TRY(ops::kv_append(e, v, c.cache[i].v, c.cached));
+    HALYARD_TRY(ops::kv_append(e, v, c.cache[i].v, c.slots));
     HALYARD_TRY(ops::rope(e, q, s.angles, q, ops::RopeLayout::half_split));
     HALYARD_TRY(ops::rope(e, k, s.angles, k, ops::RopeLayout::half_split));
-    HALYARD_TRY(ops::kv_append(e, k, c.cache[i].k, c.cached));
-    const ops::AttentionOptions options{.offset = c.cached,
-                                        .scale = static_cast<float>(1 / std::sqrt(static_cast<double>(spec_.head_dim))),
-                                        .window = narrower(spec_.windows[i], c.window)};
-    HALYARD_TRY(ops::attention(e, q, c.cache[i].k, c.cache[i].v, attended, options));
+    HALYARD_TRY(ops::kv_append(e, k, c.cache[i].k, c.slots));
+    const ops::AttentionOptions options{.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(spec_.head_dim))),
+                                        .window = spec_.windows[i]};
+    HALYARD_TRY(ops::attention(e, q, c.cache[i].k, c.cache[i].v, attended, c.batch, options));
     return multiply(e, HALYARD_TRY(activations(e, s.attended, s.packed, {&l.o})), l.o, s.h, /*accumulate=*/true);
   }
 

@@ -13,11 +13,12 @@
 #include "halyard/hal/passes.h"
 #include "halyard/io/model_dir.h"
 #include "halyard/models/weights.h"
+#include "halyard/ops/attention/attention.h"
 #include "halyard/ops/matmul/matmul.h"
 
 namespace halyard::models {
 
-/// Keys and values of one layer's earlier positions: f32 or f16 [kv_heads, capacity, head_dim].
+/// Pages of one layer's keys and values: f32 or f16 [pages, kv_heads, page, head_dim].
 struct LayerKv {
   Buffer k, v;
 };
@@ -36,13 +37,13 @@ struct ModelInfo {
   std::vector<LayerKvShape> layers;
 };
 
-/// One forward pass over T tokens of one sequence.
+/// One forward pass over T tokens. Whose they are and where their past lies is data: see ops::KvBatch.
 struct Chunk {
   Buffer tokens;                   ///< i32 [T]
-  Buffer positions;                ///< i32 [T]: where in the text each token stands
-  std::size_t cached = 0;          ///< positions in the cache before this chunk's; the chunk's are appended
-  std::size_t window = 0;          ///< entries of the cache that a position sees, itself included; 0: all
-  std::span<const LayerKv> cache;  ///< one for each layer, with room for T more positions
+  Buffer positions;                ///< i32 [T]: where in its text each token stands
+  Buffer slots;                    ///< i32 [T]: where each token's keys and values go
+  ops::KvBatch batch;
+  std::span<const LayerKv> cache;  ///< one for each layer
   Buffer logits;                   ///< f32 [T, V]: of all positions; [1, V]: of the last one; null: none
 };
 

@@ -30,6 +30,14 @@ class Bench {
   Buffer scratch(Shape shape) { return keep(must(device.alloc(DType::f32, shape)), scratch_.windows); }
   Buffer scratch_bytes(std::size_t n) { return keep(must(device.alloc(DType::u8, {n})), scratch_.windows); }
   Buffer cache(DType t, Shape shape) { return keep(must(device.alloc(t, shape)), kept_); }
+  Buffer numbers(Shape shape, const std::vector<std::int32_t>& values) { return keep(put(device, shape, values), kept_); }
+  /// Pages for `t` positions and more, and slots for them that lie apart.
+  Buffer pages(DType t, std::size_t heads, std::size_t dim) { return cache(t, {2, heads, kPageUnit, dim}); }
+  Buffer slots(std::size_t t) {
+    std::vector<std::int32_t> s(t);
+    for (std::size_t i = 0; i < t; ++i) s[i] = static_cast<std::int32_t>((11 + 37 * i) % (2 * kPageUnit));
+    return numbers({t}, s);
+  }
   Buffer out_bytes(std::size_t n) { return keep(must(device.alloc(DType::u8, {n})), kept_); }
 
   /// What `record` records becomes `expected` when optimised, and leaves the same bytes.
@@ -63,19 +71,15 @@ class Bench {
   }
   Contents replay(const ComputeGraph& g, const Contents& before) {
     for (std::size_t i = 0; i < kept_.size(); ++i) must(bytes_of(kept_[i]).write(std::span<const std::uint8_t>(before[i])));
-    const std::string_view offset[] = {kOffsetParameter};
-    const bool has_offset = !g.recording().places.empty();
-    const Plan plan = must(g.compile(std::span(offset, has_offset ? 1 : 0)));
-    const PlanParameter values[] = {{kOffsetParameter, offset_}};
+    const Plan plan = must(g.compile());
     CommandEncoder e = must(device.command_encoder());
-    must(e.replay(plan, std::span(values, has_offset ? 1 : 0)));
+    must(e.replay(plan));
     must(e.commit_and_wait());
     return contents();
   }
 
   std::vector<Buffer> kept_;
   Scratch scratch_;
-  std::uint64_t offset_ = 3;  // of replays; recordings have another
 };
 
 /// `body` on every instruction set, several times.
@@ -177,14 +181,14 @@ TEST(Fusion, AddIntoRmsNormKeepsTheSum) {
 }
 
 struct Heads {
-  std::size_t t, heads, dim, capacity;
+  std::size_t t, heads, dim;
   DType cache;
   RopeLayout layout;
 };
 Heads random_heads(Bench& b) {
   const DType types[] = {DType::f32, DType::f16, DType::bf16};
   const std::size_t t = 1 + b.random.below(9);
-  return {t, 1 + b.random.below(6), 2 * (1 + b.random.below(70)), t + 3 + b.random.below(20), types[b.random.below(3)],
+  return {t, 1 + b.random.below(6), 2 * (1 + b.random.below(70)), types[b.random.below(3)],
           b.random.below(2) ? RopeLayout::half_split : RopeLayout::interleaved};
 }
 
@@ -195,12 +199,12 @@ TEST(Fusion, HeadsOnTheirWayIntoTheCache) {
     const std::size_t pairs = 1 + b.random.below(h.dim / 2);
     const Buffer x = b.in({h.t, h.heads, h.dim}), angles = b.in({h.t, pairs, 2}), w = norm_weight(b, h.dim);
     const Buffer normed = b.scratch(x.shape()), turned = append ? b.scratch(x.shape()) : b.in(x.shape());
-    const Buffer cache = b.cache(h.cache, {h.heads, h.capacity, h.dim});
+    const Buffer cache = b.pages(h.cache, h.heads, h.dim), slots = b.slots(h.t);
     const Buffer& to = append && in_place ? normed : turned;
     b.expect_fused([&](CommandEncoder& e) -> Result<void> {
       if (norm) HALYARD_TRY(rms_norm(e, x, w, normed, 1e-6F));
       HALYARD_TRY(rope(e, norm ? normed : x, angles, to, h.layout));
-      return append ? kv_append(e, to, cache, 0) : Result<void>();
+      return append ? kv_append(e, to, cache, slots) : Result<void>();
     }, append ? "heads_append" : "norm_rope");
   });
 }
@@ -209,16 +213,19 @@ TEST(Fusion, AttentionIntoPack) {
   on_every_isa(6, [](Bench& b) {
     const DType types[] = {DType::f32, DType::f16, DType::bf16};
     const std::size_t t = 1 + b.random.below(7), kv = 1 + b.random.below(3), group = 1 + b.random.below(5);
-    const std::size_t dim = 32 * (1 + b.random.below(4)), capacity = t + 3 + b.random.below(600);
+    const std::size_t dim = 32 * (1 + b.random.below(4)), held = b.random.below(600), pages = (held + t + 63) / 64;
     const DType type = types[b.random.below(3)];
     const Buffer q = b.in({t, kv * group, dim}), out = b.scratch({t, kv * group, dim});
-    const Buffer k = b.cache(type, {kv, capacity, dim}), v = b.cache(type, {kv, capacity, dim});
+    const Buffer k = b.cache(type, {pages, kv, 64, dim}), v = b.cache(type, {pages, kv, 64, dim});
+    std::vector<std::int32_t> order(pages);
+    for (std::size_t i = 0; i < pages; ++i) order[i] = static_cast<std::int32_t>(pages - 1 - i);
+    const KvBatch batch = {b.numbers({1, 4}, {0, static_cast<int>(t), static_cast<int>(held), 0}), b.numbers({1, pages}, order)};
     const Buffer flat = must(out.view(0, DType::f32, {t, kv * group * dim}));
     const Buffer packed = b.out_bytes(packed_bytes(t, kv * group * dim));
     for (const Buffer& c : {k, v})
       run(b.device, [&](CommandEncoder& e) { return copy(e, put(b.device, c.shape(), b.random.normal(c.shape().elements())), c); });
     b.expect_fused([&](CommandEncoder& e) -> Result<void> {
-      HALYARD_TRY(attention(e, q, k, v, out, {.offset = 1, .scale = 0.1F, .window = b.random.below(3) * 50}));
+      HALYARD_TRY(attention(e, q, k, v, out, batch, {.scale = 0.1F, .window = b.random.below(3) * 50}));
       return pack_activations(e, flat, packed);
     }, "attention_pack");
   });
@@ -289,13 +296,13 @@ TEST(Fusion, ProductIntoHeads) {
     const Buffer x = b.in({t, k}), packed = b.scratch_bytes(packed_bytes(t, k)), angles = b.in({t, pairs, 2});
     const Buffer norm_by = norm_weight(b, dim), y = b.scratch({t, heads, dim}), out = b.in({t, heads, dim});
     const Buffer flat = must(y.view(0, DType::f32, {t, heads * dim}));
-    const Buffer cache = b.cache(types[b.random.below(3)], {heads, t + 3 + b.random.below(9), dim});
+    const Buffer cache = b.pages(types[b.random.below(3)], heads, dim), slots = b.slots(t);
     b.expect_fused([&](CommandEncoder& e) -> Result<void> {
       HALYARD_TRY(pack_activations(e, x, packed));
       HALYARD_TRY(matmul(e, {x, packed}, w, flat, options));
       if (norm) HALYARD_TRY(rms_norm(e, y, norm_by, y, 1e-6F));
       if (turn) HALYARD_TRY(rope(e, y, angles, append ? y : out, layout));
-      return append ? kv_append(e, y, cache, 0) : Result<void>();
+      return append ? kv_append(e, y, cache, slots) : Result<void>();
     }, fmt::format("pack_activations matmul_affine{}_heads{}", bits, append ? "_append" : ""));
   });
 }

@@ -70,14 +70,16 @@ TEST_F(Large, EmbeddingFindsRowsBeyondTheFirst2To32Elements) {
 }
 
 TEST_F(Large, AttentionFindsWhatWasAppendedBeyondTheFirst2To32Elements) {
-  constexpr std::size_t capacity = 30_pow2, dim = 8, offset = capacity - 2;
-  const auto cache = alloc(DType::f16, {1, capacity, dim});
+  constexpr std::size_t rows = 64, pages = 30_pow2 / rows, dim = 8;
+  const auto cache = alloc(DType::f16, {pages, 1, rows, dim});
   if (!cache) GTEST_SKIP() << "the system maps no 16 GiB";
   const Buffer x = put<float>(*device, {2, 1, dim}, std::vector<float>(2 * dim, 5)),
                out = must(device->alloc(DType::f32, {2, 1, dim}));
   run(*device, [&](CommandEncoder& e) -> Result<void> {
-    HALYARD_TRY(kv_append(e, x, *cache, offset));
-    return attention(e, x, *cache, *cache, out, {.offset = offset, .window = 1});
+    HALYARD_TRY(kv_append(e, x, *cache, put<std::int32_t>(*device, {2}, {30_pow2 - 2, 30_pow2 - 1})));
+    const KvBatch batch = {put<std::int32_t>(*device, {1, 4}, {0, 2, rows - 2, 1}),
+                           put<std::int32_t>(*device, {1, 1}, {pages - 1})};
+    return attention(e, x, *cache, *cache, out, batch, {});
   });
   EXPECT_EQ(get<float>(out), std::vector<float>(2 * dim, 5));
 }
@@ -127,12 +129,8 @@ TEST_F(Large, EveryOpRefusesMoreThanItsTilesCanCount) {
   with_out(DType::f32, {42_pow2, 1, 2}, [&](auto& e, auto& out) {
     return rope(e, claim(DType::f32, {42_pow2, 1, 2}), claim(DType::f32, {42_pow2, 1, 2}), out, RopeLayout::half_split);
   });
-  with_out(DType::f16, {1, 42_pow2, 2}, [&](auto& e, auto& out) {
-    return kv_append(e, claim(DType::f32, {42_pow2, 1, 2}), out, 0);
-  });
-  with_out(DType::f32, {38_pow2, 1, 2}, [&](auto& e, auto& out) {
-    const Buffer cache = claim(DType::f16, {1, 38_pow2, 2});
-    return attention(e, claim(DType::f32, {38_pow2, 1, 2}), cache, cache, out, {});
+  with_out(DType::f16, {1, 1, 64, 2}, [&](auto& e, auto& out) {
+    return kv_append(e, claim(DType::f32, {42_pow2, 1, 2}), out, claim(DType::i32, {42_pow2}));
   });
   quant::MatrixView m;
   m.name = "w", m.n = 1, m.k = 32, m.owner = page, m.data = {page.get(), 128};

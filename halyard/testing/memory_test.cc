@@ -4,6 +4,7 @@
 #include <cstring>
 #include <exception>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <random>
 
@@ -294,11 +295,18 @@ class OpsScenario {
     alloc(ids_, DType::i32, {rows}), alloc(x_, DType::f32, {rows, width}), alloc(y_, DType::f32, {rows, width});
     alloc(z_, DType::f32, {rows, width}), alloc(norm_, DType::f32, {width}), alloc(best_, DType::i32, {rows});
     alloc(packed_, DType::u8, {ops::packed_bytes(rows, width)}), alloc(positions_, DType::i32, {rows});
-    alloc(frequencies_, DType::f64, {8}), alloc(angles_, DType::f32, {rows, 8, 2}), alloc(k_, DType::f16, {2, 16, 16});
+    alloc(frequencies_, DType::f64, {8}), alloc(angles_, DType::f32, {rows, 8, 2}), alloc(k_, DType::f16, {1, 2, 64, 16});
+    alloc(slots_, DType::i32, {rows}), alloc(spans_, DType::i32, {1, 4}), alloc(pages_, DType::i32, {1, 1});
     Buffer heads, turned;
     HALYARD_ATTEMPT(heads = HALYARD_TRY(y_.view(0, DType::f32, {rows, 2, 16})));
     HALYARD_ATTEMPT(turned = HALYARD_TRY(z_.view(0, DType::f32, {rows, 2, 16})));
     HALYARD_ATTEMPT(HALYARD_TRY(norm_.write(std::span<const float>(numbers_).first(width))));
+    std::array<std::int32_t, rows> slots;
+    std::iota(slots.begin(), slots.end(), 0);
+    const std::int32_t span[] = {0, rows, 0, 0};
+    HALYARD_ATTEMPT(HALYARD_TRY(slots_.write(std::span<const std::int32_t>(slots))));
+    HALYARD_ATTEMPT(HALYARD_TRY(spans_.write(std::span<const std::int32_t>(span))));
+    const ops::KvBatch batch = {spans_, pages_};
     std::optional<CommandEncoder> encoder;
     HALYARD_ATTEMPT(encoder.emplace(HALYARD_TRY(device_->command_encoder())));
     if (o.wrong) return;
@@ -311,8 +319,8 @@ class OpsScenario {
     HALYARD_ATTEMPT(HALYARD_TRY(ops::layer_norm(e, z_, norm_, norm_, y_, 1e-5F)));
     HALYARD_ATTEMPT(HALYARD_TRY(ops::rope_angles(e, positions_, frequencies_, angles_, 1)));
     HALYARD_ATTEMPT(HALYARD_TRY(ops::rope(e, heads, angles_, heads, ops::RopeLayout::half_split)));
-    HALYARD_ATTEMPT(HALYARD_TRY(ops::kv_append(e, heads, k_, 0)));
-    HALYARD_ATTEMPT(HALYARD_TRY(ops::attention(e, heads, k_, k_, turned, {})));
+    HALYARD_ATTEMPT(HALYARD_TRY(ops::kv_append(e, heads, k_, slots_)));
+    HALYARD_ATTEMPT(HALYARD_TRY(ops::attention(e, heads, k_, k_, turned, batch, {})));
     HALYARD_ATTEMPT(HALYARD_TRY(ops::add(e, x_, z_, x_)));
     HALYARD_ATTEMPT(HALYARD_TRY(ops::silu_mul(e, x_, z_, y_)));
     HALYARD_ATTEMPT(HALYARD_TRY(ops::softmax(e, y_, z_)));
@@ -321,7 +329,7 @@ class OpsScenario {
     attempt(
         o, __LINE__, [&] { return ops::mul(e, x_, ids_, y_); }, Errc::invalid_argument);
     attempt(
-        o, __LINE__, [&] { return ops::attention(e, heads, k_, y_, turned, {}); }, Errc::invalid_argument);
+        o, __LINE__, [&] { return ops::attention(e, heads, k_, y_, turned, batch, {}); }, Errc::invalid_argument);
     std::optional<ComputeGraph> graph;
     std::optional<Plan> plan;
     HALYARD_ATTEMPT(graph.emplace(HALYARD_TRY(e.take_capture())));
@@ -365,7 +373,7 @@ class OpsScenario {
   std::optional<Device> device_;
   ops::Weight weight_;
   ops::EmbeddingTable table_;
-  Buffer ids_, x_, y_, z_, norm_, best_, packed_, positions_, frequencies_, angles_, k_;
+  Buffer ids_, x_, y_, z_, norm_, best_, packed_, positions_, frequencies_, angles_, k_, slots_, spans_, pages_;
   std::vector<float> result_;
   std::uint64_t count_ = 0;
   bool failed_ = false;

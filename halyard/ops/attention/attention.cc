@@ -1,7 +1,6 @@
 #include "halyard/ops/attention/attention.h"
 
 #include <algorithm>
-#include <cstddef>
 
 #include "halyard/hal/device.h"
 #include "halyard/ops/attention/kernels.h"
@@ -10,66 +9,88 @@
 namespace halyard::ops {
 namespace {
 
-const KernelDef kv_append_def = {"kv_append", "rx", {}, HALYARD_CPU_KERNEL(kv_append_cpu)};
-const KernelDef attention_def = {"attention", "rrrw", {}, HALYARD_CPU_KERNEL(attention_cpu), true};
+const KernelDef kv_append_def = {"kv_append", "rrx", {}, HALYARD_CPU_KERNEL(kv_append_cpu)};
+const KernelDef kv_move_def = {"kv_move", "rrx", {}, HALYARD_CPU_KERNEL(kv_move_cpu)};
+const KernelDef attention_def = {"attention", "rrrrrw", {}, HALYARD_CPU_KERNEL(attention_cpu), true};
 
 constexpr std::size_t kMaxHeadDim = 256;
 
-/// offset + count ≤ capacity, for any offset.
-Result<void> check_room(std::string_view op, std::size_t offset, std::size_t count, std::size_t capacity) {
-  if (count <= capacity && offset <= capacity - count) return {};
-  return bad_argument(op, "offset", fmt::format("offset + {} positions ≤ capacity {}", count, capacity),
-                      fmt::format("offset {}", offset));
+Result<Pages> pages_of(std::string_view op, std::string_view name, const Buffer& b) {
+  HALYARD_TRY(check_rank(op, name, b, {DType::f32, DType::f16, DType::bf16}, 4));
+  const Shape& s = b.shape();
+  constexpr std::size_t most = INT32_MAX;
+  if (s[2] == 0 || s[2] % kPageUnit != 0)
+    return bad_argument(op, name, fmt::format("pages of a multiple of {} positions", kPageUnit), to_string(s));
+  if (s[0] > most / s[2] || s[1] > most || s[3] > most)
+    return bad_argument(op, name, "fewer than 2^31 positions, heads and elements", to_string(s));
+  return Pages{s[0] * s[2], static_cast<std::uint32_t>(s[1]), static_cast<std::uint32_t>(s[2]),
+               static_cast<std::uint32_t>(s[3])};
 }
 
 }  // namespace
 
-Result<void> kv_append(CommandEncoder& e, const Buffer& x, const Buffer& cache, std::size_t offset) {
+Result<void> kv_append(CommandEncoder& e, const Buffer& x, const Buffer& pages, const Buffer& slots) {
   return guarded([&]() -> Result<void> {
-    HALYARD_TRY(check_rank("kv_append", "x", x, {DType::f32}, 3));
-    HALYARD_TRY(check_rank("kv_append", "cache", cache, {DType::f32, DType::f16, DType::bf16}, 3));
-    const std::size_t positions = x.shape()[0], heads = x.shape()[1], head_dim = x.shape()[2];
-    const std::size_t capacity = cache.shape()[1];
-    HALYARD_TRY(check_tensor("kv_append", "cache", cache, {cache.dtype()}, {heads, capacity, head_dim}));
-    HALYARD_TRY(check_room("kv_append", offset, positions, capacity));
-    HALYARD_TRY(check_writes("kv_append", {"cache", cache}, {}, {{"x", x}}));
+    constexpr std::string_view op = "kv_append";
+    HALYARD_TRY(check_rank(op, "x", x, {DType::f32}, 3));
+    const Pages p = HALYARD_TRY(pages_of(op, "pages", pages));
+    const std::size_t rows = x.shape()[0];
+    HALYARD_TRY(check_tensor(op, "x", x, {DType::f32}, {rows, p.n_kv_heads, p.head_dim}));
+    HALYARD_TRY(check_tensor(op, "slots", slots, {DType::i32}, {rows}));
+    HALYARD_TRY(check_writes(op, {"pages", pages}, {}, {{"x", x}, {"slots", slots}}));
     if (x.shape().elements() == 0) return {};
-    const KvAppendConstants c = {.offset = offset,
-                                 .capacity = capacity,
-                                 .rows = positions * heads,
-                                 .item_rows = rows_per_item(head_dim),
-                                 .n_kv_heads = heads,
-                                 .head_dim = head_dim,
-                                 .cache = cache.dtype()};
-    const Buffer buffers[] = {x, cache};
-    const ParameterPlace parameters[] = {
-        {kOffsetParameter, offsetof(KvAppendConstants, offset), 8, capacity - positions}};
+    const KvAppendConstants c = {rows * p.n_kv_heads, rows_per_item(p.head_dim), p, pages.dtype()};
+    const Buffer buffers[] = {x, slots, pages};
     return e.dispatch({.kernel = HALYARD_TRY(e.kernel(kv_append_def)),
                        .grid = {items(c.rows, c.item_rows)},
                        .buffers = buffers,
-                       .constants = c,
-                       .parameters = parameters});
+                       .constants = c});
+  });
+}
+
+Result<void> kv_move(CommandEncoder& e, const Buffer& pages, const Buffer& from, const Buffer& to) {
+  return guarded([&]() -> Result<void> {
+    constexpr std::string_view op = "kv_move";
+    const Pages p = HALYARD_TRY(pages_of(op, "pages", pages));
+    HALYARD_TRY(check_rank(op, "from", from, {DType::i32}, 1));
+    HALYARD_TRY(check_tensor(op, "to", to, {DType::i32}, from.shape()));
+    HALYARD_TRY(check_writes(op, {"pages", pages}, {}, {{"from", from}, {"to", to}}));
+    if (from.shape()[0] == 0 || p.n_kv_heads == 0 || p.head_dim == 0) return {};
+    const KvMoveConstants c = {from.shape()[0] * p.n_kv_heads, rows_per_item(p.head_dim), p,
+                               static_cast<std::uint32_t>(p.head_dim * size_of(pages.dtype()))};
+    const Buffer buffers[] = {from, to, pages};
+    return e.dispatch({.kernel = HALYARD_TRY(e.kernel(kv_move_def)),
+                       .grid = {items(c.rows, c.item_rows)},
+                       .buffers = buffers,
+                       .constants = c});
   });
 }
 
 Result<void> attention(CommandEncoder& e, const Buffer& q, const Buffer& k, const Buffer& v, const Buffer& out,
-                       const AttentionOptions& options) {
+                       const KvBatch& batch, const AttentionOptions& options) {
   return guarded([&]() -> Result<void> {
     constexpr std::string_view op = "attention";
     HALYARD_TRY(check_rank(op, "q", q, {DType::f32}, 3));
-    HALYARD_TRY(check_rank(op, "k", k, {DType::f32, DType::f16, DType::bf16}, 3));
-    const std::size_t queries = q.shape()[0], heads = q.shape()[1], head_dim = q.shape()[2];
-    const std::size_t kv_heads = k.shape()[0], capacity = k.shape()[1];
-    HALYARD_TRY(check_tensor(op, "k", k, {k.dtype()}, {kv_heads, capacity, head_dim}));
-    HALYARD_TRY(check_tensor(op, "v", v, {k.dtype()}, k.shape()));
-    HALYARD_TRY(check_tensor(op, "out", out, {DType::f32}, q.shape()));
+    const Pages p = HALYARD_TRY(pages_of(op, "k", k));
+    const std::size_t queries = q.shape()[0], heads = q.shape()[1], head_dim = p.head_dim, kv_heads = p.n_kv_heads;
     if (head_dim > kMaxHeadDim)
       return bad_argument(op, "q", fmt::format("heads of at most {} elements", kMaxHeadDim), to_string(q.shape()));
+    HALYARD_TRY(check_tensor(op, "q", q, {DType::f32}, {queries, heads, head_dim}));
+    HALYARD_TRY(check_tensor(op, "v", v, {k.dtype()}, k.shape()));
+    HALYARD_TRY(check_tensor(op, "out", out, {DType::f32}, q.shape()));
     if (kv_heads == 0 || heads % kv_heads != 0)
       return bad_argument(op, "q", fmt::format("a multiple of k's {} heads", kv_heads), fmt::format("{} heads", heads));
-    HALYARD_TRY(check_room(op, options.offset, queries, capacity));
-    HALYARD_TRY(check_writes(op, {"out", out}, {}, {{"q", q}, {"k", k}, {"v", v}}));
-    if (q.shape().elements() == 0) return {};
+    HALYARD_TRY(check_rank(op, "spans", batch.spans, {DType::i32}, 2));
+    const std::size_t sequences = batch.spans.shape()[0];
+    HALYARD_TRY(check_tensor(op, "spans", batch.spans, {DType::i32}, {sequences, 4}));
+    HALYARD_TRY(check_rank(op, "table", batch.table, {DType::i32}, 2));
+    const std::size_t table_pages = batch.table.shape()[1];
+    HALYARD_TRY(check_tensor(op, "table", batch.table, {DType::i32}, {sequences, table_pages}));
+    HALYARD_TRY(check_writes(op, {"out", out}, {},
+                             {{"q", q}, {"k", k}, {"v", v}, {"spans", batch.spans}, {"table", batch.table}}));
+    if (q.shape().elements() == 0 || sequences == 0) return {};
+    if (queries > INT32_MAX || sequences > INT32_MAX || table_pages > INT32_MAX || heads > INT32_MAX)
+      return bad_argument(op, "q", "fewer than 2^31 rows, heads, sequences and pages", to_string(q.shape()));
 
     // How the work is cut changes no bit of the result. A tile has up to 96 rows (48 of long heads): enough to repay turning
     // the keys, few enough for the second cache. One query of few KV heads is cut finer, that no thread be without work.
@@ -79,27 +100,26 @@ Result<void> attention(CommandEncoder& e, const Buffer& q, const Buffer& k, cons
     const std::size_t head_tiles = std::max((group + 15) / 16, wanted);
     const std::size_t tile_heads = (group + head_tiles - 1) / head_tiles;
     const std::size_t tile_queries = std::clamp<std::size_t>((head_dim <= 128 ? 96 : 48) / tile_heads, 1, queries);
-    const AttentionConstants c = {.offset = options.offset,
-                                  .capacity = capacity,
-                                  .queries = queries,
+    const AttentionConstants c = {.queries = queries,
                                   .window = options.window == 0 ? UINT64_MAX : options.window,
-                                  .n_heads = heads,
-                                  .n_kv_heads = kv_heads,
-                                  .head_dim = static_cast<std::uint32_t>(head_dim),
+                                  .pages = p,
+                                  .sequences = static_cast<std::uint32_t>(sequences),
+                                  .table_pages = static_cast<std::uint32_t>(table_pages),
+                                  .n_heads = static_cast<std::uint32_t>(heads),
                                   .tile_queries = static_cast<std::uint32_t>(tile_queries),
                                   .tile_heads = static_cast<std::uint32_t>(tile_heads),
                                   .scale = options.scale,
                                   .cache = k.dtype()};
+    // However the queries are shared out, there are no more tiles than these: one a sequence, and one more for each
+    // tile_queries that are left when each sequence has one.
+    const std::size_t own = std::min(sequences, queries), tiles = own + (queries - own) / tile_queries;
     const AttentionScratch scratch = {(tile_queries * tile_heads + 15) / 16 * 16, (head_dim + 15) / 16 * 16};
-    const Buffer buffers[] = {q, k, v, out};
-    const ParameterPlace parameters[] = {
-        {kOffsetParameter, offsetof(AttentionConstants, offset), 8, capacity - queries}};
+    const Buffer buffers[] = {q, k, v, batch.spans, batch.table, out};
     return e.dispatch({.kernel = HALYARD_TRY(e.kernel(attention_def)),
-                       .grid = {items(queries, tile_queries), kv_heads, items(group, tile_heads)},
+                       .grid = {tiles, kv_heads, items(group, tile_heads)},
                        .buffers = buffers,
                        .constants = c,
-                       .shared_bytes = scratch.end * sizeof(float),
-                       .parameters = parameters});
+                       .shared_bytes = scratch.end * sizeof(float)});
   });
 }
 

@@ -1,5 +1,5 @@
 // out[t, h] = Σ_j w_j v[g, j] / Σ_j w_j, w_j = e^(scale · q[t, h]·k[g, j] - max), over the positions j that query t sees.
-// q, out [T, n_heads, D]; k, v [n_kv_heads, capacity, D]; g = h / (n_heads / n_kv_heads).
+// q, out [T, n_heads, D]; k, v [pages, n_kv_heads, page, D]; g = h / (n_heads / n_kv_heads).
 //
 // Positions are cut into blocks of 64 and spans of 512, counted from position 0. Within a span an online softmax goes from
 // block to block (Milakov and Gimelshein 2018); the spans' sums are then added in order. A score is one chain of
@@ -11,6 +11,7 @@
 #include "halyard/ops/attention/kernels.h"
 #include "halyard/ops/cpu/simd.h"
 #include "halyard/ops/matmul/pack.h"
+#include "halyard/ops/rope/heads.h"
 
 namespace halyard::ops {
 namespace {
@@ -87,21 +88,23 @@ void product(const Product<B>& p, std::size_t rows, std::size_t vectors) {
 
 // --- one tile -------------------------------------------------------------------------------------------------------
 
-/// Queries [query, query + queries) of heads [head, head + heads), which share KV head `kv_head`.
-/// Row t · heads + h of the scratch is query `query` + t of head `head` + h.
+/// The `queries` rows of q from `query` on, which are positions `position` … of one sequence, of heads [head, head + heads),
+/// which share KV head `kv_head`. Row t · heads + h of the scratch is query `query` + t of head `head` + h.
 struct Attention {
   const AttentionConstants& c;
   const CpuTile& tile;
   bool packed;  ///< out is
-  std::size_t query, queries, head, heads, kv_head;
+  std::size_t query, queries, position, window;
+  const std::int32_t* table;  ///< the sequence's pages
+  std::size_t head, heads, kv_head;
   AttentionScratch at;
 
   float* scratch(std::size_t offset) const { return reinterpret_cast<float*>(tile.shared) + offset; }
   /// Query t sees the positions [first_seen(t), end_seen(t)).
-  std::size_t end_seen(std::size_t t) const { return c.offset + query + t + 1; }
-  std::size_t first_seen(std::size_t t) const { return end_seen(t) - least(end_seen(t), c.window); }
+  std::size_t end_seen(std::size_t t) const { return position + t + 1; }
+  std::size_t first_seen(std::size_t t) const { return end_seen(t) - least(end_seen(t), window); }
   std::size_t element(std::size_t t, std::size_t h) const {
-    return ((query + t) * c.n_heads + head + h) * c.head_dim;
+    return ((query + t) * c.n_heads + head + h) * c.pages.head_dim;
   }
 };
 
@@ -131,7 +134,7 @@ constexpr bool is_f32 = false;
 template <>
 constexpr bool is_f32<float> = true;
 
-/// stage[j, :] = source row `begin` + j as f32, zeros beyond head_dim. Rows outside [first, last) become zero.
+/// stage[j, :] = source row j as f32, positions being `begin` + j, zeros beyond head_dim. Rows outside [first, last) become zero.
 template <class T>
 void stage_rows(const Attention& a, const T* source, const Block& b) {
   for (std::size_t j = 0; j < kBlock; ++j) {
@@ -141,36 +144,46 @@ void stage_rows(const Attention& a, const T* source, const Block& b) {
       for (std::size_t d = 0; d < a.at.width; d += kLanes) store(to + d, F{});
       continue;
     }
-    const T* from = source + position * a.c.head_dim;
+    const T* from = source + j * a.c.pages.head_dim;
     // width is a multiple of every lane count, and loads of a part fill up with zeros
-    for (std::size_t d = a.c.head_dim / kLanes * kLanes; d < a.at.width; d += kLanes) store(to + d, F{});
-    for_each_vector(a.c.head_dim, [&](std::size_t d, auto n) { store(to + d, load(from + d, n)); });
+    for (std::size_t d = a.c.pages.head_dim / kLanes * kLanes; d < a.at.width; d += kLanes) store(to + d, F{});
+    for_each_vector(a.c.pages.head_dim, [&](std::size_t d, auto n) { store(to + d, load(from + d, n)); });
   }
 }
 
-/// Asks for the rows of the block at position `begin`, as far as `end`: with few queries a block is done before the
-/// processor has noticed where the next one lies.
+/// The rows of the block at position `begin`; null, and the command buffer fails, where the table names no page for it.
 template <class T>
-void prefetch(const Attention& a, const T* source, std::size_t begin, std::size_t end) {
-  const auto* from = reinterpret_cast<const std::byte*>(source + begin * a.c.head_dim);
-  const std::size_t rows = begin < end ? least(end - begin, kBlock) : 0;
-  for (std::size_t i = 0; i < rows * a.c.head_dim * sizeof(T); i += 64) __builtin_prefetch(from + i, 0, 2);
+const T* rows_at(const Attention& a, const T* pages, std::size_t begin) {
+  const std::int32_t page = a.table[begin / a.c.pages.page];
+  if (page >= 0 && static_cast<std::uint32_t>(page) < a.c.pages.slots / a.c.pages.page)
+    return pages + a.c.pages.element(static_cast<std::uint64_t>(page) * a.c.pages.page + begin % a.c.pages.page, a.kv_head);
+  if (a.tile.may_write())
+    a.tile.fail("position %lld lies in page %lld, which there is not", static_cast<long long>(begin), page);
+  return nullptr;
 }
 
-/// keys[d, j] = k[begin + j, d].
+/// Asks for the first `n` rows of a block: with few queries a block is done before the processor has noticed where the
+/// next one lies.
+template <class T>
+void prefetch(const Attention& a, const T* rows, std::size_t n) {
+  const auto* from = reinterpret_cast<const std::byte*>(rows);
+  for (std::size_t i = 0; i < n * a.c.pages.head_dim * sizeof(T); i += 64) __builtin_prefetch(from + i, 0, 2);
+}
+
+/// keys[d, j] = k[j, d] of the block's rows.
 template <class T>
 void turn_keys(const Attention& a, const T* k, const Block& b) {
   const float* rows = a.scratch(a.at.stage);
   std::size_t step = a.at.width;
   if constexpr (is_f32<T>) {
-    if (a.c.head_dim % 4 == 0 && b.begin + kBlock <= a.c.capacity) {
-      rows = k + b.begin * a.c.head_dim;
-      step = a.c.head_dim;
+    if (a.c.pages.head_dim % 4 == 0) {
+      rows = k;
+      step = a.c.pages.head_dim;
     }
   }
   if (rows == a.scratch(a.at.stage)) stage_rows(a, k, b);
   for (std::size_t j = 0; j < kBlock; j += kLanes)
-    for (std::size_t d = 0; d < a.c.head_dim; d += 4)
+    for (std::size_t d = 0; d < a.c.pages.head_dim; d += 4)
       transpose_fours(rows + j * step + d, step, a.scratch(a.at.keys) + d * kBlock + j, kBlock);
 }
 
@@ -226,7 +239,7 @@ void add_values(const Attention& a, const B* values, std::size_t step, const Blo
     const std::size_t row = t * a.heads;
     product<B>({a.scratch(a.at.weights) + row * kBlock, kBlock, values, step, a.scratch(a.at.sums) + row * a.at.width,
                 a.at.width, b.first_of(a, t), b.last_of(a, t), a.scratch(a.at.rescale) + row},
-               together * a.heads, (a.c.head_dim + kLanes - 1) / kLanes);
+               together * a.heads, (a.c.pages.head_dim + kLanes - 1) / kLanes);
   }
 }
 /// Values are used where they lie, unless they are no whole vectors or so many rows use them that converting them each
@@ -234,7 +247,7 @@ void add_values(const Attention& a, const B* values, std::size_t step, const Blo
 template <class T>
 void add_values(const Attention& a, const T* v, const Block& b) {
   const bool cheap = is_f32<T> || (b.t1 - b.t0) * a.heads <= 2 * kRows;
-  if (cheap && a.c.head_dim % kLanes == 0) return add_values(a, v + b.begin * a.c.head_dim, a.c.head_dim, b);
+  if (cheap && a.c.pages.head_dim % kLanes == 0) return add_values(a, v, a.c.pages.head_dim, b);
   stage_rows(a, v, b);
   add_values(a, static_cast<const float*>(a.scratch(a.at.stage)), a.at.width, b);
 }
@@ -280,7 +293,7 @@ void load_queries(const Attention& a) {
     for (std::size_t h = 0; h < a.heads; ++h) {
       const float* from = a.tile.as<float>(0) + a.element(t, h);
       float* to = a.scratch(a.at.queries) + (t * a.heads + h) * a.at.width;
-      for_each_vector(a.c.head_dim, [&](std::size_t d, auto n) { store(to + d, load(from + d, n)); });
+      for_each_vector(a.c.pages.head_dim, [&](std::size_t d, auto n) { store(to + d, load(from + d, n)); });
     }
 }
 
@@ -291,69 +304,125 @@ void store_totals(const Attention& a) {
       const std::size_t row = t * a.heads + h;
       float* from = a.scratch(a.at.totals) + row * a.at.width;
       const float weight = a.scratch(a.at.total_weight)[row];
-      float* to = a.packed ? from : a.tile.as<float>(3) + a.element(t, h);
-      for_each_vector(a.c.head_dim, [&](std::size_t d, auto n) { store(to + d, load(from + d, n) / weight, n); });
-      if (a.packed) pack_row(to, a.tile.as<PackedGroup>(3) + a.element(t, h) / 32, a.c.head_dim / 32);
+      float* to = a.packed ? from : a.tile.as<float>(5) + a.element(t, h);
+      for_each_vector(a.c.pages.head_dim, [&](std::size_t d, auto n) { store(to + d, load(from + d, n) / weight, n); });
+      if (a.packed) pack_row(to, a.tile.as<PackedGroup>(5) + a.element(t, h) / 32, a.c.pages.head_dim / 32);
     }
 }
 
 template <class T>
 void attend(const Attention& a) {
-  const std::size_t head_elements = a.c.capacity * a.c.head_dim;
-  const T* k = a.tile.as<T>(1) + a.kv_head * head_elements;
-  const T* v = a.tile.as<T>(2) + a.kv_head * head_elements;
+  const T *k = a.tile.as<T>(1), *v = a.tile.as<T>(2);
   load_queries(a);
   clear(a);
   const std::size_t last = a.end_seen(a.queries - 1);
+  std::size_t begin = a.first_seen(0) / kBlock * kBlock;
   std::size_t span_begin = a.queries, span_end = 0;  // queries that see any of the span
-  for (std::size_t begin = a.first_seen(0) / kBlock * kBlock; begin < last; begin += kBlock) {
+  const T *keys = rows_at(a, k, begin), *values = keys ? rows_at(a, v, begin) : nullptr;
+  while (values) {
     const Block b = block_at(a, begin);
     const std::size_t row = b.t0 * a.heads, rows = (b.t1 - b.t0) * a.heads;
-    prefetch(a, k, begin + kBlock, last);
-    turn_keys(a, k, b);
+    const std::size_t next = begin + kBlock, left = next < last ? least(last - next, kBlock) : 0;
+    const T *next_keys = left ? rows_at(a, k, next) : nullptr, *next_values = next_keys ? rows_at(a, v, next) : nullptr;
+    if (left && !next_values) return;
+    prefetch(a, next_keys, left);
+    turn_keys(a, keys, b);
     product<float>({a.scratch(a.at.queries) + row * a.at.width, a.at.width, a.scratch(a.at.keys), kBlock,
-                    a.scratch(a.at.weights) + row * kBlock, kBlock, 0, a.c.head_dim, nullptr},
+                    a.scratch(a.at.weights) + row * kBlock, kBlock, 0, a.c.pages.head_dim, nullptr},
                    rows, kBlock / kLanes);
-    prefetch(a, v, begin + kBlock, last);
+    prefetch(a, next_values, left);
     weigh(a, b);
-    add_values(a, v, b);
+    add_values(a, values, b);
     span_begin = least(span_begin, b.t0);
     span_end = most(span_end, b.t1);
-    if ((begin + kBlock) % kSpan == 0 || begin + kBlock >= last) {
+    if (next % kSpan == 0 || next >= last) {
       add_span(a, span_begin * a.heads, span_end * a.heads);
       span_begin = a.queries;
       span_end = 0;
     }
+    begin = next;
+    keys = next_keys;
+    values = next_values;
   }
-  if (a.tile.may_write()) store_totals(a);
+  if (begin >= last && a.tile.may_write()) store_totals(a);
+}
+
+/// A sequence's part of a step. It is copied before it is checked: a tile that is done again may find other values.
+struct Span {
+  std::int32_t first, rows, held, window;
+};
+bool is_within(const Span& s, const AttentionConstants& c) {
+  const auto number = [](std::int32_t x) { return static_cast<std::uint64_t>(static_cast<std::int64_t>(x)); };
+  return s.first >= 0 && s.rows >= 0 && s.held >= 0 && s.window >= 0 && number(s.first) + number(s.rows) <= c.queries &&
+         number(s.held) + number(s.rows) <= static_cast<std::uint64_t>(c.table_pages) * c.pages.page;
+}
+
+/// Tile `index` of all sequences' tiles; whether there is one.
+bool find_tile(const CpuTile& t, const AttentionConstants& c, std::uint64_t index, Attention& a) {
+  for (std::uint32_t s = 0; s < c.sequences; ++s) {
+    const std::int32_t* p = t.as<const std::int32_t>(3) + 4 * s;
+    const Span span = {p[0], p[1], p[2], p[3]};
+    if (!is_within(span, c)) {
+      if (t.may_write()) t.fail("sequence %lld of the step: its rows or entries (%lld held) are outside", s, span.held);
+      return false;
+    }
+    const std::uint64_t rows = static_cast<std::uint64_t>(span.rows), tiles = (rows + c.tile_queries - 1) / c.tile_queries;
+    if (index >= tiles) {
+      index -= tiles;
+      continue;
+    }
+    const std::uint64_t first = index * c.tile_queries;
+    a.query = static_cast<std::uint64_t>(span.first) + first;
+    a.queries = least(c.tile_queries, rows - first);
+    a.position = static_cast<std::uint64_t>(span.held) + first;
+    a.window = span.window ? least(c.window, static_cast<std::uint64_t>(span.window)) : c.window;
+    a.table = t.as<const std::int32_t>(4) + static_cast<std::uint64_t>(s) * c.table_pages;
+    return true;
+  }
+  return false;
 }
 
 void attention(const CpuTile& t, bool packed) {
   const auto& c = t.constants_as<AttentionConstants>();
-  const std::size_t group = c.n_heads / c.n_kv_heads;
-  for (std::size_t z = t.z0; z < t.z1; ++z)
-    for (std::size_t y = t.y0; y < t.y1; ++y)
-      for (std::size_t x = t.x0; x < t.x1; ++x) {
-        const std::size_t query = (t.grid.x - 1 - x) * c.tile_queries, head = z * c.tile_heads;
-        const Attention a = {c, t, packed,
-                             query, least(c.tile_queries, c.queries - query),
-                             y * group + head, least(c.tile_heads, group - head), y,
-                             {(c.tile_queries * c.tile_heads + 15UL) / 16 * 16, (c.head_dim + 15UL) / 16 * 16}};
+  const std::size_t group = c.n_heads / c.pages.n_kv_heads;
+  Attention a = {c, t, packed, 0, 0, 0, 0, nullptr, 0, 0, 0,
+                 {(c.tile_queries * c.tile_heads + 15UL) / 16 * 16, (c.pages.head_dim + 15UL) / 16 * 16}};
+  for (std::size_t x = t.x0; x < t.x1; ++x) {
+    if (!find_tile(t, c, t.grid.x - 1 - x, a)) {
+      (void)t.may_write();  // a restartable kernel asks, even where there is nothing to write
+      continue;
+    }
+    for (std::size_t z = t.z0; z < t.z1; ++z)
+      for (std::size_t y = t.y0; y < t.y1; ++y) {
+        const std::size_t head = z * c.tile_heads;
+        a.head = y * group + head;
+        a.heads = least(c.tile_heads, group - head);
+        a.kv_head = y;
         if (c.cache == DType::f32) attend<float>(a);
         if (c.cache == DType::f16) attend<f16>(a);
         if (c.cache == DType::bf16) attend<bf16>(a);
       }
+  }
 }
 
-template <class T>
-void append(const CpuTile& t, const KvAppendConstants& c) {
-  const std::uint64_t limit = t.x1 * c.item_rows, end = limit < c.rows ? limit : c.rows;
-  for (std::uint64_t r = t.x0 * c.item_rows; r < end; ++r) {
-    const std::uint64_t position = c.offset + r / c.n_kv_heads, head = r % c.n_kv_heads;
-    const float* from = t.as<float>(0) + r * c.head_dim;
-    T* to = t.as<T>(1) + (head * c.capacity + position) * c.head_dim;
-    for_each_vector(c.head_dim, [&](std::size_t d, auto n) { store(to + d, load(from + d, n), n); });
-  }
+/// Runs f(r) for the rows of a tile's work-items.
+template <class F>
+void each_row(const CpuTile& t, std::uint64_t rows, std::uint64_t item_rows, const F& f) {
+  const std::uint64_t limit = t.x1 * item_rows, end = limit < rows ? limit : rows;
+  for (std::uint64_t r = t.x0 * item_rows; r < end; ++r) f(r);
+}
+
+void move(const CpuTile& t) {
+  const auto& c = t.constants_as<KvMoveConstants>();
+  each_row(t, c.rows, c.item_rows, [&](std::uint64_t r) {
+    const std::uint64_t head = r % c.pages.n_kv_heads;
+    std::uint64_t from = 0, to = 0;
+    if (!heads::find_slot(t, c.pages, t.as<const std::int32_t>(0)[r / c.pages.n_kv_heads], from)) return;
+    if (!heads::find_slot(t, c.pages, t.as<const std::int32_t>(1)[r / c.pages.n_kv_heads], to)) return;
+    const std::uint64_t size = c.row_bytes / c.pages.head_dim;
+    __builtin_memcpy(t.buffers[2] + c.pages.element(to, head) * size, t.buffers[2] + c.pages.element(from, head) * size,
+                     c.row_bytes);
+  });
 }
 
 }  // namespace
@@ -363,9 +432,11 @@ template <> void attention_pack_cpu<kIsa>(const CpuTile& t) { attention(t, true)
 
 template <> void kv_append_cpu<kIsa>(const CpuTile& t) {
   const auto& c = t.constants_as<KvAppendConstants>();
-  if (c.cache == DType::f32) append<float>(t, c);
-  if (c.cache == DType::f16) append<f16>(t, c);
-  if (c.cache == DType::bf16) append<bf16>(t, c);
+  each_row(t, c.rows, c.item_rows, [&](std::uint64_t r) {
+    heads::append(t, c.pages, c.cache, t.as<float>(0) + r * c.pages.head_dim,
+                  t.as<const std::int32_t>(1)[r / c.pages.n_kv_heads], r % c.pages.n_kv_heads, t.buffers[2]);
+  });
 }
+template <> void kv_move_cpu<kIsa>(const CpuTile& t) { move(t); }
 
 }  // namespace halyard::ops

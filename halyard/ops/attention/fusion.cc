@@ -4,18 +4,17 @@
 namespace halyard::ops {
 namespace {
 
-const KernelDef attention_pack_def = {"attention_pack", "rrrw", {}, HALYARD_CPU_KERNEL(attention_pack_cpu), true};
+const KernelDef attention_pack_def = {"attention_pack", "rrrrrw", {}, HALYARD_CPU_KERNEL(attention_pack_cpu), true};
 
 Fused attention_into_pack(Parts p) {
   const Record &attention = p[0], &pack = p[1];
   const auto c = constants_of<AttentionConstants>(attention);
-  if (attention.bindings[3] != pack.bindings[0] || c.head_dim % 32 != 0) return {};
+  if (attention.bindings[5] != pack.bindings[0] || c.pages.head_dim % 32 != 0) return {};
   return FusedDispatch{.kernel = &attention_pack_def,
                        .grid = attention.grid,
-                       .bindings = {{0, 0}, {0, 1}, {0, 2}, {1, 1}},
+                       .bindings = {{0, 0}, {0, 1}, {0, 2}, {0, 3}, {0, 4}, {1, 1}},
                        .constants = c,
-                       .shared_bytes = attention.shared_bytes,
-                       .constants_at = {0U}};
+                       .shared_bytes = attention.shared_bytes};
 }
 
 }  // namespace

@@ -4,20 +4,39 @@
 
 namespace halyard::ops {
 
-/// Bindings: x, cache. One work-item does `item_rows` of the T · n_kv_heads rows of x.
+/// Pages [n_pages, n_kv_heads, page, head_dim].
+struct Pages {
+  std::uint64_t slots;  ///< n_pages · page
+  std::uint32_t n_kv_heads, page, head_dim;
+
+  /// The first element of a slot's row.
+  std::uint64_t element(std::uint64_t slot, std::uint64_t head) const {
+    return ((slot / page * n_kv_heads + head) * page + slot % page) * head_dim;
+  }
+};
+
+/// Bindings: x, slots, pages. One work-item does `item_rows` of the T · n_kv_heads rows of x.
 struct KvAppendConstants {
-  std::uint64_t offset, capacity, rows, item_rows;
-  std::uint64_t n_kv_heads, head_dim;
+  std::uint64_t rows, item_rows;
+  Pages pages;
   DType cache;
 };
 
-/// Bindings: q, k, v, out. Work-items: x, tiles of `tile_queries` queries, the last ones first; y, KV heads; z, tiles of
-/// `tile_heads` of the heads that share a KV head.
+/// Bindings: from, to, pages. One work-item does `item_rows` of the n · n_kv_heads rows.
+struct KvMoveConstants {
+  std::uint64_t rows, item_rows;
+  Pages pages;
+  std::uint32_t row_bytes;
+};
+
+/// Bindings: q, k, v, spans, table, out. Work-items: x, tiles of at most `tile_queries` queries of one sequence, the last
+/// ones first, and some that have none; y, KV heads; z, tiles of `tile_heads` of the heads that share a KV head.
 struct AttentionConstants {
-  std::uint64_t offset, capacity, queries;
-  std::uint64_t window;  ///< positions a query sees at most, its own included; may be more than there are
-  std::uint64_t n_heads, n_kv_heads;
-  std::uint32_t head_dim, tile_queries, tile_heads;
+  std::uint64_t queries;  ///< rows of q
+  std::uint64_t window;   ///< entries a query sees at most, its own included; may be more than there are
+  Pages pages;
+  std::uint32_t sequences, table_pages;  ///< S, M
+  std::uint32_t n_heads, tile_queries, tile_heads;
   float scale;
   DType cache;
 };
@@ -47,6 +66,7 @@ struct AttentionScratch {
 };
 
 template <Isa> void kv_append_cpu(const CpuTile&);
+template <Isa> void kv_move_cpu(const CpuTile&);
 template <Isa> void attention_cpu(const CpuTile&);
 template <Isa> void attention_pack_cpu(const CpuTile&);  ///< out packed, heads whole groups
 

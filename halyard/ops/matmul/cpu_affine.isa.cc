@@ -306,8 +306,8 @@ void product_heads(const CpuTile& t) {
     sum_rows<bits>(t, a.product, 1, h * head_dim, head_dim, sums, head_dim);
     if (!t.may_write()) return;
     for (std::size_t y = t.y0; y < t.y1; ++y)
-      heads::send(a.heads, y * a.heads.heads + h, sums + head_dim * (y - t.y0), t.buffers[3], t.as<const float>(4), t.buffers[5],
-                  scratch);
+      heads::send(t, a.heads, y * a.heads.heads + h, sums + head_dim * (y - t.y0), t.buffers[3], t.as<const float>(4),
+                  t.as<const std::int32_t>(5), t.buffers[6], scratch);
   }
 }
 

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cstddef>
 
 #include "halyard/ops/attention/kernels.h"
 #include "halyard/ops/matmul/kernels.h"
@@ -18,12 +17,12 @@ const KernelDef gated_pack8_def = {"matmul_affine8_gated_pack", "rrrrrw", {gated
 constexpr KernelDef heads_kernel(std::string_view name, AccessList access, CpuKernelSelect cpu) {
   return {name, access, {1, fused_positions}, cpu, true};
 }
-const KernelDef heads4_def = heads_kernel("matmul_affine4_heads", "rrrrrw", HALYARD_CPU_KERNEL(matmul_affine4_heads_cpu));
-const KernelDef heads8_def = heads_kernel("matmul_affine8_heads", "rrrrrw", HALYARD_CPU_KERNEL(matmul_affine8_heads_cpu));
+const KernelDef heads4_def = heads_kernel("matmul_affine4_heads", "rrrrrrw", HALYARD_CPU_KERNEL(matmul_affine4_heads_cpu));
+const KernelDef heads8_def = heads_kernel("matmul_affine8_heads", "rrrrrrw", HALYARD_CPU_KERNEL(matmul_affine8_heads_cpu));
 const KernelDef append4_def =
-    heads_kernel("matmul_affine4_heads_append", "rrrrrx", HALYARD_CPU_KERNEL(matmul_affine4_heads_cpu));
+    heads_kernel("matmul_affine4_heads_append", "rrrrrrx", HALYARD_CPU_KERNEL(matmul_affine4_heads_cpu));
 const KernelDef append8_def =
-    heads_kernel("matmul_affine8_heads_append", "rrrrrx", HALYARD_CPU_KERNEL(matmul_affine8_heads_cpu));
+    heads_kernel("matmul_affine8_heads_append", "rrrrrrx", HALYARD_CPU_KERNEL(matmul_affine8_heads_cpu));
 
 /// out = x·w + other: a bias of one position, or `other` itself as what the product is added to. Fast affine products add
 /// both to the finished sum, as the op does; the others begin with them.
@@ -67,9 +66,9 @@ Fused gate_and_up_into_pack(Parts p) {
       .shared_bytes = std::min<std::uint64_t>(positions, fused_positions) * 2 * tile_rows * sizeof(float)};
 }
 
-/// A product and the steps that `h` names. `weight`, `cos_sin`, `out`: where they are bound.
+/// A product and the steps that `h` names. `weight`, `cos_sin`, `slots`, `out`: where they are bound.
 Fused product_heads(const KernelDef& def, Parts p, const HeadConstants& h, FusedDispatch::From weight,
-                    FusedDispatch::From cos_sin, FusedDispatch::From out) {
+                    FusedDispatch::From cos_sin, FusedDispatch::From slots, FusedDispatch::From out) {
   const Record& matmul = p[0];
   const ProductHeadsArgs c = {constants_of<MatmulArgs>(matmul), h};
   const std::uint64_t positions = matmul.grid.y;
@@ -78,39 +77,37 @@ Fused product_heads(const KernelDef& def, Parts p, const HeadConstants& h, Fused
   return FusedDispatch{
       .kernel = &def,
       .grid = {h.heads, positions},
-      .bindings = {{0, 0}, {0, 1}, {0, 2}, weight, cos_sin, out},
+      .bindings = {{0, 0}, {0, 1}, {0, 2}, weight, cos_sin, slots, out},
       .constants = c,
-      .shared_bytes = (std::min<std::uint64_t>(positions, fused_positions) + 1) * h.head_dim * sizeof(float),
-      .constants_at = {std::nullopt, static_cast<std::uint32_t>(offsetof(ProductHeadsArgs, heads))}};
+      .shared_bytes = (std::min<std::uint64_t>(positions, fused_positions) + 1) * h.head_dim * sizeof(float)};
 }
 template <const KernelDef& def, bool interleaved>
 Fused product_into_rope(Parts p) {
-  return product_heads(def, p, turned_heads(p[1], interleaved), {0, 1}, {1, 1}, {1, 2});
+  return product_heads(def, p, turned_heads(p[1], interleaved), {0, 1}, {1, 1}, {1, 1}, {1, 2});
 }
 template <const KernelDef& def>
 Fused product_into_norm_rope(Parts p) {
-  return product_heads(def, p, constants_of<HeadConstants>(p[1]), {1, 1}, {1, 2}, {1, 3});
+  return product_heads(def, p, constants_of<HeadConstants>(p[1]), {1, 1}, {1, 2}, {1, 2}, {1, 4});
 }
 template <const KernelDef& def>
 Fused product_into_append(Parts p) {
   const auto c = constants_of<KvAppendConstants>(p[1]);
   HeadConstants h = {};
   h.rows = c.rows;
-  h.heads = c.n_kv_heads;
-  h.head_dim = c.head_dim;
-  return append_heads(h, p[1]) ? product_heads(def, p, h, {0, 1}, {0, 1}, {1, 1}) : Fused();
+  h.heads = c.pages.n_kv_heads;
+  h.head_dim = c.pages.head_dim;
+  return append_heads(h, p[1]) ? product_heads(def, p, h, {0, 1}, {0, 1}, {1, 1}, {1, 2}) : Fused();
 }
 template <const KernelDef& def>
 Fused heads_into_append(Parts p) {
   const Record &heads = p[0], &append = p[1];
   auto c = constants_of<ProductHeadsArgs>(heads);
-  if (heads.bindings[5] != append.bindings[0] || !append_heads(c.heads, append)) return {};
+  if (heads.bindings[6] != append.bindings[0] || !append_heads(c.heads, append)) return {};
   return FusedDispatch{.kernel = &def,
                        .grid = heads.grid,
-                       .bindings = {{0, 0}, {0, 1}, {0, 2}, {0, 3}, {0, 4}, {1, 1}},
+                       .bindings = {{0, 0}, {0, 1}, {0, 2}, {0, 3}, {0, 4}, {1, 1}, {1, 2}},
                        .constants = c,
-                       .shared_bytes = heads.shared_bytes,
-                       .constants_at = {std::nullopt, static_cast<std::uint32_t>(offsetof(ProductHeadsArgs, heads))}};
+                       .shared_bytes = heads.shared_bytes};
 }
 
 /// The rules of fast affine products of one width.

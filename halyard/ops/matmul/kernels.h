@@ -87,7 +87,7 @@ template <Isa> void matmul_affine4_gated_pack_cpu(const CpuTile&);
 template <Isa> void matmul_affine8_gated_pack_cpu(const CpuTile&);
 
 /// A product whose rows are heads, and what they go through on their way to attention. Bindings: x packed, weights, bias,
-/// norm's weight, cos_sin (any, where there is no such step), out or cache. Grid: heads × T. Scratch: a head for each
+/// norm's weight, cos_sin, slots (any, where there is no such step), out or pages. Grid: heads × T. Scratch: a head for each
 /// position of a tile, and one more.
 struct ProductHeadsArgs {
   MatmulArgs product;

@@ -22,8 +22,8 @@ template <> void heads_cpu<kIsa>(const CpuTile& t) {
   const auto& c = t.constants_as<HeadConstants>();
   const std::uint64_t limit = t.x1 * c.item_rows, end = limit < c.rows ? limit : c.rows;
   for (std::uint64_t r = t.x0 * c.item_rows; r < end; ++r)
-    heads::send(c, r, t.as<float>(0) + r * c.head_dim, t.buffers[1], t.as<float>(2), t.buffers[3],
-                reinterpret_cast<float*>(t.shared));
+    heads::send(t, c, r, t.as<float>(0) + r * c.head_dim, t.buffers[1], t.as<float>(2), t.as<const std::int32_t>(3),
+                t.buffers[4], reinterpret_cast<float*>(t.shared));
 }
 
 }  // namespace halyard::ops

@@ -20,17 +20,16 @@ HeadConstants turned_heads(const Record& rope, bool interleaved) {
 
 bool append_heads(HeadConstants& h, const Record& append) {
   const auto c = constants_of<KvAppendConstants>(append);
-  h.offset = c.offset;
-  h.capacity = c.capacity;
+  h.pages = c.pages;
   h.cache = c.cache;
   h.append = 1;
-  return h.rows == c.rows && h.heads == c.n_kv_heads && h.head_dim == c.head_dim;
+  return h.rows == c.rows && h.heads == c.pages.n_kv_heads && h.head_dim == c.pages.head_dim;
 }
 
 namespace {
 
-const KernelDef norm_rope_def = {"norm_rope", "rrrw", {}, HALYARD_CPU_KERNEL(heads_cpu)};
-const KernelDef heads_append_def = {"heads_append", "rrrx", {}, HALYARD_CPU_KERNEL(heads_cpu)};
+const KernelDef norm_rope_def = {"norm_rope", "rrrrw", {}, HALYARD_CPU_KERNEL(heads_cpu)};
+const KernelDef heads_append_def = {"heads_append", "rrrrx", {}, HALYARD_CPU_KERNEL(heads_cpu)};
 
 template <bool interleaved>
 Fused norm_into_rope(Parts p) {
@@ -43,7 +42,7 @@ Fused norm_into_rope(Parts p) {
   h.weight = n.weight;
   return FusedDispatch{.kernel = &norm_rope_def,
                        .grid = rope.grid,
-                       .bindings = {{0, 0}, {0, 1}, {1, 1}, {1, 2}},
+                       .bindings = {{0, 0}, {0, 1}, {1, 1}, {1, 1}, {1, 2}},
                        .constants = h,
                        .shared_bytes = h.head_dim * sizeof(float)};
 }
@@ -54,15 +53,14 @@ Fused into_append(Parts p, HeadConstants h, std::vector<FusedDispatch::From> bin
                        .grid = p[0].grid,
                        .bindings = std::move(bindings),
                        .constants = h,
-                       .shared_bytes = h.head_dim * sizeof(float),
-                       .constants_at = {std::nullopt, 0U}};  // both begin with the offset
+                       .shared_bytes = h.head_dim * sizeof(float)};
 }
 template <bool interleaved>
 Fused rope_into_append(Parts p) {
-  return into_append(p, turned_heads(p[0], interleaved), {{0, 0}, {0, 1}, {0, 1}, {1, 1}});
+  return into_append(p, turned_heads(p[0], interleaved), {{0, 0}, {0, 1}, {0, 1}, {1, 1}, {1, 2}});
 }
 Fused norm_rope_into_append(Parts p) {
-  return into_append(p, constants_of<HeadConstants>(p[0]), {{0, 0}, {0, 1}, {0, 2}, {1, 1}});
+  return into_append(p, constants_of<HeadConstants>(p[0]), {{0, 0}, {0, 1}, {0, 2}, {1, 1}, {1, 2}});
 }
 
 }  // namespace

@@ -60,16 +60,33 @@ inline void turn_head(const float* x, const float* cos_sin, float* out, std::siz
   for (std::size_t i = 2 * pairs; i < head_dim; ++i) out[i] = x[i];
 }
 
-template <class T>
-void append(const float* head, std::byte* cache, std::uint64_t r, const HeadConstants& c) {
-  const std::uint64_t position = c.offset + r / c.heads, kv_head = r % c.heads;
-  T* to = reinterpret_cast<T*>(cache) + (kv_head * c.capacity + position) * c.head_dim;
-  for_each_vector(c.head_dim, [&](std::size_t d, auto n) { store(to + d, load(head + d, n), n); });
+/// The slot, where there is one: false for -1, and, making the command buffer fail, for what is outside the pages.
+inline bool find_slot(const CpuTile& t, const Pages& pages, std::int32_t slot, std::uint64_t& found) {
+  found = static_cast<std::uint64_t>(static_cast<std::int64_t>(slot));
+  if (found < pages.slots) return true;
+  if (slot != -1 && t.may_write())
+    t.fail("slot %lld is outside pages of %lld slots", slot, static_cast<long long>(pages.slots));
+  return false;
 }
 
-/// Head r of [T · heads, head_dim] takes the steps that `c` names, from x to `out` or the cache. `scratch`: a head, not x.
-inline void send(const HeadConstants& c, std::uint64_t r, const float* x, const std::byte* weight, const float* cos_sin,
-                 std::byte* out, float* scratch) {
+template <class T>
+void append_as(const float* row, T* to, std::size_t head_dim) {
+  for_each_vector(head_dim, [&](std::size_t d, auto n) { store(to + d, load(row + d, n), n); });
+}
+/// A head's row goes to its slot.
+inline void append(const CpuTile& t, const Pages& pages, DType cache, const float* row, std::int32_t slot,
+                   std::uint64_t head, std::byte* out) {
+  std::uint64_t found = 0;
+  if (!find_slot(t, pages, slot, found)) return;
+  const std::uint64_t at = pages.element(found, head);
+  if (cache == DType::f32) append_as(row, reinterpret_cast<float*>(out) + at, pages.head_dim);
+  if (cache == DType::f16) append_as(row, reinterpret_cast<f16*>(out) + at, pages.head_dim);
+  if (cache == DType::bf16) append_as(row, reinterpret_cast<bf16*>(out) + at, pages.head_dim);
+}
+
+/// Head r of [T · heads, head_dim] takes the steps that `c` names, from x to `out` or the pages. `scratch`: a head, not x.
+inline void send(const CpuTile& t, const HeadConstants& c, std::uint64_t r, const float* x, const std::byte* weight,
+                 const float* cos_sin, const std::int32_t* slots, std::byte* out, float* scratch) {
   if (c.norm) {
     const NormConstants norm = {1, c.head_dim, 1, c.eps, c.weight, c.weight, 0};
     with_type(c.weight, weight, [&](const auto* w) { rms_norm_row(x, w, scratch, norm); });
@@ -80,10 +97,7 @@ inline void send(const HeadConstants& c, std::uint64_t r, const float* x, const 
     turn_head(x, cos_sin + r / c.heads * c.pairs * 2, to, c.head_dim, c.pairs, c.interleaved);
     x = to;
   }
-  if (!c.append) return;
-  if (c.cache == DType::f32) append<float>(x, out, r, c);
-  if (c.cache == DType::f16) append<f16>(x, out, r, c);
-  if (c.cache == DType::bf16) append<bf16>(x, out, r, c);
+  if (c.append) append(t, c.pages, c.cache, x, slots[r / c.heads], r % c.heads, out);
 }
 
 }  // namespace heads

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "halyard/hal/kernel.h"
+#include "halyard/ops/attention/kernels.h"
 
 namespace halyard::ops {
 
@@ -20,15 +21,16 @@ template <Isa> void rope_interleaved_cpu(const CpuTile&);  ///< bindings: x, cos
 
 /// What heads go through on their way to attention, or part of it: rms_norm, rope, kv_append.
 struct HeadConstants {
-  std::uint64_t offset, capacity;          ///< append: as kv_append's
   std::uint64_t rows, item_rows;           ///< T · heads, and how many of them one work-item does
   std::uint64_t heads, head_dim, pairs;
+  Pages pages;                             ///< append: as kv_append's
   float eps;
   DType weight, cache;                     ///< dtypes
   std::uint8_t norm, turn, append;         ///< which steps are taken
   std::uint8_t interleaved;
 };
-/// Bindings: x, norm's weight, rope's cos_sin (any, where there is no such step), out or cache. Scratch: a head.
+/// Bindings: x, norm's weight, rope's cos_sin, kv_append's slots (any, where there is no such step), out or pages.
+/// Scratch: a head.
 template <Isa> void heads_cpu(const CpuTile&);
 
 }  // namespace halyard::ops
