@@ -130,15 +130,21 @@ Result<FileWriter> FileWriter::create(const std::string& path, std::span<const s
   std::string place = path;
   struct stat there {};
   if (::stat(path.c_str(), &there) == 0) {
-    if (!S_ISREG(there.st_mode))
-      return fail(Errc::invalid_argument,
-                  fmt::format("{}: expected a file to write, this is a folder, pipe or device", path));
+    if (S_ISDIR(there.st_mode))
+      return fail(Errc::invalid_argument, fmt::format("{}: expected a file to write, this is a folder", path));
     for (const std::string& other : in_use) {
       struct stat used {};
       if (::stat(other.c_str(), &used) == 0 && used.st_dev == there.st_dev && used.st_ino == there.st_ino)
         return fail(Errc::invalid_argument, fmt::format("{}: is in use as input ({}) and would be lost", path, other));
     }
     if (::access(path.c_str(), W_OK) != 0) return os_error(path, errno);
+    if (!S_ISREG(there.st_mode)) {
+      FileWriter stream(path, std::move(place));
+      stream.is_stream_ = true;
+      stream.fd_ = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+      if (stream.fd_ < 0) return os_error(path, errno);
+      return stream;
+    }
     std::error_code error;
     place = std::filesystem::canonical(path, error).string();
     if (error) return os_error(path, error.value());
@@ -206,6 +212,7 @@ Result<void> FileWriter::write(std::span<const std::byte> bytes) {
 }
 
 Result<void> FileWriter::commit() {
+  if (is_stream_) return ::close(std::exchange(fd_, -1)) == 0 ? Result<void>() : os_error(path_, errno);
   if (mode_ != 0) ::fchmod(fd_, mode_);  // where it may not be kept, a new file's permissions do
   if (::fsync(fd_) != 0) return os_error(path_, errno);
   const SignalsHeld held;

@@ -50,14 +50,16 @@ class File {
 class FileWriter {
  public:
   /// Begins, so that a path that cannot be written is found before any work. Nothing at `path` is changed. Errors name `path`:
-  /// a folder that is not there or not writable; a folder, device or file without write permission in its place; one of the
-  /// files `in_use` (by inode, whatever it is called), which would be lost. A link is followed.
+  /// a folder that is not there or not writable; a folder or file without write permission in its place; one of the files
+  /// `in_use` (by inode, whatever it is called), which would be lost. A link is followed. A device or a pipe (/dev/null,
+  /// /dev/stdout) is written as the bytes come.
   static Result<FileWriter> create(const std::string& path, std::span<const std::string> in_use = {});
   FileWriter(FileWriter&& other) noexcept
       : path_(std::move(other.path_)),
         place_(std::move(other.place_)),
         temporary_(std::exchange(other.temporary_, {})),
         mode_(other.mode_),
+        is_stream_(other.is_stream_),
         fd_(std::exchange(other.fd_, -1)) {}
   FileWriter& operator=(FileWriter&&) = delete;
   /// Leaves nothing behind unless committed.
@@ -77,6 +79,7 @@ class FileWriter {
   std::string place_;      // the same with links followed
   std::string temporary_;  // empty: the file has no name; changed by name() and unname() alone
   unsigned mode_ = 0;      // permissions of the file that is replaced; 0: there is none
+  bool is_stream_ = false;  // a device or a pipe
   int fd_ = -1;
 };
 

@@ -52,6 +52,20 @@ int write_where_files_need_names(const std::string& folder) {
   return writer->commit() ? 7 : 0;
 }
 
+TEST(FileWriter, DevicesAndPipesAreWrittenAsTheBytesCome) {
+  EXPECT_TRUE(write_file("/dev/null", "text"));
+  const auto full = write_file("/dev/full", "text");
+  ASSERT_FALSE(full);
+  EXPECT_NE(full.error().str().find("/dev/full: No space left"), std::string::npos) << full.error().str();
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  EXPECT_TRUE(write_file("/proc/self/fd/" + std::to_string(ends[1]), "text"));
+  char seen[5] = {};
+  EXPECT_EQ(::read(ends[0], seen, 5), 4);
+  EXPECT_STREQ(seen, "text");
+  for (const int fd : ends) ::close(fd);
+}
+
 TEST(FileWriter, WhatIsUnfinishedCanBeRemovedByASignalHandler) {
   std::string folder = (fs::temp_directory_path() / "halyard-file-XXXXXX").string();
   ASSERT_NE(::mkdtemp(folder.data()), nullptr);

@@ -79,7 +79,7 @@ TEST_F(Careless, AnOutputNeverReplacesTheModelThatIsRead) {
 }
 
 TEST_F(Careless, AnOutputThatCannotBeWrittenIsFoundBeforeTheWork) {
-  for (const char* path : {"none/out", "/proc/out", ".", "/dev/null", "link", "folder/"}) {
+  for (const char* path : {"none/out", "/proc/out", ".", "link", "folder/"}) {
     fs::remove(folder_ / "work/link");
     fs::create_symlink("nothing", folder_ / "work/link");
     // Of a model that is not there either, the output is what is spoken of: it was looked at first.

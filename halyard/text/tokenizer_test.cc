@@ -1,6 +1,5 @@
 #include "halyard/text/tokenizer.h"
 
-#include <chrono>
 #include <fstream>
 #include <random>
 #include <string>
@@ -12,6 +11,7 @@
 #include "halyard/base/file.h"
 #include "halyard/base/json.h"
 #include "halyard/testing/paths.h"
+#include "halyard/testing/cpu_time.h"
 #include "halyard/testing/patience.h"
 
 namespace halyard {
@@ -195,9 +195,9 @@ Json replacing(const char* from, const std::string& to) {
 // Milliseconds that `work` takes.
 template <class Work>
 double milliseconds(Work work) {
-  const auto start = std::chrono::steady_clock::now();
+  const double start = testing::thread_ms();
   work();
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  return testing::thread_ms() - start;
 }
 
 TEST(Tokenizer, RefusesAFileThatContradictsItself) {
