@@ -164,8 +164,9 @@ TEST(OddModel, ATensorThatIsWantedAndOfATypeThatIsNotKnownIsRefusedByItsTypesNam
 
 INSTANTIATE_TEST_SUITE_P(Goldens, Family,
                          ::testing::Values("llama", "llama2", "llama-affine4-g32", "mistral", "qwen2", "qwen3",
-                                           "qwen3-affine4-g32", "qwen3-affine4-g64", "qwen3-affine4-g128",
-                                           "qwen3-affine8-g64"),
+                                           "qwen3-affine2-g64", "qwen3-affine3-g64", "qwen3-affine4-g32",
+                                           "qwen3-affine4-g64", "qwen3-affine4-g128", "qwen3-affine5-g64",
+                                           "qwen3-affine6-g64", "qwen3-affine8-g64"),
                          [](const auto& p) {
                            std::string name = p.param;
                            std::replace(name.begin(), name.end(), '-', '_');

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "halyard/engine/plan_step.h"
 #include "halyard/ops/attention/attention.h"
 
 namespace halyard::engine {
@@ -11,11 +12,14 @@ namespace {
 
 constexpr std::size_t kPage = ops::kPageUnit;
 
+}  // namespace
+
+DType kv_dtype(const models::Model& model) { return model.precision() == ops::Precision::exact ? DType::f32 : DType::f16; }
+
 std::size_t pages_for(std::size_t positions) { return (positions + kPage - 1) / kPage; }
 
-/// The memory of `pages` pages in every layer.
-Result<std::vector<models::LayerKv>> allocate(Device& device, std::span<const models::LayerKvShape> shapes, DType type,
-                                              std::size_t pages) {
+Result<std::vector<models::LayerKv>> allocate_pages(Device& device, std::span<const models::LayerKvShape> shapes,
+                                                    DType type, std::size_t pages) {
   std::vector<models::LayerKv> layers;
   for (const models::LayerKvShape& s : shapes) {
     const Shape shape{pages, s.kv_heads, kPage, s.head_dim};
@@ -27,29 +31,21 @@ Result<std::vector<models::LayerKv>> allocate(Device& device, std::span<const mo
   return layers;
 }
 
-Result<Buffer> numbers(Device& device, std::span<const std::int32_t> values) {
-  Buffer b = HALYARD_TRY(device.alloc(DType::i32, {values.size()}));
-  HALYARD_TRY(b.write(values));
-  return b;
-}
-
-}  // namespace
-
-KvCache::KvCache(Device device, std::size_t pages, KvCacheOptions options)
-    : device_(std::move(device)), options_(options), book_(pages, kPage), id_(book_.open()) {}
+KvCache::KvCache(std::size_t pages, KvCacheOptions options)
+    : options_(options), book_(pages, kPage), id_(book_.open()) {}
 
 Result<KvCache> KvCache::make(Device device, std::span<const models::LayerKvShape> shapes, KvCacheOptions options) {
   // A full window may be put in order again, with the new positions behind it: both forms then lie side by side.
   const std::size_t most = options.rotating ? options.limit + options.step : options.limit;
   std::size_t pages = pages_for(most) * (options.rotating ? 2 : 1);
-  auto layers = allocate(device, shapes, options.dtype, pages);
+  auto layers = allocate_pages(device, shapes, options.dtype, pages);
   const std::size_t least = options.rotating ? pages : std::min(pages, pages_for(options.step));
   while (!layers && layers.error().code == Errc::out_of_memory && pages > least) {
     pages = std::max(pages / 2, least);
-    layers = allocate(device, shapes, options.dtype, pages);
+    layers = allocate_pages(device, shapes, options.dtype, pages);
   }
   if (!layers) return fail(std::move(layers).error(), fmt::format("a KV cache of {} positions", pages * kPage));
-  KvCache c(std::move(device), pages, options);
+  KvCache c(pages, options);
   c.layers_ = std::move(*layers);
   c.max_pages_ = std::min(pages, pages_for(most));
   for (const models::LayerKv& l : c.layers_) c.page_bytes_ += (l.k.size_bytes() + l.v.size_bytes()) / pages;
@@ -92,21 +88,11 @@ Result<Placement> KvCache::rearrange(CommandEncoder& e, std::size_t drop, std::s
     return fail(std::move(r).error(), fmt::format("a KV cache of {} positions", from.size() + n));
   }
   const std::span<const std::int32_t> to = r->slots;
-  if (auto copied = copy(e, from, to.first(from.size())); !copied) {
+  if (auto copied = copy_slots(e, layers_, from, to.first(from.size())); !copied) {
     cancel();
     return tl::unexpected(std::move(copied).error());
   }
   return Placement{{to.begin() + static_cast<std::ptrdiff_t>(from.size()), to.end()}, from.size(), 0};
-}
-
-Result<void> KvCache::copy(CommandEncoder& e, std::span<const std::int32_t> from, std::span<const std::int32_t> to) {
-  if (from.empty()) return {};
-  const Buffer f = HALYARD_TRY(numbers(device_, from)), t = HALYARD_TRY(numbers(device_, to));
-  for (const models::LayerKv& l : layers_) {
-    HALYARD_TRY(ops::kv_move(e, l.k, f, t));
-    HALYARD_TRY(ops::kv_move(e, l.v, f, t));
-  }
-  return {};
 }
 
 /// Entries that are never dropped.

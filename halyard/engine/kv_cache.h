@@ -26,6 +26,14 @@ struct KvCacheOptions {
   std::size_t keep = 4;
 };
 
+/// The dtype a model's keys and values are kept in: f32 where arithmetic is exact, else f16.
+DType kv_dtype(const models::Model&);
+/// The memory of `pages` pages of kPageUnit positions in every layer. Errors: no memory.
+Result<std::vector<models::LayerKv>> allocate_pages(Device&, std::span<const models::LayerKvShape>, DType,
+                                                    std::size_t pages);
+/// Pages that hold so many positions.
+std::size_t pages_for(std::size_t positions);
+
 /// Where the new positions of a step go, and what they see.
 struct Placement {
   std::vector<std::int32_t> slots;  ///< of the new entries
@@ -63,13 +71,11 @@ class KvCache {
   std::size_t bytes() const { return book_.pages_used() * page_bytes_; }  ///< of the pages in use
 
  private:
-  KvCache(Device device, std::size_t pages, KvCacheOptions options);
-  Result<void> copy(CommandEncoder&, std::span<const std::int32_t> from, std::span<const std::int32_t> to);
+  KvCache(std::size_t pages, KvCacheOptions options);
   std::size_t kept() const;
   std::vector<std::int32_t> in_order(std::size_t drop) const;
   Result<Placement> rearrange(CommandEncoder&, std::size_t drop, std::size_t n);
 
-  Device device_;
   KvCacheOptions options_;
   std::vector<models::LayerKv> layers_;
   PageBook book_;

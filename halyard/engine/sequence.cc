@@ -6,7 +6,6 @@
 
 #include <fmt/format.h>
 
-#include "halyard/ops/fusion.h"
 
 namespace halyard::engine {
 namespace {
@@ -45,7 +44,7 @@ Result<Sequence> Sequence::make(models::Model model, SequenceOptions options) {
   const models::ModelInfo& info = model.info();
   // Where positions are dropped, the text depends on where chunks end.
   if (options.prefill_step == 0) options.prefill_step = options.max_kv_size ? kRotatingStep : kStep;
-  KvCacheOptions cache{.dtype = model.precision() == ops::Precision::exact ? DType::f32 : DType::f16,
+  KvCacheOptions cache{.dtype = kv_dtype(model),
                        .limit = options.max_kv_size ? options.max_kv_size : info.max_positions,
                  .step = 0,
                        .rotating = options.max_kv_size != 0,
@@ -180,24 +179,10 @@ Result<void> Sequence::read_chunk(std::span<const std::int32_t> tokens, std::siz
 
 /// Records one token's work where there is no plan of it, and replays it.
 Result<void> Sequence::replay_decode(CommandEncoder& encoder, const models::Chunk& chunk) {
-  const bool current = decode_ && decode_->logits.allocation() == chunk.logits.allocation();
-  if (!current) {
+  if (!decode_ || decode_logits_.allocation() != chunk.logits.allocation()) {
     decode_.reset();
-    encoder.start_capture();
-    const models::NextEncoder same = [&](std::size_t) -> Result<CommandEncoder*> { return &encoder; };
-    HALYARD_TRY(model_.record(same, *workspace_, chunk));
-    PlannedGraph planned{HALYARD_TRY(encoder.take_capture()), workspace_->scratch()};
-    std::size_t scratch_bytes = 0;
-    if (options_.optimize_plan) {
-      auto optimized = optimize(planned.graph, {planned.scratch, ops::fusion_rules()});
-      // Where there is no memory left for values of their own, the recording does as it is.
-      if (!optimized && optimized.error().code != Errc::out_of_memory) return tl::unexpected(std::move(optimized.error()));
-      if (optimized) {
-        planned = std::move(*optimized);
-        scratch_bytes = planned.bytes_after;
-      }
-    }
-    decode_ = {HALYARD_TRY(planned.graph.compile()), scratch_bytes, chunk.logits};
+    decode_ = HALYARD_TRY(plan_step(encoder, model_, *workspace_, chunk, options_.optimize_plan));
+    decode_logits_ = chunk.logits;
   }
   return encoder.replay(decode_->plan);
 }
@@ -208,13 +193,7 @@ Result<void> Sequence::check(std::span<const std::int32_t> tokens) const {
                 "a read failed that had dropped positions already: what the model remembers is gone, start again");
   }
   if (tokens.empty()) return fail(Errc::invalid_argument, "there are no tokens to read: the prompt is empty");
-  const std::size_t vocab = model_.info().vocab_size;
-  for (const std::int32_t id : tokens) {
-    if (id < 0 || static_cast<std::size_t>(id) >= vocab) {
-      return fail(Errc::invalid_argument,
-                  fmt::format("token id {} is outside the vocabulary: model.embed_tokens has {} rows", id, vocab));
-    }
-  }
+  HALYARD_TRY(check_tokens(model_, tokens));
   const std::size_t length = cache_.position() + tokens.size();
   if (!cache_.rotating() && length > cache_.limit()) {
     return fail(Errc::limit_exceeded,

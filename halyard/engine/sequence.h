@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "halyard/engine/kv_cache.h"
+#include "halyard/engine/plan_step.h"
 #include "halyard/engine/stages.h"
 #include "halyard/models/model.h"
 
@@ -71,13 +72,6 @@ class Sequence {
   Result<void> ensure_logits(std::size_t rows);
   Result<std::span<float>> host_logits(std::size_t rows);
 
-  /// One token's work, and the memory it is bound to: the cache's, the first inputs, and these.
-  struct DecodePlan {
-    Plan plan;
-    std::size_t scratch_bytes;  // of its own
-    Buffer logits;
-  };
-
   models::Model model_;
   SequenceOptions options_;
   std::size_t step_;
@@ -91,7 +85,8 @@ class Sequence {
   bool lost_ = false;  // positions were dropped for a read that then failed
   Buffer logits_;  // f32 [rows, V]
   std::vector<float> host_logits_;
-  std::optional<DecodePlan> decode_;
+  std::optional<StepPlan> decode_;  // one token's work, bound to the first inputs and these logits
+  Buffer decode_logits_;
   std::uint64_t record_ns_ = 0;
 };
 

@@ -208,6 +208,12 @@ class DenseDecoder final : public Recipe {
   /// The logits of all positions, or of the last where the caller has room for one row.
   Result<void> project(CommandEncoder& e, const Buffers& s, const Chunk& c) const {
     const std::size_t t = s.h.shape()[0], rows = c.logits.shape()[0];
+    if (c.wanted) {
+      const Buffer x = HALYARD_TRY(s.x.view(0, DType::f32, {rows, spec_.hidden}));
+      HALYARD_TRY(ops::gather_rows(e, s.h, c.wanted, x));
+      HALYARD_TRY(ops::rms_norm(e, x, norm_, x, spec_.norm_eps));
+      return multiply(e, HALYARD_TRY(activations(e, x, s.packed, {&head_})), head_, c.logits);
+    }
     if (rows != t && rows != 1) {
       return fail(Errc::invalid_argument, fmt::format("logits for a chunk of {} are [{}, V] or [1, V], not {}", t, t,
                                                       to_string(c.logits.shape())));

@@ -44,7 +44,8 @@ struct Chunk {
   Buffer slots;                    ///< i32 [T]: where each token's keys and values go
   ops::KvBatch batch;
   std::span<const LayerKv> cache;  ///< one for each layer
-  Buffer logits;                   ///< f32 [T, V]: of all positions; [1, V]: of the last one; null: none
+  Buffer wanted;                   ///< i32 [n]: the rows whose logits are wanted; null: as `logits` says
+  Buffer logits;                   ///< f32 [n, V]; without `wanted` [T, V]: of all rows, [1, V]: of the last; null: none
 };
 
 /// Called before each layer is recorded: the encoder to record it into. Where a caller cuts the work into stages.

@@ -50,10 +50,10 @@ Result<quant::MatrixView> affine_matrix(const ModelDir& dir, const std::string& 
                                         std::size_t n, std::size_t k) {
   const Tensor& w = *HALYARD_TRY(require(dir, name + ".weight"));
   const Tensor& scales = *HALYARD_TRY(require(dir, name + ".scales"));
-  if (q.mode != "affine" || (q.bits != 4 && q.bits != 8)) {
+  if (q.mode != "affine" || q.bits < 2 || q.bits > 8 || q.bits == 7) {
     return fail(Errc::unsupported,
-                fmt::format("{}: {}: quantised in mode {} with {} bits; supported are affine with 4 and 8", *w.file,
-                            name, q.mode, q.bits));
+                fmt::format("{}: {}: quantised in mode {} with {} bits; supported is affine with 2, 3, 4, 5, 6 and 8",
+                            *w.file, name, q.mode, q.bits));
   }
   const Tensor& biases = *HALYARD_TRY(require(dir, name + ".biases"));
   const auto bits = static_cast<std::size_t>(q.bits), group = static_cast<std::size_t>(q.group_size);

@@ -93,5 +93,33 @@ TEST(Copy, RefusesWrongArguments) {
   expect_refused([&](auto& e) { return copy(e, x, must(x.view(0, DType::f32, {8}))); }, d, {"copy", "dst", "apart from src"});
 }
 
+TEST(GatherRows, TakesRowsInAnyOrderAndFailsOutside) {
+  Random random;
+  const std::size_t t = 1 + random.below(50), k = 1 + random.below(3000), n = 1 + random.below(60);
+  const std::vector<float> x = random.normal(t * k);
+  std::vector<std::int32_t> rows(n);
+  for (auto& r : rows) r = static_cast<std::int32_t>(random.below(t));
+  on_every_device([&](Device d) {
+    const Buffer out = must(d.alloc(DType::f32, {n, k}));
+    run(d, [&](CommandEncoder& e) { return gather_rows(e, put(d, {t, k}, x), put(d, {n}, rows), out); });
+    const std::vector<float> got = get<float>(out);
+    for (std::size_t i = 0; i < n * k; ++i) EXPECT_EQ(got[i], x[static_cast<std::size_t>(rows[i / k]) * k + i % k]);
+    return got;
+  });
+  for (const std::int32_t bad : {-1, static_cast<std::int32_t>(t)}) {
+    Device d = any_device();
+    CommandEncoder e = must(d.command_encoder());
+    must(gather_rows(e, put(d, {t, k}, x), put(d, {1}, std::vector{bad}), must(d.alloc(DType::f32, {1, k}))));
+    const Result<void> r = e.commit_and_wait();
+    ASSERT_FALSE(r);
+    EXPECT_NE(r.error().str().find(fmt::format("row {} is outside", bad)), std::string::npos) << r.error().str();
+  }
+  Device d = any_device();
+  const Buffer a = put(d, {2, 3}, std::vector<float>(6)), i = put(d, {2}, std::vector<std::int32_t>(2));
+  expect_refused([&](auto& e) { return gather_rows(e, a, i, a); }, d, {"gather_rows", "out", "apart from x"});
+  expect_refused([&](auto& e) { return gather_rows(e, a, i, i); }, d, {"gather_rows", "out", "f32 [2, 3]"});
+  expect_refused([&](auto& e) { return gather_rows(e, a, a, a); }, d, {"gather_rows", "rows"});
+}
+
 }  // namespace
 }  // namespace halyard::ops

@@ -1,0 +1,76 @@
+// Several sequences of one model, read together: a step runs rows of many, so that the weights are read once for all.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "halyard/engine/kv_cache.h"
+#include "halyard/engine/page_book.h"
+#include "halyard/models/model.h"
+
+namespace halyard::engine {
+
+struct BatchOptions {
+  std::size_t positions = 0;  ///< that all sequences hold together; rounded up to pages
+  std::size_t context = 0;    ///< the most that one holds; 0: the model's context
+  std::size_t max_rows = 512;  ///< tokens of one step
+};
+
+/// Sequences that share pages. A sequence's logits are the same bytes alone or beside any others, however its text is cut
+/// into steps. A step that fails leaves every sequence as it was. Not thread-safe.
+class Batch {
+ public:
+  using Id = PageBook::Id;
+  /// Errors: no memory, naming positions.
+  static Result<Batch> make(models::Model, BatchOptions);
+
+  Id open() { return book_.open(); }
+  /// One that begins as another does: pages are shared until one of the two writes into them.
+  Id fork(Id from) { return book_.fork(from); }
+  void close(Id id) { book_.close(id); }
+  void truncate(Id id, std::size_t n) { book_.truncate(id, n); }
+  std::size_t position(Id id) const { return book_.size(id); }
+
+  /// Tokens that a sequence reads in a step.
+  struct Part {
+    Id sequence;
+    std::span<const std::int32_t> tokens;
+  };
+  /// Runs the parts, each of another sequence, as one step. Returns the logits [parts, V] after each one's last token, valid
+  /// until the next step. Errors: no tokens; more than max_rows; a token outside the embedding; a text longer than the
+  /// context; no pages left; what running reports.
+  Result<std::span<const float>> step(std::span<const Part>);
+
+  const models::Model& model() const { return model_; }
+  std::size_t pages_free() const { return book_.pages_free(); }
+
+ private:
+  Batch(models::Model model, BatchOptions options, std::size_t pages);
+  struct Sizes {
+    std::size_t rows, sequences;
+    auto operator<=>(const Sizes&) const = default;
+  };
+  Result<void> check(std::span<const Part>) const;
+  Result<void> run(std::span<const Part>, Sizes);
+  Result<void> grow(std::size_t sequences);
+  Result<models::Chunk> chunk(Sizes) const;
+  Result<const Plan*> plan(CommandEncoder&, const models::Chunk&, Sizes);
+
+  models::Model model_;
+  BatchOptions options_;
+  PageBook book_;
+  std::vector<models::LayerKv> layers_;
+  std::unique_ptr<models::Workspace> workspace_;
+  std::size_t sequences_ = 0;  // that inputs_ and logits_ have room for
+  Buffer inputs_;              // i32: tokens, positions, slots, wanted rows, spans, table, one after the other
+  Buffer logits_;              // f32 [sequences_, V]
+  std::vector<std::int32_t> told_;
+  std::vector<float> host_logits_;
+  std::map<Sizes, Plan> plans_;  // of steps of one token each
+};
+
+}  // namespace halyard::engine

@@ -1,0 +1,141 @@
+#include "halyard/engine/batch.h"
+
+#include <cstdlib>
+#include <map>
+#include <random>
+
+#include <gtest/gtest.h>
+
+#include "halyard/engine/sequence.h"
+#include "halyard/hal/driver.h"
+#include "halyard/models/synthetic.h"
+#include "halyard/testing/fault_driver.h"
+#include "halyard/testing/models.h"
+#include "halyard/testing/patience.h"
+
+namespace halyard::engine {
+namespace {
+
+using namespace halyard::testing;
+using ops::Precision;
+
+constexpr std::size_t kVocab = 97;
+
+models::Model small_model(Device device, Precision precision, const char* type) {
+  const Json config = {{"model_type", type},          {"hidden_size", 64},       {"num_hidden_layers", 2},
+                       {"num_attention_heads", 4},    {"num_key_value_heads", 2}, {"head_dim", 16},
+                       {"intermediate_size", 128},    {"vocab_size", kVocab},     {"tie_word_embeddings", true},
+                       {"max_position_embeddings", 400}, {"sliding_window", 90},  {"rms_norm_eps", 1e-6}};
+  models::SyntheticWeights weights(expect(models::synthetic_format("q4")));
+  return expect(models::Model::load(std::move(device), ConfigView(config, "config"), weights, precision));
+}
+
+/// Sequences that begin and end, fork, are cut and read on, in steps of many, some of which are made to fail: the logits of
+/// each are those of its text alone, byte for byte, and no page is lost.
+void run_history(unsigned seed) {
+  SCOPED_TRACE(::testing::Message() << "HALYARD_SEED=" << seed);
+  std::mt19937 random(seed);
+  const auto below = [&](std::size_t n) { return random() % n; };
+  const Precision precision = below(2) ? Precision::fast : Precision::exact;
+  const char* type = below(2) ? "mistral" : "qwen3";  // the first sees a window
+  FaultyDevice faulty = open_faulty(expect(open_cpu_driver({.threads = 2})), {.threads = 2}, seed, {});
+  const models::Model model = small_model(faulty.device, precision, type);
+  Sequence alone = expect(Sequence::make(model, {}));
+  Batch batch = expect(Batch::make(model, {.positions = 64 * (2 + below(12)), .max_rows = 1 + below(100)}));
+  const std::size_t pages = batch.pages_free();
+  std::map<Batch::Id, std::vector<std::int32_t>> texts;
+  for (int step = 0; step < 40; ++step) {
+    const auto some = [&] { return std::next(texts.begin(), static_cast<std::ptrdiff_t>(below(texts.size()))); };
+    const std::size_t what = below(10);
+    if (texts.empty() || what == 0) {
+      texts.emplace(batch.open(), std::vector<std::int32_t>());
+    } else if (what == 1 && texts.size() < 8) {
+      const auto from = some();
+      texts.emplace(batch.fork(from->first), from->second);
+    } else if (what == 2) {
+      const auto gone = some();
+      batch.close(gone->first);
+      texts.erase(gone);
+    } else if (what == 3) {
+      const auto cut = some();
+      cut->second.resize(below(cut->second.size() + 1));
+      batch.truncate(cut->first, cut->second.size());
+    } else {
+      std::vector<std::pair<Batch::Id, std::vector<std::int32_t>>> news;
+      for (const auto& [id, text] : texts) {
+        if (below(4) == 0) continue;
+        std::vector<std::int32_t> tokens(what < 7 ? 1 : 1 + below(below(2) ? 4 : 70));
+        for (auto& t : tokens) t = static_cast<std::int32_t>(below(kVocab));
+        news.emplace_back(id, std::move(tokens));
+      }
+      std::vector<Batch::Part> parts;
+      for (const auto& [id, tokens] : news) parts.push_back({id, tokens});
+      const std::size_t free_before = batch.pages_free();
+      faulty.driver->set_odds(below(4) ? FaultOdds{} : FaultOdds{.allocate = 200, .kernel = 20, .submission = 300});
+      const auto logits = batch.step(parts);
+      faulty.driver->set_odds({});
+      if (!logits) {
+        ASSERT_EQ(batch.pages_free(), free_before) << logits.error().str();
+        for (const auto& [id, text] : texts) ASSERT_EQ(batch.position(id), text.size());
+        continue;
+      }
+      const std::vector<float> got(logits->begin(), logits->end());
+      for (std::size_t i = 0; i < news.size(); ++i) {
+        std::vector<std::int32_t>& text = texts[news[i].first];
+        text.insert(text.end(), news[i].second.begin(), news[i].second.end());
+        alone.reset();
+        const std::span<float> expected = expect(alone.read(text));
+        ASSERT_EQ(std::memcmp(expected.data(), &got[i * kVocab], kVocab * 4), 0)
+            << "sequence " << news[i].first << " of " << news.size() << " after " << text.size() << " tokens";
+      }
+    }
+  }
+  for (const auto& [id, text] : texts) batch.close(id);
+  ASSERT_EQ(batch.pages_free(), pages);
+}
+
+TEST(Batch, GivesEachSequenceTheBytesItHasAloneUnderRandomHistories) {
+  const char* seed = std::getenv("HALYARD_SEED");
+  const unsigned first = seed ? static_cast<unsigned>(std::atoi(seed)) : std::random_device()();
+  const char* wanted = std::getenv("HALYARD_HISTORIES");
+  const unsigned count = wanted ? static_cast<unsigned>(std::atoi(wanted)) : halyard::testing::patience > 1 ? 5 : 40;
+  for (unsigned i = 0; i < count && !::testing::Test::HasFatalFailure(); ++i) run_history(first + i);
+}
+
+TEST(Batch, RefusesWhatItCannotRun) {
+  const models::Model model = small_model(expect(Device::open("cpu", {.threads = 2})), Precision::exact, "qwen3");
+  Batch b = expect(Batch::make(model, {.positions = 512, .max_rows = 450}));
+  const Batch::Id id = b.open();
+  const auto refusal = [&](std::vector<std::int32_t> tokens) {
+    const Batch::Part part[] = {{id, tokens}};
+    const auto r = b.step(part);
+    return r ? "done" : r.error().str();
+  };
+  const auto expect_part = [](const std::string& got, std::string_view part) {
+    EXPECT_NE(got.find(part), std::string::npos) << got;
+  };
+  expect_part(refusal({}), "no tokens");
+  expect_part(refusal({1, 97}), "token id 97 is outside");
+  expect_part(refusal({-1}), "token id -1");
+  expect_part(refusal(std::vector<std::int32_t>(401)), "401 tokens long, the context 400");
+  expect_part(refusal(std::vector<std::int32_t>(451)), "451 tokens long");
+  EXPECT_EQ(refusal(std::vector<std::int32_t>(300)), "done");
+  const Batch::Id other = b.open();
+  const std::vector<std::int32_t> many(300);
+  const Batch::Part parts[] = {{other, many}};
+  const auto r = b.step(parts);
+  ASSERT_FALSE(r);
+  expect_part(r.error().str(), "300 more positions want 5 pages of 64, 3 of 8 are free");
+  const std::vector<std::int32_t> few(100);
+  const Batch::Part twice[] = {{other, few}, {other, few}};
+  expect_part(b.step(twice).error().str(), "two parts");
+  const std::vector<std::int32_t> more(391);
+  const Batch::Part wide[] = {{other, std::span(many).first(60)}, {b.open(), more}};
+  expect_part(b.step(wide).error().str(), "a step has 1 to 450 tokens, this one 451");
+  EXPECT_FALSE(b.step({}));
+  EXPECT_EQ(b.position(id), 300U);
+  EXPECT_EQ(b.position(other), 0U);
+}
+
+}  // namespace
+}  // namespace halyard::engine
