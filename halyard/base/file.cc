@@ -133,6 +133,7 @@ Result<FileWriter> FileWriter::create(const std::string& path, std::span<const s
     if (S_ISDIR(there.st_mode))
       return fail(Errc::invalid_argument, fmt::format("{}: expected a file to write, this is a folder", path));
     for (const std::string& other : in_use) {
+      if (!S_ISREG(there.st_mode)) break;  // what a device or a pipe held is not lost
       struct stat used {};
       if (::stat(other.c_str(), &used) == 0 && used.st_dev == there.st_dev && used.st_ino == there.st_ino)
         return fail(Errc::invalid_argument, fmt::format("{}: is in use as input ({}) and would be lost", path, other));

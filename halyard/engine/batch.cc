@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "halyard/base/guarded.h"
 #include "halyard/engine/plan_step.h"
 #include "halyard/ops/attention/attention.h"
 
@@ -52,7 +53,7 @@ Result<std::span<const float>> Batch::step(std::span<const Part> parts) {
   Sizes sizes{0, parts.size()};
   for (const Part& p : parts) sizes.rows += p.tokens.size();
   HALYARD_TRY(grow(parts.size()));
-  if (auto done = run(parts, sizes); !done) {
+  if (auto done = guarded([&] { return run(parts, sizes); }); !done) {
     for (const Part& p : parts) book_.drop(p.sequence);
     return tl::unexpected(std::move(done).error());
   }

@@ -39,7 +39,7 @@ Result<KvCache> KvCache::make(Device device, std::span<const models::LayerKvShap
   const std::size_t most = options.rotating ? options.limit + options.step : options.limit;
   std::size_t pages = pages_for(most) * (options.rotating ? 2 : 1);
   auto layers = allocate_pages(device, shapes, options.dtype, pages);
-  const std::size_t least = options.rotating ? pages : std::min(pages, pages_for(options.step));
+  const std::size_t least = std::min(pages, pages_for(options.step) * (options.rotating ? 2 : 1));
   while (!layers && layers.error().code == Errc::out_of_memory && pages > least) {
     pages = std::max(pages / 2, least);
     layers = allocate_pages(device, shapes, options.dtype, pages);
@@ -62,8 +62,7 @@ Result<Placement> KvCache::reserve(CommandEncoder& e, std::size_t n) {
   const std::size_t drop = size() - std::min(size(), limit - 1);  // to make room for one
   if (rotating() && ((need > limit && drop > 0) || (oldest_ != 0 && n > 1))) {
     if (n == 1 && size() == limit) {
-      if (oldest_ == 0) oldest_ = kept();
-      p = {{slot(oldest_)}, limit - 1, 0};
+      p = {{slot(oldest_ ? oldest_ : kept())}, limit - 1, 0};
       replaces_ = true;
     } else {
       p = HALYARD_TRY(rearrange(e, drop, n));
@@ -114,7 +113,8 @@ std::vector<std::int32_t> KvCache::in_order(std::size_t drop) const {
 
 void KvCache::commit() {
   if (replaces_) {
-    if (++oldest_ == size()) oldest_ = kept();
+    oldest_ = (oldest_ ? oldest_ : kept()) + 1;
+    if (oldest_ == size()) oldest_ = kept();
   } else if (next_) {
     book_.commit(*next_);
     book_.close(id_);
@@ -132,17 +132,25 @@ void KvCache::cancel() {
   if (next_) book_.close(*next_);
   next_.reset();
   book_.drop(id_);
+  lost_ = lost_ || replaces_;
   replaces_ = false;
   reserved_ = 0;
+}
+
+void KvCache::roll_back(std::size_t position) {
+  cancel();
+  lost_ = !truncate(position) || lost_;
 }
 
 void KvCache::reset() {
   cancel();
   book_.truncate(id_, 0);
   position_ = oldest_ = 0;
+  lost_ = false;
 }
 
 bool KvCache::truncate(std::size_t n) {
+  if (n == position_) return true;
   if (n > position_ || size() != position_) return false;
   book_.truncate(id_, n);
   position_ = n;

@@ -53,11 +53,16 @@ class KvCache {
   Result<Placement> reserve(CommandEncoder&, std::size_t n);
   /// The positions reserved are held.
   void commit();
+  /// What was reserved is not. Where it was the place of an entry that is still held, that entry may be gone: is_lost().
   void cancel();
   /// Forgets all positions.
   void reset();
   /// Forgets what was read after the first `n` positions. False where dropped positions make that impossible.
   bool truncate(std::size_t n);
+  /// After a read from `position` on that failed: as it was before, or is_lost() where that cannot be.
+  void roll_back(std::size_t position);
+  /// What is held is not what a text of position() tokens leaves; reset() mends it.
+  bool is_lost() const { return lost_; }
 
   std::span<const models::LayerKv> layers() const { return layers_; }
   /// Pages of the entries held and reserved; never more than max_pages().
@@ -81,6 +86,7 @@ class KvCache {
   PageBook book_;
   PageBook::Id id_;
   std::optional<PageBook::Id> next_;  // while a step is under way that puts the entries into new pages
+  bool lost_ = false;
   bool replaces_ = false;             // while a step is under way that writes over the oldest entry
   std::size_t reserved_ = 0, position_ = 0, max_pages_ = 0, page_bytes_ = 0;
   std::size_t oldest_ = 0;  // entry after the kept ones that is next to go; 0: entries are in the order of the text

@@ -95,6 +95,7 @@ TEST_F(KvCacheTest, ACancelledStepLeavesWhatIsHeld) {
       const std::vector<float> before = held(c, 1, false);
       const std::size_t bytes = c.bytes();
       expect(append(c, step, false));
+      EXPECT_FALSE(c.is_lost());
       EXPECT_EQ(held(c, 1, false), before);
       EXPECT_EQ(c.position(), n);
       EXPECT_EQ(c.bytes(), bytes);
@@ -158,6 +159,24 @@ TEST_F(KvCacheTest, RotatingTakesManyPositionsAtOnceInTheOrderOfTheText) {
   EXPECT_EQ(all[4], 468) << "in the oldest one's place";
   std::sort(all.begin(), all.end());
   EXPECT_EQ(all, expected(475 - 64, 475));
+}
+
+TEST_F(KvCacheTest, ACancelledStepInTheOldestOnesPlaceIsNoticed) {
+  KvCache c = cache(64, true);
+  expect(append(c, 60));
+  expect(append(c, 4));
+  expect(append(c, 1, false));
+  EXPECT_TRUE(c.is_lost()) << "it was written over";
+  c.reset();
+  EXPECT_FALSE(c.is_lost());
+  for (std::size_t i = 0; i < 70; ++i) expect(append(c, 1));
+  const std::vector<float> before = held(c, 0, true);
+  c.roll_back(70);
+  EXPECT_FALSE(c.is_lost()) << "nothing was reserved";
+  EXPECT_EQ(held(c, 0, true), before);
+  expect(append(c, 3));
+  c.roll_back(70);
+  EXPECT_TRUE(c.is_lost()) << "positions are gone";
 }
 
 TEST_F(KvCacheTest, TruncateForgetsTheEnd) {

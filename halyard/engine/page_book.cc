@@ -76,6 +76,9 @@ Result<PageBook::Reserved> PageBook::reserve(Id id, std::size_t n) {
   }
   Reserved r;
   if (n == 0) return r;
+  r.copies.reserve(shared ? inside : 0);  // nothing below asks for memory
+  r.slots.reserve(n);
+  s.pages.reserve(pages_for(s.size + n));
   if (shared) {
     s.shared = s.pages.back();
     s.pages.back() = take();
@@ -85,7 +88,6 @@ Result<PageBook::Reserved> PageBook::reserve(Id id, std::size_t n) {
   }
   while (s.pages.size() < pages_for(s.size + n)) s.pages.push_back(take());
   s.reserved = n;
-  r.slots.reserve(n);
   for (std::size_t i = 0; i < n; ++i) r.slots.push_back(slot(id, s.size + i));
   return r;
 }

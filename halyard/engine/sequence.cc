@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "halyard/base/guarded.h"
+
 
 namespace halyard::engine {
 namespace {
@@ -80,18 +82,12 @@ Result<void> Sequence::read_all(std::span<const std::int32_t> tokens, const Sink
 Result<void> Sequence::read_chunks(std::span<const std::int32_t> tokens, Want want, const Sink& sink,
                                    const Progress& progress) {
   const std::size_t start = cache_.position();
-  Result<void> done = read_in_chunks(tokens, want, sink, progress);
+  Result<void> done = guarded([&] { return read_in_chunks(tokens, want, sink, progress); });
   if (!done) {
     stages_.reset();
-    cache_.cancel();
-    lost_ = lost_ || !cache_.truncate(start);
+    cache_.roll_back(start);
   }
   return done;
-}
-
-void Sequence::reset() {
-  cache_.reset();
-  lost_ = false;
 }
 
 Result<void> Sequence::read_in_chunks(std::span<const std::int32_t> tokens, Want want, const Sink& sink,
@@ -188,7 +184,7 @@ Result<void> Sequence::replay_decode(CommandEncoder& encoder, const models::Chun
 }
 
 Result<void> Sequence::check(std::span<const std::int32_t> tokens) const {
-  if (lost_) {
+  if (cache_.is_lost()) {
     return fail(Errc::invalid_state,
                 "a read failed that had dropped positions already: what the model remembers is gone, start again");
   }

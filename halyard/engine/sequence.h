@@ -37,8 +37,8 @@ class Sequence {
   /// Receives f32 logits [n, V] of the positions from `first` (counted within this read) on.
   using Sink = std::function<Result<void>(std::size_t first, std::span<float> logits)>;
 
-  /// A read that fails leaves the text as it was. Where it had dropped positions already that cannot be: all reads then
-  /// fail, until reset().
+  /// A read that fails leaves the text as it was. Where it had dropped positions already, or may have written over one, that
+  /// cannot be: all reads then fail, until reset().
   ///
   /// Appends `tokens` and returns the logits [V] after the last, valid until the next read and the caller's to change. Errors: no tokens; a token
   /// outside the embedding; a text longer than the context, naming both lengths; logits that are not finite.
@@ -47,7 +47,7 @@ class Sequence {
   Result<void> read_all(std::span<const std::int32_t> tokens, const Sink& sink, const Progress& = {});
 
   /// Starts an empty text.
-  void reset();
+  void reset() { cache_.reset(); }
   /// Forgets all but the first n tokens; false where that cannot be done.
   bool truncate(std::size_t n) { return cache_.truncate(n); }
 
@@ -82,7 +82,6 @@ class Sequence {
   // turns, so that a chunk can be recorded while the one before it runs.
   std::array<Buffer, 2> inputs_;
   std::vector<std::int32_t> told_;
-  bool lost_ = false;  // positions were dropped for a read that then failed
   Buffer logits_;  // f32 [rows, V]
   std::vector<float> host_logits_;
   std::optional<StepPlan> decode_;  // one token's work, bound to the first inputs and these logits

@@ -179,6 +179,18 @@ TEST(Sequence, AFailedReadLeavesTheTextAsItWas) {
   }
 }
 
+TEST(Sequence, ARefusedReadCostsAFullWindowNothing) {
+  const models::Model model = tiny_model();
+  Sequence s = expect(Sequence::make(model, {.max_kv_size = 64})), calm = expect(Sequence::make(model, {.max_kv_size = 64}));
+  for (Sequence* x : {&s, &calm}) {
+    expect(x->read(tokens(200)));
+    expect(x->read(tokens(1)));
+  }
+  EXPECT_FALSE(s.read({}));
+  EXPECT_FALSE(s.read(std::vector<std::int32_t>{97}));
+  EXPECT_EQ(last_logits(s, {5}), last_logits(calm, {5}));
+}
+
 TEST(Sequence, ProgressMayStopALongRead) {
   Sequence s = expect(Sequence::make(tiny_model(), {.prefill_step = 8}));
   std::vector<std::size_t> seen;

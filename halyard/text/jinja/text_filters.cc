@@ -22,23 +22,29 @@ bool given(Call& c, std::size_t i) { return !c.args[i].is_missing() && !c.args[i
 bool flag(Call& c, std::size_t i, bool otherwise) { return c.args[i].is_missing() ? otherwise : truthy(c.args[i]); }
 
 /// What a pattern of this file finds.
-std::vector<text::Span> find_all(Budget& budget, std::string_view pattern, std::string_view s) {
-  budget.step(s.size() / 4);
+/// A pattern, compiled on first use.
+template <const char* expression>
+const text::Pattern& pattern() {
+  static const Result<text::Pattern> compiled = text::Pattern::regex(expression);
+  if (!compiled) raise(compiled.error().str(), Errc::internal);
+  return *compiled;
+}
+
+std::vector<text::Span> find_all(Budget& budget, const text::Pattern& pattern, std::string_view s) {
+  budget.step(20 + s.size());
   budget.bytes(s.size());
   budget.room_for(s.size() * 2 * sizeof(text::Span));  // a list that grows, each byte a match at the worst
-  const auto compiled = text::Pattern::regex(pattern);
-  if (!compiled) raise(compiled.error().str(), Errc::internal);
-  const auto found = compiled->find_all(s);
+  const auto found = pattern.find_all(s);
   if (!found) raise(found.error().str(), found.error().code);
   return *found;
 }
 
-bool matches(Budget& budget, std::string_view pattern, std::string_view s) {
+bool matches(Budget& budget, const text::Pattern& pattern, std::string_view s) {
   return !find_all(budget, pattern, s).empty();
 }
 
 /// The parts of `s` that the pattern matches and those between: re.split with a group around it.
-std::vector<std::string_view> split_keeping(Budget& budget, std::string_view pattern, std::string_view s) {
+std::vector<std::string_view> split_keeping(Budget& budget, const text::Pattern& pattern, std::string_view s) {
   std::vector<std::string_view> parts;
   std::size_t at = 0;
   for (const auto& span : find_all(budget, pattern, s)) {
@@ -173,12 +179,15 @@ Value xml_attributes(Call& c) {
 
 namespace {
 
-constexpr std::string_view http_pattern =
+constexpr char http_pattern[] =
     "^(?i:((https?://|www\\.)(([\\w%-]+\\.)+)?([a-z]{2,63}|xn--[\\w%]{2,59})"
     "|([\\w%-]{2,63}\\.)+(com|net|int|edu|gov|org|info|mil)"
     "|(https?://)((([\\d]{1,3})(\\.[\\d]{1,3}){3})|(\\[([\\da-f]{0,4}:){2}([\\da-f]{0,4}:?){1,6}\\])))"
     "(?::[\\d]{1,5})?(?:[/?#]\\S*)?)\\z";
-constexpr std::string_view email_pattern = "^\\S+@\\w[\\w.-]*\\.\\w+\\z";
+constexpr char scheme_pattern[] = "^[\\w.+-]{2,}:(/){0,2}\\z";
+constexpr char gap_pattern[] = "\\s+";
+constexpr char word_pattern[] = "\\S+\\s*|\\s+";
+constexpr char email_pattern[] = "^\\S+@\\w[\\w.-]*\\.\\w+\\z";
 
 struct LinkStyle {
   std::string attributes;  // rel and target
@@ -196,13 +205,13 @@ std::size_t count_of(std::string_view s, std::string_view what) { return split_t
 /// The link of a word without its brackets and full stops, or the word.
 std::string linked(Budget& budget, const std::string& word, const LinkStyle& style) {
   const bool scheme = word.starts_with("http://") || word.starts_with("https://");
-  if (matches(budget, http_pattern, word))
+  if (matches(budget, pattern<http_pattern>(), word))
     return fmt::format("<a href=\"{}{}\"{}>{}</a>", scheme ? "" : "https://", word, style.attributes,
                        shown_link(word, style.limit));
-  if (word.starts_with("mailto:") && matches(budget, email_pattern, word.substr(7)))
+  if (word.starts_with("mailto:") && matches(budget, pattern<email_pattern>(), word.substr(7)))
     return fmt::format("<a href=\"{}\">{}</a>", word, word.substr(7));
   if (word.find('@') != word.npos && !word.starts_with("www.") && !word.starts_with('@') &&
-      word.find(':') == word.npos && matches(budget, email_pattern, word))
+      word.find(':') == word.npos && matches(budget, pattern<email_pattern>(), word))
     return fmt::format("<a href=\"mailto:{}\">{}</a>", word, word);
   std::string out = word;
   for (const std::string& s : style.schemes)
@@ -250,13 +259,13 @@ Value urlize(Call& c) {
     const auto schemes = c.in.items_of(c.args[4]);
     for (const Value& s : schemes->items) {
       style.schemes.push_back(require_text(s, "a URI scheme"));
-      if (!matches(budget, "^[\\w.+-]{2,}:(/){0,2}\\z", style.schemes.back()))
+      if (!matches(budget, pattern<scheme_pattern>(), style.schemes.back()))
         raise(fmt::format("'{}' is not a valid URI scheme prefix", style.schemes.back()));
     }
   }
   const std::string s = escaped(budget, c.self);
   Builder out(budget);
-  for (const auto word : split_keeping(budget, "\\s+", s)) out.add(urlize_word(budget, word, style));
+  for (const auto word : split_keeping(budget, pattern<gap_pattern>(), s)) out.add(urlize_word(budget, word, style));
   return html_text(c, out);
 }
 
@@ -264,7 +273,8 @@ Value urlize(Call& c) {
 
 namespace {
 
-constexpr std::string_view wrap_pattern =
+constexpr char space_pattern[] = "[\\t\\n\\x0b\\x0c\\r ]+";
+constexpr char wrap_pattern[] =
     "[\\t\\n\\x0b\\x0c\\r ]+"
     "|(?<=[\\w!\"'&.,?])-{2,}(?=\\w)"
     "|[^\\t\\n\\x0b\\x0c\\r ]+?(?:-(?:(?<=[^\\d\\W][^\\d\\W]-)|(?<=[^\\d\\W]-[^\\d\\W]-))(?=[^\\d\\W]-?[^\\d\\W])"
@@ -290,7 +300,7 @@ std::string_view long_word_head(std::string_view chunk, std::size_t room, const 
 }
 
 std::vector<std::string> wrap(Budget& budget, std::string_view s, const WrapStyle& style) {
-  auto chunks = split_keeping(budget, style.break_on_hyphens ? wrap_pattern : "[\\t\\n\\x0b\\x0c\\r ]+", s);
+  auto chunks = split_keeping(budget, style.break_on_hyphens ? pattern<wrap_pattern>() : pattern<space_pattern>(), s);
   std::reverse(chunks.begin(), chunks.end());
   std::vector<std::string> lines;
   while (!chunks.empty()) {
@@ -473,7 +483,7 @@ class PrettyPrinter {
         continue;
       }
       // words with the spaces after them, as many to a line as fit
-      const auto parts = find_all(budget_, "\\S+\\s*|\\s+", lines[i]);
+      const auto parts = find_all(budget_, pattern<word_pattern>(), lines[i]);
       std::size_t start = 0, end = 0;  // of the line being filled
       for (std::size_t j = 0; j < parts.size(); ++j) {
         const bool last = last_line && j + 1 == parts.size();
