@@ -54,7 +54,7 @@ struct AttentionSetup {
     const std::int32_t span[] = {0, static_cast<std::int32_t>(t), static_cast<std::int32_t>(before), 0};
     std::vector<std::int32_t> table(pages);
     std::iota(table.begin(), table.end(), 0);
-    (void)batch.spans.write(std::span(span));
+    (void)batch.spans.write(std::span<const std::int32_t>(span));
     (void)batch.table.write(std::span<const std::int32_t>(table));
   }
   Result<void> operator()(CommandEncoder& e) const {

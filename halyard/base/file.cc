@@ -132,20 +132,19 @@ Result<FileWriter> FileWriter::create(const std::string& path, std::span<const s
   if (::stat(path.c_str(), &there) == 0) {
     if (S_ISDIR(there.st_mode))
       return fail(Errc::invalid_argument, fmt::format("{}: expected a file to write, this is a folder", path));
-    for (const std::string& other : in_use) {
-      if (!S_ISREG(there.st_mode)) break;  // what a device or a pipe held is not lost
-      struct stat used {};
-      if (::stat(other.c_str(), &used) == 0 && used.st_dev == there.st_dev && used.st_ino == there.st_ino)
-        return fail(Errc::invalid_argument, fmt::format("{}: is in use as input ({}) and would be lost", path, other));
-    }
-    if (::access(path.c_str(), W_OK) != 0) return os_error(path, errno);
     if (!S_ISREG(there.st_mode)) {
-      FileWriter stream(path, std::move(place));
+      FileWriter stream(path, path);
       stream.is_stream_ = true;
       stream.fd_ = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
       if (stream.fd_ < 0) return os_error(path, errno);
       return stream;
     }
+    for (const std::string& other : in_use) {
+      struct stat used {};
+      if (::stat(other.c_str(), &used) == 0 && used.st_dev == there.st_dev && used.st_ino == there.st_ino)
+        return fail(Errc::invalid_argument, fmt::format("{}: is in use as input ({}) and would be lost", path, other));
+    }
+    if (::access(path.c_str(), W_OK) != 0) return os_error(path, errno);
     std::error_code error;
     place = std::filesystem::canonical(path, error).string();
     if (error) return os_error(path, error.value());

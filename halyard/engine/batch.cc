@@ -5,18 +5,18 @@
 #include <fmt/format.h>
 
 #include "halyard/base/guarded.h"
-#include "halyard/engine/plan_step.h"
+#include "halyard/engine/step.h"
 #include "halyard/ops/attention/attention.h"
 
 namespace halyard::engine {
 namespace {
 
-constexpr std::size_t kPage = ops::kPageUnit, kSpan = 4;
+constexpr std::size_t kPage = ops::kPageUnit;
 
 }  // namespace
 
 Batch::Batch(models::Model model, BatchOptions options, std::size_t pages)
-    : model_(std::move(model)), options_(options), book_(pages, kPage) {}
+    : model_(std::move(model)), options_(options), book_(pages, kPage), told_(pages_for(options.context)) {}
 
 Result<Batch> Batch::make(models::Model model, BatchOptions options) {
   const models::ModelInfo& info = model.info();
@@ -40,7 +40,7 @@ Result<void> Batch::grow(std::size_t sequences) {
   if (sequences <= sequences_) return {};
   const std::size_t room = std::max(sequences, 2 * sequences_), most = pages_for(options_.context);
   Device device = model_.device();
-  Buffer inputs = HALYARD_TRY(device.alloc(DType::i32, {3 * options_.max_rows + room * (1 + kSpan + most)}));
+  Buffer inputs = HALYARD_TRY(device.alloc(DType::i32, {StepInputs::size(options_.max_rows, room, room, most)}));
   logits_ = HALYARD_TRY(device.alloc(DType::f32, {room, model_.info().vocab_size}));
   inputs_ = std::move(inputs);
   sequences_ = room;
@@ -49,9 +49,7 @@ Result<void> Batch::grow(std::size_t sequences) {
 }
 
 Result<std::span<const float>> Batch::step(std::span<const Part> parts) {
-  HALYARD_TRY(check(parts));
-  Sizes sizes{0, parts.size()};
-  for (const Part& p : parts) sizes.rows += p.tokens.size();
+  const Sizes sizes = HALYARD_TRY(check(parts));
   HALYARD_TRY(grow(parts.size()));
   if (auto done = guarded([&] { return run(parts, sizes); }); !done) {
     for (const Part& p : parts) book_.drop(p.sequence);
@@ -59,12 +57,10 @@ Result<std::span<const float>> Batch::step(std::span<const Part> parts) {
   }
   for (const Part& p : parts) book_.commit(p.sequence);
   Buffer view = HALYARD_TRY(logits_.view(0, DType::f32, {parts.size(), model_.info().vocab_size}));
-  if (model_.device().capabilities().host_visible) return HALYARD_TRY(view.map<float>());
-  host_logits_ = HALYARD_TRY(view.read<float>());
-  return std::span<const float>(host_logits_);
+  return HALYARD_TRY(host_values(model_.device(), std::move(view), host_logits_));
 }
 
-Result<void> Batch::check(std::span<const Part> parts) const {
+Result<Batch::Sizes> Batch::check(std::span<const Part> parts) const {
   std::vector<Id> seen;
   std::size_t rows = 0;
   for (const Part& p : parts) {
@@ -79,55 +75,26 @@ Result<void> Batch::check(std::span<const Part> parts) const {
   }
   if (rows == 0 || rows > options_.max_rows)
     return fail(Errc::invalid_argument, fmt::format("a step has 1 to {} tokens, this one {}", options_.max_rows, rows));
-  return {};
-}
-
-/// Views of the inputs: one after the other, so that all of them are written at once.
-Result<models::Chunk> Batch::chunk(Sizes n) const {
-  std::size_t at = 0;
-  const auto next = [&](Shape shape) {
-    auto view = inputs_.view(at * 4, DType::i32, shape);
-    at += shape.elements();
-    return view;
-  };
-  models::Chunk c;
-  c.tokens = HALYARD_TRY(next({n.rows}));
-  c.positions = HALYARD_TRY(next({n.rows}));
-  c.slots = HALYARD_TRY(next({n.rows}));
-  c.wanted = HALYARD_TRY(next({n.sequences}));
-  c.batch.spans = HALYARD_TRY(next({n.sequences, kSpan}));
-  c.batch.table = HALYARD_TRY(next({n.sequences, pages_for(options_.context)}));
-  c.cache = layers_;
-  c.logits = HALYARD_TRY(logits_.view(0, DType::f32, {n.sequences, model_.info().vocab_size}));
-  return c;
+  return Sizes{rows, parts.size()};
 }
 
 Result<void> Batch::run(std::span<const Part> parts, Sizes n) {
-  const std::size_t table_pages = pages_for(options_.context);
-  std::vector<std::int32_t> positions, slots, wanted, spans, table, from, to;
+  std::vector<std::int32_t> from, to;
   told_.clear();
   for (const Part& p : parts) {
-    const std::size_t held = book_.size(p.sequence), first = told_.size();
+    const std::size_t held = book_.size(p.sequence);
     const PageBook::Reserved r = HALYARD_TRY(book_.reserve(p.sequence, p.tokens.size()));
     for (const auto& [a, b] : r.copies) from.push_back(a), to.push_back(b);
-    told_.insert(told_.end(), p.tokens.begin(), p.tokens.end());
-    for (std::size_t i = 0; i < p.tokens.size(); ++i) positions.push_back(static_cast<std::int32_t>(held + i));
-    slots.insert(slots.end(), r.slots.begin(), r.slots.end());
-    wanted.push_back(static_cast<std::int32_t>(told_.size() - 1));
-    for (const std::size_t x : {first, p.tokens.size(), held, std::size_t{0}})
-      spans.push_back(static_cast<std::int32_t>(x));
-    const auto pages = book_.pages(p.sequence);
-    table.insert(table.end(), pages.begin(), pages.end());
-    table.resize(spans.size() / kSpan * table_pages, -1);
+    told_.add(p.tokens, held, r.slots, held, 0, book_.pages(p.sequence));
+    told_.want_last();
   }
-  for (const auto& more : {positions, slots, wanted, spans, table}) told_.insert(told_.end(), more.begin(), more.end());
-  Buffer inputs = HALYARD_TRY(inputs_.view(0, DType::i32, {told_.size()}));
-  HALYARD_TRY(inputs.write(std::span<const std::int32_t>(told_)));
+  models::Chunk c = HALYARD_TRY(told_.write(inputs_));
+  c.cache = layers_;
+  c.logits = HALYARD_TRY(logits_.view(0, DType::f32, {n.sequences, model_.info().vocab_size}));
 
   Device device = model_.device();
   CommandEncoder e = HALYARD_TRY(device.command_encoder());
   HALYARD_TRY(copy_slots(e, layers_, from, to));
-  const models::Chunk c = HALYARD_TRY(chunk(n));
   if (n.rows == n.sequences) {
     const Plan* known = HALYARD_TRY(plan(e, c, n));
     HALYARD_TRY(e.replay(*known));

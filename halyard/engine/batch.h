@@ -10,6 +10,7 @@
 
 #include "halyard/engine/kv_cache.h"
 #include "halyard/engine/page_book.h"
+#include "halyard/engine/step.h"
 #include "halyard/models/model.h"
 
 namespace halyard::engine {
@@ -54,10 +55,9 @@ class Batch {
     std::size_t rows, sequences;
     auto operator<=>(const Sizes&) const = default;
   };
-  Result<void> check(std::span<const Part>) const;
+  Result<Sizes> check(std::span<const Part>) const;
   Result<void> run(std::span<const Part>, Sizes);
   Result<void> grow(std::size_t sequences);
-  Result<models::Chunk> chunk(Sizes) const;
   Result<const Plan*> plan(CommandEncoder&, const models::Chunk&, Sizes);
 
   models::Model model_;
@@ -66,9 +66,9 @@ class Batch {
   std::vector<models::LayerKv> layers_;
   std::unique_ptr<models::Workspace> workspace_;
   std::size_t sequences_ = 0;  // that inputs_ and logits_ have room for
-  Buffer inputs_;              // i32: tokens, positions, slots, wanted rows, spans, table, one after the other
+  Buffer inputs_;              // i32: told_
   Buffer logits_;              // f32 [sequences_, V]
-  std::vector<std::int32_t> told_;
+  StepInputs told_;
   std::vector<float> host_logits_;
   std::map<Sizes, Plan> plans_;  // of steps of one token each
 };

@@ -9,6 +9,7 @@
 #include "halyard/engine/sequence.h"
 #include "halyard/hal/driver.h"
 #include "halyard/models/synthetic.h"
+#include "halyard/ops/op_test.h"
 #include "halyard/testing/fault_driver.h"
 #include "halyard/testing/models.h"
 #include "halyard/testing/patience.h"
@@ -18,6 +19,7 @@ namespace {
 
 using namespace halyard::testing;
 using ops::Precision;
+using ops::testing::Random;
 
 constexpr std::size_t kVocab = 97;
 
@@ -95,11 +97,10 @@ void run_history(unsigned seed) {
 }
 
 TEST(Batch, GivesEachSequenceTheBytesItHasAloneUnderRandomHistories) {
-  const char* seed = std::getenv("HALYARD_SEED");
-  const unsigned first = seed ? static_cast<unsigned>(std::atoi(seed)) : std::random_device()();
+  const Random random;
   const char* wanted = std::getenv("HALYARD_HISTORIES");
   const unsigned count = wanted ? static_cast<unsigned>(std::atoi(wanted)) : halyard::testing::patience > 1 ? 5 : 40;
-  for (unsigned i = 0; i < count && !::testing::Test::HasFatalFailure(); ++i) run_history(first + i);
+  for (unsigned i = 0; i < count && !::testing::Test::HasFatalFailure(); ++i) run_history(random.seed + i);
 }
 
 TEST(Batch, RefusesWhatItCannotRun) {

@@ -1,17 +1,18 @@
 #include "halyard/engine/page_book.h"
 
-#include <cstdlib>
 #include <map>
 #include <random>
 
 #include <gtest/gtest.h>
 
+#include "halyard/ops/op_test.h"
 #include "halyard/testing/models.h"
 
 namespace halyard::engine {
 namespace {
 
 using halyard::testing::expect;
+using ops::testing::Random;
 
 /// Random histories against a plain model: each sequence is a list of numbers, each slot of the pool holds one. What a
 /// sequence reads through its pages must be its list, whatever the others wrote.
@@ -84,9 +85,8 @@ void run_history(unsigned seed) {
 }
 
 TEST(PageBook, KeepsEverySequencesEntriesUnderRandomHistories) {
-  const char* seed = std::getenv("HALYARD_SEED");
-  const unsigned first = seed ? static_cast<unsigned>(std::atoi(seed)) : std::random_device()();
-  for (unsigned i = 0; i < 500 && !::testing::Test::HasFatalFailure(); ++i) run_history(first + i);
+  const Random random;
+  for (unsigned i = 0; i < 500 && !::testing::Test::HasFatalFailure(); ++i) run_history(random.seed + i);
 }
 
 TEST(PageBook, SaysHowManyPagesAreWantedAndFree) {

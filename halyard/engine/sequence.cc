@@ -16,7 +16,6 @@ constexpr std::size_t kLayersPerStage = 4;
 constexpr std::size_t kMaxLogits = std::size_t{1}
                                    << 24;  // elements of one chunk's logits, where all positions are wanted
 constexpr std::size_t kStep = 512, kRotatingStep = 2048;
-constexpr std::size_t kSpan = 4;           // numbers of a span
 constexpr std::size_t kKeep = 4;           // positions that a rotating cache never drops: mlx-lm's number
 
 std::uint64_t now_ns() {
@@ -40,7 +39,8 @@ Sequence::Sequence(models::Model model, SequenceOptions options, std::size_t ste
       step_(step),
       cache_(std::move(cache)),
       workspace_(std::move(workspace)),
-      stages_(model_.device(), options.use_session) {}
+      stages_(model_.device(), options.use_session),
+      told_(cache_.max_pages()) {}
 
 Result<Sequence> Sequence::make(models::Model model, SequenceOptions options) {
   const models::ModelInfo& info = model.info();
@@ -58,7 +58,7 @@ Result<Sequence> Sequence::make(models::Model model, SequenceOptions options) {
   KvCache pages = HALYARD_TRY(KvCache::make(device, info.layers, cache));
   Sequence s(std::move(model), options, step, std::move(pages), std::move(workspace));
   for (Buffer& b : s.inputs_)
-    b = HALYARD_TRY(device.alloc(DType::i32, {3 * step + kSpan + s.cache_.max_pages()}));
+    b = HALYARD_TRY(device.alloc(DType::i32, {StepInputs::size(step, 0, 1, s.cache_.max_pages())}));
   HALYARD_TRY(s.ensure_logits(1));
   return s;
 }
@@ -91,7 +91,7 @@ Result<void> Sequence::read_chunks(std::span<const std::int32_t> tokens, Want wa
 }
 
 Result<void> Sequence::read_in_chunks(std::span<const std::int32_t> tokens, Want want, const Sink& sink,
-                                   const Progress& progress) {
+                                      const Progress& progress) {
   HALYARD_TRY(check(tokens));
   const std::size_t vocab = model_.info().vocab_size;
   const std::size_t step = want == Want::all ? std::min(step_, logits_.shape()[0]) : step_;
@@ -119,27 +119,6 @@ Result<void> Sequence::read_in_chunks(std::span<const std::int32_t> tokens, Want
   return {};
 }
 
-/// Tells the chunk's kernels what they are to do.
-Result<models::Chunk> Sequence::place(std::span<const std::int32_t> tokens, const Placement& p, const Buffer& inputs) {
-  const std::size_t n = tokens.size(), at = cache_.position();
-  told_.assign(tokens.begin(), tokens.end());
-  for (std::size_t i = 0; i < n; ++i) told_.push_back(static_cast<std::int32_t>(at + i));
-  told_.insert(told_.end(), p.slots.begin(), p.slots.end());
-  for (const std::size_t x : {std::size_t{0}, n, p.held, p.window}) told_.push_back(static_cast<std::int32_t>(x));
-  told_.insert(told_.end(), cache_.pages().begin(), cache_.pages().end());
-  const auto part = [&](std::size_t begin, Shape shape) { return inputs.view(begin * 4, DType::i32, shape); };
-  Buffer whole = HALYARD_TRY(part(0, {told_.size()}));
-  HALYARD_TRY(whole.write(std::span<const std::int32_t>(told_)));
-  models::Chunk c;
-  c.tokens = HALYARD_TRY(part(0, {n}));
-  c.positions = HALYARD_TRY(part(n, {n}));
-  c.slots = HALYARD_TRY(part(2 * n, {n}));
-  c.batch.spans = HALYARD_TRY(part(3 * n, {1, kSpan}));
-  c.batch.table = HALYARD_TRY(part(3 * n + kSpan, {1, cache_.max_pages()}));
-  c.cache = cache_.layers();
-  return c;
-}
-
 /// Records one chunk and submits it, in stages where it is more than a token; waits for it where logits are wanted.
 Result<void> Sequence::read_chunk(std::span<const std::int32_t> tokens, std::size_t slot_index, const Buffer& logits) {
   const std::size_t n = tokens.size(), at = cache_.position();
@@ -152,7 +131,10 @@ Result<void> Sequence::read_chunk(std::span<const std::int32_t> tokens, std::siz
   };
   CommandEncoder* encoder = HALYARD_TRY(stages_.begin(label(0)));
   const Placement placement = HALYARD_TRY(cache_.reserve(*encoder, n));
-  models::Chunk chunk = HALYARD_TRY(place(tokens, placement, inputs_[slot_index]));
+  told_.clear();
+  told_.add(tokens, at, placement.slots, placement.held, placement.window, cache_.pages());
+  models::Chunk chunk = HALYARD_TRY(told_.write(inputs_[slot_index]));
+  chunk.cache = cache_.layers();
   chunk.logits = logits;
 
   std::uint64_t submitting = 0;
@@ -208,9 +190,7 @@ Result<void> Sequence::ensure_logits(std::size_t rows) {
 
 Result<std::span<float>> Sequence::host_logits(std::size_t rows) {
   Buffer view = HALYARD_TRY(logits_.view(0, DType::f32, {rows, model_.info().vocab_size}));
-  if (model_.device().capabilities().host_visible) return HALYARD_TRY(view.map<float>());
-  host_logits_ = HALYARD_TRY(view.read<float>());
-  return std::span<float>(host_logits_);
+  return host_values(model_.device(), std::move(view), host_logits_);
 }
 
 std::size_t Sequence::bytes() const {

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "halyard/engine/kv_cache.h"
-#include "halyard/engine/plan_step.h"
 #include "halyard/engine/stages.h"
+#include "halyard/engine/step.h"
 #include "halyard/models/model.h"
 
 namespace halyard::engine {
@@ -66,7 +66,6 @@ class Sequence {
   Result<void> read_chunks(std::span<const std::int32_t> tokens, Want, const Sink&, const Progress&);
   Result<void> read_in_chunks(std::span<const std::int32_t> tokens, Want, const Sink&, const Progress&);
   Result<void> read_chunk(std::span<const std::int32_t> tokens, std::size_t slot, const Buffer& logits);
-  Result<models::Chunk> place(std::span<const std::int32_t> tokens, const Placement&, const Buffer& slot);
   Result<void> replay_decode(CommandEncoder&, const models::Chunk&);
   Result<void> check(std::span<const std::int32_t> tokens) const;
   Result<void> ensure_logits(std::size_t rows);
@@ -78,10 +77,9 @@ class Sequence {
   KvCache cache_;
   std::unique_ptr<models::Workspace> workspace_;
   Stages stages_;
-  // All that a chunk's kernels are told, i32, one after the other: tokens, positions, slots, the span, the table. Two take
-  // turns, so that a chunk can be recorded while the one before it runs.
+  // What a chunk's kernels are told: StepInputs. Two take turns, so that a chunk can be recorded while the one before it runs.
   std::array<Buffer, 2> inputs_;
-  std::vector<std::int32_t> told_;
+  StepInputs told_;
   Buffer logits_;  // f32 [rows, V]
   std::vector<float> host_logits_;
   std::optional<StepPlan> decode_;  // one token's work, bound to the first inputs and these logits

@@ -1,14 +1,12 @@
 #include "halyard/engine/sequence.h"
 
-#include <cstdlib>
-#include <random>
-
 #include <gtest/gtest.h>
 
 #include "halyard/engine/generator.h"
 #include "halyard/engine/perplexity.h"
-#include "halyard/models/synthetic.h"
 #include "halyard/hal/driver.h"
+#include "halyard/models/synthetic.h"
+#include "halyard/ops/op_test.h"
 #include "halyard/testing/fault_driver.h"
 #include "halyard/testing/models.h"
 #include "halyard/testing/patience.h"
@@ -18,6 +16,7 @@ namespace {
 
 using namespace halyard::testing;
 using ops::Precision;
+using ops::testing::Random;
 
 /// A tiny qwen3 with random weights and a context of 96.
 models::Model tiny_model(Precision precision = Precision::exact, std::size_t context = 96,
@@ -30,15 +29,6 @@ models::Model tiny_model(Precision precision = Precision::exact, std::size_t con
   models::SyntheticWeights weights(expect(models::synthetic_format("q4")));
   return expect(models::Model::load(std::move(device), ConfigView(config, "config"), weights, precision));
 }
-
-/// A generator whose seed is printed where the test fails. HALYARD_SEED sets it.
-struct Random {
-  unsigned seed = std::getenv("HALYARD_SEED") ? static_cast<unsigned>(std::atoi(std::getenv("HALYARD_SEED")))
-                                              : std::random_device()();
-  ::testing::ScopedTrace trace{__FILE__, __LINE__, "HALYARD_SEED=" + std::to_string(seed)};
-  std::mt19937 engine{seed};
-  std::size_t below(std::size_t n) { return engine() % n; }
-};
 
 std::vector<std::int32_t> tokens(std::size_t n) {
   std::vector<std::int32_t> ids(n);

@@ -398,18 +398,18 @@ void Device::reset_profile() {
   if (is_here(state_) && state_->profiler) state_->profiler->reset();
 }
 
+Result<std::string> Device::trace() const {
+  HALYARD_TRY(check_state());
+  if (!state_->profiler) return fail(Errc::invalid_state, "a trace of a device that was opened without profile");
+  return state_->profiler->trace();
+}
 Result<void> Device::write_trace(const std::string& path) const {
-  return guarded([&]() -> Result<void> {
-    HALYARD_TRY(check_state());
-    if (!state_->profiler) return fail(Errc::invalid_state, "a trace of a device that was opened without profile");
-    return write_file(path, state_->profiler->trace());
-  });
+  return guarded([&]() -> Result<void> { return write_file(path, HALYARD_TRY(trace())); });
 }
 Result<void> Device::write_trace(FileWriter& file) const {
   return guarded([&]() -> Result<void> {
-    HALYARD_TRY(check_state());
-    if (!state_->profiler) return fail(Errc::invalid_state, "a trace of a device that was opened without profile");
-    HALYARD_TRY(file.write(state_->profiler->trace()));
+    const std::string text = HALYARD_TRY(trace());
+    HALYARD_TRY(file.write(text));
     return file.commit();
   });
 }

@@ -1,6 +1,7 @@
 // out[r] = the first i with x[r, i] = max_i x[r, i]. x [rows, width] f32, out [rows] i32. Limited by bytes.
 // Values are compared as integers in the order of the floats, NaN (of either sign) above +inf, -0 equal to +0.
 #include "halyard/ops/argmax/kernels.h"
+#include "halyard/ops/cpu/rows.h"
 #include "halyard/ops/cpu/simd.h"
 
 namespace halyard::ops {
@@ -35,9 +36,8 @@ std::int32_t argmax_row(const float* x, std::size_t width) {
 
 template <> void argmax_cpu<kIsa>(const CpuTile& t) {
   const auto& c = t.constants_as<ArgmaxConstants>();
-  const std::uint64_t limit = t.x1 * c.item_rows, end = limit < c.rows ? limit : c.rows;
-  for (std::uint64_t r = t.x0 * c.item_rows; r < end; ++r)
-    t.as<std::int32_t>(1)[r] = argmax_row(t.as<float>(0) + r * c.width, c.width);
+  for_each_row(t, c.rows, c.item_rows,
+               [&](std::uint64_t r) { t.as<std::int32_t>(1)[r] = argmax_row(t.as<float>(0) + r * c.width, c.width); });
 }
 
 }  // namespace halyard::ops

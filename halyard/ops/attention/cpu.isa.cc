@@ -9,6 +9,7 @@
 // One query (decode): limited by the bytes of k and v, which all heads of a group share. Many (prefill): limited by
 // multiply-adds; a block of keys is turned once, so that both products are matrix products with rows of vectors.
 #include "halyard/ops/attention/kernels.h"
+#include "halyard/ops/cpu/rows.h"
 #include "halyard/ops/cpu/simd.h"
 #include "halyard/ops/matmul/pack.h"
 #include "halyard/ops/rope/heads.h"
@@ -157,8 +158,7 @@ const T* rows_at(const Attention& a, const T* pages, std::size_t begin) {
   const std::int32_t page = a.table[begin / a.c.pages.page];
   if (page >= 0 && static_cast<std::uint32_t>(page) < a.c.pages.slots / a.c.pages.page)
     return pages + a.c.pages.element(static_cast<std::uint64_t>(page) * a.c.pages.page + begin % a.c.pages.page, a.kv_head);
-  if (a.tile.may_write())
-    a.tile.fail("position %lld lies in page %lld, which there is not", static_cast<long long>(begin), page);
+  a.tile.fail("position %lld lies in page %lld, which there is not", static_cast<long long>(begin), page);
   return nullptr;
 }
 
@@ -363,7 +363,7 @@ bool find_tile(const CpuTile& t, const AttentionConstants& c, std::uint64_t inde
     const std::int32_t* p = t.as<const std::int32_t>(3) + 4 * s;
     const Span span = {p[0], p[1], p[2], p[3]};
     if (!is_within(span, c)) {
-      if (t.may_write()) t.fail("sequence %lld of the step: its rows or entries (%lld held) are outside", s, span.held);
+      t.fail("sequence %lld of the step: its rows or entries (%lld held) are outside", s, span.held);
       return false;
     }
     const std::uint64_t rows = static_cast<std::uint64_t>(span.rows), tiles = (rows + c.tile_queries - 1) / c.tile_queries;
@@ -405,16 +405,9 @@ void attention(const CpuTile& t, bool packed) {
   }
 }
 
-/// Runs f(r) for the rows of a tile's work-items.
-template <class F>
-void each_row(const CpuTile& t, std::uint64_t rows, std::uint64_t item_rows, const F& f) {
-  const std::uint64_t limit = t.x1 * item_rows, end = limit < rows ? limit : rows;
-  for (std::uint64_t r = t.x0 * item_rows; r < end; ++r) f(r);
-}
-
 void move(const CpuTile& t) {
   const auto& c = t.constants_as<KvMoveConstants>();
-  each_row(t, c.rows, c.item_rows, [&](std::uint64_t r) {
+  for_each_row(t, c.rows, c.item_rows, [&](std::uint64_t r) {
     const std::uint64_t head = r % c.pages.n_kv_heads;
     std::uint64_t from = 0, to = 0;
     if (!heads::find_slot(t, c.pages, t.as<const std::int32_t>(0)[r / c.pages.n_kv_heads], from)) return;
@@ -432,7 +425,7 @@ template <> void attention_pack_cpu<kIsa>(const CpuTile& t) { attention(t, true)
 
 template <> void kv_append_cpu<kIsa>(const CpuTile& t) {
   const auto& c = t.constants_as<KvAppendConstants>();
-  each_row(t, c.rows, c.item_rows, [&](std::uint64_t r) {
+  for_each_row(t, c.rows, c.item_rows, [&](std::uint64_t r) {
     heads::append(t, c.pages, c.cache, t.as<float>(0) + r * c.pages.head_dim,
                   t.as<const std::int32_t>(1)[r / c.pages.n_kv_heads], r % c.pages.n_kv_heads, t.buffers[2]);
   });

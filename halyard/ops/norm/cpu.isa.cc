@@ -1,6 +1,7 @@
 // rms_norm:   out[r, i] = x[r, i] / sqrt(mean_i(x[r, i]²) + eps) · weight[i]
 // layer_norm: out[r, i] = (x[r, i] - mean_i) / sqrt(var_i + eps) · weight[i] + bias[i]
 // x, out [rows, width] f32. Rows fit the first cache, so the passes after the first cost little: limited by bytes.
+#include "halyard/ops/cpu/rows.h"
 #include "halyard/ops/elementwise/functions.h"
 #include "halyard/ops/matmul/pack.h"
 #include "halyard/ops/norm/rows.h"
@@ -34,20 +35,12 @@ void layer_norm_row(const float* x, const W* weight, const B* bias, float* out, 
   });
 }
 
-/// f(row) for the tile's rows.
-template <class Row>
-void for_each_row(const CpuTile& t, const NormConstants& c, Row row) {
-  const std::uint64_t begin = t.x0 * c.item_rows, limit = t.x1 * c.item_rows;
-  const std::uint64_t end = limit < c.rows ? limit : c.rows;
-  for (std::uint64_t r = begin; r < end; ++r) row(r);
-}
-
 }  // namespace
 
 template <> void rms_norm_cpu<kIsa>(const CpuTile& t) {
   const auto& c = t.constants_as<NormConstants>();
   with_type(c.weight, t.buffers[1], [&](const auto* weight) {
-    for_each_row(t, c, [&](std::uint64_t r) {
+    for_each_row(t, c.rows, c.item_rows, [&](std::uint64_t r) {
       rms_norm_row(t.as<float>(0) + r * c.width, weight, t.as<float>(2) + r * c.width, c);
     });
   });
@@ -57,7 +50,7 @@ template <> void rms_norm_pack_cpu<kIsa>(const CpuTile& t) {
   const auto& c = t.constants_as<NormConstants>();
   auto* row = reinterpret_cast<float*>(t.shared);
   with_type(c.weight, t.buffers[1], [&](const auto* weight) {
-    for_each_row(t, c, [&](std::uint64_t r) {
+    for_each_row(t, c.rows, c.item_rows, [&](std::uint64_t r) {
       rms_norm_row(t.as<float>(0) + r * c.width, weight, row, c);
       pack_row(row, t.as<PackedGroup>(2) + r * c.width / 32, c.width / 32);
     });
@@ -67,7 +60,7 @@ template <> void rms_norm_pack_cpu<kIsa>(const CpuTile& t) {
 template <> void add_rms_norm_cpu<kIsa>(const CpuTile& t) {
   const auto& c = t.constants_as<NormConstants>();
   with_type(c.weight, t.buffers[2], [&](const auto* weight) {
-    for_each_row(t, c, [&](std::uint64_t r) {
+    for_each_row(t, c.rows, c.item_rows, [&](std::uint64_t r) {
       const float* a = t.as<float>(0) + r * c.width;
       const float* b = t.as<float>(1) + r * c.width;
       float* sum = t.as<float>(3) + r * c.width;
@@ -81,7 +74,7 @@ template <> void layer_norm_cpu<kIsa>(const CpuTile& t) {
   const auto& c = t.constants_as<NormConstants>();
   with_type(c.weight, t.buffers[1], [&](const auto* weight) {
     with_type(c.bias, t.buffers[2], [&](const auto* bias) {
-      for_each_row(t, c, [&](std::uint64_t r) {
+      for_each_row(t, c.rows, c.item_rows, [&](std::uint64_t r) {
         layer_norm_row(t.as<float>(0) + r * c.width, weight, bias, t.as<float>(3) + r * c.width, c);
       });
     });

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "halyard/ops/cpu/rows.h"
 #include "halyard/ops/rope/kernels.h"
 
 namespace halyard::ops {
@@ -12,15 +13,14 @@ void rope_angles_cpu(const CpuTile& t) {
   const std::int32_t* positions = t.as<std::int32_t>(0);
   const double* inv_freq = t.as<double>(1);
   const double factor = c.attention_factor;
-  const std::uint64_t limit = t.x1 * c.item_rows, end = limit < c.rows ? limit : c.rows;
-  for (std::uint64_t r = t.x0 * c.item_rows; r < end; ++r) {
+  for_each_row(t, c.rows, c.item_rows, [&](std::uint64_t r) {
     float* out = t.as<float>(2) + r * c.pairs * 2;
     for (std::uint64_t i = 0; i < c.pairs; ++i) {
       const double angle = positions[r] * inv_freq[i];
       out[2 * i] = static_cast<float>(std::cos(angle) * factor);
       out[2 * i + 1] = static_cast<float>(std::sin(angle) * factor);
     }
-  }
+  });
 }
 
 }  // namespace halyard::ops

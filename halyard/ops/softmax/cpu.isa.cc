@@ -1,6 +1,7 @@
 // out[r, i] = e^(x[r, i] - m) / Σ_i e^(x[r, i] - m), m = max_i x[r, i]. x, out [rows, width] f32.
 // Limited by operations (e^x) where a row fits the cache, else by bytes: x is read twice, out written and read once more.
 // The sum runs over blocks of 1024 elements in f32 lanes, the blocks' sums in f64: an order given by the width alone.
+#include "halyard/ops/cpu/rows.h"
 #include "halyard/ops/cpu/simd.h"
 #include "halyard/ops/softmax/kernels.h"
 
@@ -40,9 +41,9 @@ void softmax_row(const float* x, float* out, std::size_t width) {
 
 template <> void softmax_cpu<kIsa>(const CpuTile& t) {
   const auto& c = t.constants_as<SoftmaxConstants>();
-  const std::uint64_t limit = t.x1 * c.item_rows, end = limit < c.rows ? limit : c.rows;
-  for (std::uint64_t r = t.x0 * c.item_rows; r < end; ++r)
+  for_each_row(t, c.rows, c.item_rows, [&](std::uint64_t r) {
     softmax_row(t.as<float>(0) + r * c.width, t.as<float>(1) + r * c.width, c.width);
+  });
 }
 
 }  // namespace halyard::ops
