@@ -3,14 +3,12 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <map>
-#include <memory>
 #include <span>
 #include <vector>
 
 #include "halyard/engine/kv_cache.h"
 #include "halyard/engine/page_book.h"
-#include "halyard/engine/step.h"
+#include "halyard/engine/steps.h"
 #include "halyard/models/model.h"
 
 namespace halyard::engine {
@@ -46,31 +44,18 @@ class Batch {
   /// context; no pages left; what running reports.
   Result<std::span<const float>> step(std::span<const Part>);
 
-  const models::Model& model() const { return model_; }
+  const models::Model& model() const { return steps_.model(); }
   std::size_t pages_free() const { return book_.pages_free(); }
 
  private:
-  Batch(models::Model model, BatchOptions options, std::size_t pages);
-  struct Sizes {
-    std::size_t rows, sequences;
-    auto operator<=>(const Sizes&) const = default;
-  };
-  Result<Sizes> check(std::span<const Part>) const;
-  Result<void> run(std::span<const Part>, Sizes);
-  Result<void> grow(std::size_t sequences);
-  Result<const Plan*> plan(CommandEncoder&, const models::Chunk&, Sizes);
+  Batch(BatchOptions options, std::size_t pages, Steps steps);
+  Result<void> check(std::span<const Part>) const;
+  Result<Buffer> run(std::span<const Part>);
 
-  models::Model model_;
   BatchOptions options_;
   PageBook book_;
-  std::vector<models::LayerKv> layers_;
-  std::unique_ptr<models::Workspace> workspace_;
-  std::size_t sequences_ = 0;  // that inputs_ and logits_ have room for
-  Buffer inputs_;              // i32: told_
-  Buffer logits_;              // f32 [sequences_, V]
-  StepInputs told_;
+  Steps steps_;
   std::vector<float> host_logits_;
-  std::map<Sizes, Plan> plans_;  // of steps of one token each
 };
 
 }  // namespace halyard::engine

@@ -4,7 +4,7 @@
 
 #include <fmt/format.h>
 
-#include "halyard/engine/step.h"
+#include "halyard/engine/steps.h"
 #include "halyard/ops/attention/attention.h"
 
 namespace halyard::engine {

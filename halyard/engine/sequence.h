@@ -1,18 +1,16 @@
 // One sequence of tokens being read by a model.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <span>
 #include <vector>
 
 #include "halyard/engine/kv_cache.h"
 #include "halyard/engine/stages.h"
-#include "halyard/engine/step.h"
+#include "halyard/engine/steps.h"
 #include "halyard/models/model.h"
 
 namespace halyard::engine {
@@ -22,8 +20,7 @@ struct SequenceOptions {
       0;  ///< positions kept, dropping old ones (see KvCacheOptions::rotating); 0: the model's context
   std::size_t prefill_step = 0;  ///< tokens of one chunk; 0: 512, and mlx-lm's 2048 where old positions are dropped
   bool use_session = EncoderSession::env_enabled();
-  bool use_plan = true;  ///< a single token's work is recorded once for each memory of the cache, then replayed
-  bool optimize_plan = true;  ///< its plan is made of the recording as halyard::optimize leaves it: the same logits, sooner
+  bool fused = true;  ///< see Steps: the same logits, sooner
 };
 
 /// The state that a model keeps of a text: its cache, and scratch memory. Not thread-safe; sequences of one model may be
@@ -51,7 +48,7 @@ class Sequence {
   /// Forgets all but the first n tokens; false where that cannot be done.
   bool truncate(std::size_t n) { return cache_.truncate(n); }
 
-  const models::Model& model() const { return model_; }
+  const models::Model& model() const { return steps_.model(); }
   const KvCache& cache() const { return cache_; }
   std::size_t position() const { return cache_.position(); }
   /// Bytes of cache and scratch memory.
@@ -60,30 +57,19 @@ class Sequence {
   std::uint64_t record_ns() const { return record_ns_; }
 
  private:
-  Sequence(models::Model model, SequenceOptions options, std::size_t step, KvCache cache,
-           std::unique_ptr<models::Workspace> workspace);
+  Sequence(SequenceOptions options, std::size_t step, KvCache cache, Steps steps);
   enum class Want { last, all };
   Result<void> read_chunks(std::span<const std::int32_t> tokens, Want, const Sink&, const Progress&);
   Result<void> read_in_chunks(std::span<const std::int32_t> tokens, Want, const Sink&, const Progress&);
-  Result<void> read_chunk(std::span<const std::int32_t> tokens, std::size_t slot, const Buffer& logits);
-  Result<void> replay_decode(CommandEncoder&, const models::Chunk&);
+  Result<Buffer> read_chunk(std::span<const std::int32_t> tokens, StepPart::Want);
   Result<void> check(std::span<const std::int32_t> tokens) const;
-  Result<void> ensure_logits(std::size_t rows);
-  Result<std::span<float>> host_logits(std::size_t rows);
 
-  models::Model model_;
   SequenceOptions options_;
   std::size_t step_;
   KvCache cache_;
-  std::unique_ptr<models::Workspace> workspace_;
+  Steps steps_;
   Stages stages_;
-  // What a chunk's kernels are told: StepInputs. Two take turns, so that a chunk can be recorded while the one before it runs.
-  std::array<Buffer, 2> inputs_;
-  StepInputs told_;
-  Buffer logits_;  // f32 [rows, V]
   std::vector<float> host_logits_;
-  std::optional<StepPlan> decode_;  // one token's work, bound to the first inputs and these logits
-  Buffer decode_logits_;
   std::uint64_t record_ns_ = 0;
 };
 

@@ -96,32 +96,28 @@ TEST(Sequence, ARotatingCacheReadsOnPastTheContextAndEqualsAWholeOneBefore) {
   EXPECT_EQ(tiny.cache().size(), 1U);
 }
 
-TEST(Sequence, DecodingByAPlanOptimizedOrNotGivesTheSameBytesWhateverTheCacheDoes) {
+TEST(Sequence, StepsFusedOrNotGiveTheSameBytesWhateverTheCacheDoes) {
   for (const Precision precision : {Precision::exact, Precision::fast}) {
     const models::Model model = tiny_model(precision, 700);  // the cache grows twice
     for (const std::size_t max_kv_size : {std::size_t{0}, std::size_t{64}}) {
       for (const bool use_session : {true, false}) {
         if (halyard::testing::patience > 1 && use_session == (max_kv_size == 0)) continue;  // half of them where all is slow
-        Sequence recorded = expect(
-            Sequence::make(model, {.max_kv_size = max_kv_size, .use_session = use_session, .use_plan = false}));
-        Sequence replayed = expect(
-            Sequence::make(model, {.max_kv_size = max_kv_size, .use_session = use_session, .optimize_plan = false}));
-        Sequence optimized = expect(Sequence::make(model, {.max_kv_size = max_kv_size, .use_session = use_session}));
+        Sequence plain =
+            expect(Sequence::make(model, {.max_kv_size = max_kv_size, .use_session = use_session, .fused = false}));
+        Sequence fused = expect(Sequence::make(model, {.max_kv_size = max_kv_size, .use_session = use_session}));
         const auto step = [&](const std::vector<std::int32_t>& ids) {
-          const std::vector<float> expected = last_logits(recorded, ids);
-          ASSERT_EQ(last_logits(replayed, ids), expected) << "position " << recorded.position();
-          ASSERT_EQ(last_logits(optimized, ids), expected) << "position " << recorded.position();
+          const std::vector<float> expected = last_logits(plain, ids);
+          ASSERT_EQ(last_logits(fused, ids), expected) << "position " << plain.position();
         };
         step(tokens(20));
         for (const std::int32_t id : tokens(560)) step({id});
         if (max_kv_size == 0) {
-          ASSERT_TRUE(recorded.truncate(30) && replayed.truncate(30) && optimized.truncate(30));
+          ASSERT_TRUE(plain.truncate(30) && fused.truncate(30));
         }
         step(tokens(17));
         step({3});
-        recorded.reset();
-        replayed.reset();
-        optimized.reset();
+        plain.reset();
+        fused.reset();
         step({5});
         step({6});
       }
@@ -181,6 +177,22 @@ TEST(Sequence, ARefusedReadCostsAFullWindowNothing) {
   EXPECT_EQ(last_logits(s, {5}), last_logits(calm, {5}));
 }
 
+TEST(Sequence, TheLastRowAloneIsTheLastOfAllRows) {
+  for (const Precision precision : {Precision::exact, Precision::fast}) {
+    const models::Model model = tiny_model(precision);
+    for (const std::size_t n : {1U, 2U, 17U, 33U, 64U}) {
+      Sequence all = expect(Sequence::make(model, {})), last = expect(Sequence::make(model, {}));
+      std::vector<float> row;
+      expect(all.read_all(tokens(n), [&](std::size_t, std::span<float> logits) -> Result<void> {
+        row.assign(logits.end() - 97, logits.end());
+        return {};
+      }));
+      EXPECT_EQ(last_logits(last, tokens(n)), row) << n << " tokens";
+      EXPECT_EQ(last_logits(last, {5}), last_logits(all, {5})) << "what both keep of them is the same";
+    }
+  }
+}
+
 TEST(Sequence, ProgressMayStopALongRead) {
   Sequence s = expect(Sequence::make(tiny_model(), {.prefill_step = 8}));
   std::vector<std::size_t> seen;
@@ -201,7 +213,7 @@ TEST(Sequence, APromptIsReadInStagesChainedByFencesAndWaitedForOnce) {
   Device device = model.device();
   device.reset_stats();
   expect(s.read(tokens(48)));
-  EXPECT_EQ(device.stats().command_buffers, 6U) << "three chunks of two blocks of layers";
+  EXPECT_EQ(device.stats().command_buffers, 3U);
   EXPECT_EQ(device.stats().syncs, 1U);
   device.reset_stats();
   expect(s.read(tokens(1)));

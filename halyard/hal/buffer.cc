@@ -39,6 +39,7 @@ Result<void> Buffer::check_element(DType asked) const {
   if (asked != dtype_)
     return fail(Errc::invalid_argument,
                 fmt::format("access as {} to a buffer of {}", to_string(asked), to_string(dtype_)));
+  if (allocation_->placeholder) return fail(Errc::invalid_state, "access to a placeholder, which has no memory");
   return {};
 }
 

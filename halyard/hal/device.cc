@@ -19,6 +19,7 @@ namespace halyard {
 // ------------------------------------------------------------------------------------------ residency, allocations
 
 bool ResidencySet::add(Allocation& a) {
+  if (a.placeholder) return false;
   const std::lock_guard lock(mutex_);
   if (std::exchange(a.residency.member, true)) return false;
   ++count_;
@@ -109,7 +110,7 @@ std::shared_ptr<Allocation> Allocation::handles_of(std::unique_ptr<Allocation> m
 
 Allocation::~Allocation() {
   device->residency.dropped(*this);
-  if (imported) return;
+  if (imported || placeholder) return;
   if (guard) std::memset(memory.host, poison, memory.bytes);
   device->driver->free(guard ? Memory{static_cast<std::byte*>(memory.host) - guard, memory.bytes + 2 * guard} : memory);
   device->stats.bytes_allocated.fetch_sub(memory.bytes);
@@ -217,6 +218,14 @@ Result<Buffer> Device::allocate(DType dtype, const Shape& shape) {
   auto allocation = Allocation::handles_of(std::move(made));
   state_->residency.add(*allocation);
   return Buffer(std::move(allocation), 0, dtype, shape);
+}
+
+Result<Buffer> Device::placeholder(DType dtype, Shape shape) {
+  return guarded([&]() -> Result<Buffer> {
+    HALYARD_TRY(check_state());
+    const std::size_t bytes = HALYARD_TRY(bytes_of(dtype, shape));
+    return Buffer(Allocation::handles_of(std::make_unique<Allocation>(state_, bytes)), 0, dtype, shape);
+  });
 }
 
 Result<Buffer> Device::import_host(std::shared_ptr<const void> owner, const void* data, DType dtype, Shape shape) {

@@ -97,6 +97,9 @@ class Device {
   /// Zero-filled memory of the shape's size, registered in the residency set. Errc::out_of_memory where the memory
   /// budget does not allow it.
   Result<Buffer> alloc(DType, Shape);
+  /// A value that exists only in captures: it can be bound there and nowhere else, and has no memory. plan_memory gives it
+  /// some in the graph that it makes; for every pass it is scratch.
+  Result<Buffer> placeholder(DType, Shape);
   /// Memory that belongs to someone else, used in place: `owner` is held as long as the buffer lives. Read-only: binding
   /// it for writing is an error. CPU only; elsewhere Errc::unsupported.
   Result<Buffer> import_host(std::shared_ptr<const void> owner, const void* data, DType, Shape);

@@ -37,8 +37,8 @@ std::vector<GraphEdge> edges_of(const Recording&);
 /// Whether a barrier must stand before the record, after those that `running` knows; books it there.
 bool needs_barrier(MemRanges& running, const Record&);
 
-/// The windows of a Scratch that are there.
-std::vector<Binding> bindings_of(const Scratch&);
+/// The graph's scratch: the windows that are there, and its placeholders.
+std::vector<Binding> scratch_of(const ComputeGraph&, const Scratch&);
 Binding binding_of(const Buffer&);
 /// An error where a window is of another device than the graph's. Null windows count for nothing.
 Result<void> check_scratch(const ComputeGraph&, const Scratch&);

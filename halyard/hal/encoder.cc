@@ -106,6 +106,9 @@ void CommandEncoder::State::discard() {
     if (access[i] != Access::read && a->read_only)
       return fail(Errc::invalid_argument,
                   fmt::format("kernel {} writes binding {}, which is imported, read-only memory", k->def->name, i));
+    if (a->placeholder && !capture)
+      return fail(Errc::invalid_state,
+                  fmt::format("kernel {}: binding {} is a placeholder, which only captures may bind", k->def->name, i));
   }
   if (const Grid& g = d.grid, &t = k->def->tile; too_many_tiles(g, t))
     return fail(Errc::invalid_argument,

@@ -54,10 +54,12 @@ bool needs_barrier(MemRanges& running, const Record& r) {
 
 Binding binding_of(const Buffer& b) { return {b.allocation().get(), b.offset_bytes(), b.size_bytes()}; }
 
-std::vector<Binding> bindings_of(const Scratch& scratch) {
+std::vector<Binding> scratch_of(const ComputeGraph& graph, const Scratch& scratch) {
   std::vector<Binding> all;
   for (const Buffer& b : scratch.windows)
     if (b) all.push_back(binding_of(b));
+  for (const AllocationRef& a : graph.recording().retained)
+    if (a->placeholder) all.push_back({a.get(), 0, a->memory.bytes});
   return all;
 }
 
@@ -74,7 +76,7 @@ namespace {
 ComputeGraph without_dead(const ComputeGraph& graph, const Scratch& scratch) {
   Draft d(graph);
   ByteMap<bool> dead;  // after the node in hand, which goes from the last to the first
-  for (const Binding& b : bindings_of(scratch)) dead.set(b, true);
+  for (const Binding& b : scratch_of(graph, scratch)) dead.set(b, true);
   std::vector<Node> kept;
   for (auto node = d.nodes.rbegin(); node != d.nodes.rend(); ++node) {
     bool needed = false, writes = false;
@@ -125,10 +127,14 @@ ComputeGraph reorder(const ComputeGraph& graph) {
 }
 
 Result<PlannedGraph> optimize(const ComputeGraph& graph, const OptimizeOptions& options) {
-  const PlannedGraph apart =
-      HALYARD_TRY(plan_memory(remove_dead(graph, options.scratch), options.scratch, Sharing::none));
+  // Memory of their own takes none: only the last plan's places are bytes.
+  Device device(graph.device());
+  const PlaceMemory nowhere = [&](std::size_t bytes) { return device.placeholder(DType::u8, {bytes}); };
+  const PlannedGraph apart = HALYARD_TRY(
+      plan_memory(remove_dead(graph, options.scratch), options.scratch, {Sharing::none, nowhere}));
   const ComputeGraph fused = HALYARD_TRY(fuse(reorder(apart.graph), options.rules, apart.scratch));
-  PlannedGraph planned = HALYARD_TRY(plan_memory(reorder(remove_dead(fused, apart.scratch)), apart.scratch));
+  PlannedGraph planned = HALYARD_TRY(
+      plan_memory(reorder(remove_dead(fused, apart.scratch)), apart.scratch, {Sharing::phases, options.memory}));
   planned.bytes_before = apart.bytes_before;
   return planned;
 }

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -17,7 +18,8 @@
 
 namespace halyard {
 
-/// Memory that is the graph's own while it runs: nobody wrote it for the graph, and nobody reads it afterwards.
+/// Memory that is the graph's own while it runs: nobody wrote it for the graph, and nobody reads it afterwards. Placeholders
+/// are that without being named here.
 struct Scratch {
   std::vector<Buffer> windows;
 };
@@ -41,11 +43,17 @@ enum class Sharing : std::uint8_t {
   none,    ///< bytes of its own for each value: no hazard is left but of values that are read
   phases,  ///< values share bytes where the last phase that uses one comes before the first that uses the other
 };
+/// Memory of at least so many bytes, aligned to 64: what graphs that never run at once may share.
+using PlaceMemory = std::function<Result<Buffer>(std::size_t bytes)>;
+struct PlanMemoryOptions {
+  Sharing sharing = Sharing::phases;
+  PlaceMemory memory = {};  ///< null: newly allocated
+};
 /// Gives the values in scratch new places in one allocation. A value is what some dispatches wrote and others read of it;
 /// memory that is overwritten without being read holds another one. Those that lie in scratch only in part stay where they
 /// are. Sharing by phases needs no further barrier, since there is one between any two phases already. Places keep their
 /// alignment, up to 64 bytes. Errors: no memory.
-Result<PlannedGraph> plan_memory(const ComputeGraph&, const Scratch&, Sharing = Sharing::phases);
+Result<PlannedGraph> plan_memory(const ComputeGraph&, const Scratch&, const PlanMemoryOptions& = {});
 
 /// One dispatch that does the work of several: of producers and of the consumer that reads what they wrote.
 struct FusedDispatch {
@@ -80,6 +88,7 @@ Result<ComputeGraph> fuse(const ComputeGraph&, std::span<const FusionRule>, cons
 struct OptimizeOptions {
   Scratch scratch;
   std::span<const FusionRule> rules;
+  PlaceMemory memory = {};  ///< as plan_memory's
 };
 /// All passes, in the order in which they help each other: values get memory of their own first, so that memory used again
 /// stands in the way of neither fusion nor order, and share it again last.

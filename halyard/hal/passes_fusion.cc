@@ -256,7 +256,7 @@ Result<ComputeGraph> fused(const ComputeGraph& graph, std::span<const FusionRule
     if (!rules[i].fuse || rules[i].producers.empty())
       return fail(Errc::invalid_argument, fmt::format("rule {} of fusion: expected producers and a function", i));
   Draft d(graph);
-  Fuser fuser(d, bindings_of(scratch));
+  Fuser fuser(d, scratch_of(graph, scratch));
   for (bool changed = true; changed;) {
     changed = false;
     for (std::size_t at = 0; at < fuser.size(); ++at)

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include <fmt/format.h>
+
 #include "halyard/hal/device.h"
 #include "halyard/hal/draft.h"
 #include "halyard/hal/state.h"
@@ -154,11 +156,11 @@ Binding* own_bindings(Draft& d, Node& n) {
   return copy;
 }
 
-Result<PlannedGraph> planned(const ComputeGraph& graph, const Scratch& scratch, Sharing sharing) {
+Result<PlannedGraph> planned(const ComputeGraph& graph, const Scratch& scratch, const PlanMemoryOptions& options) {
   if (!graph.device()) return fail(Errc::invalid_state, "a graph that no encoder captured has no device to plan memory of");
   HALYARD_TRY(check_scratch(graph, scratch));
   Draft d(graph);
-  std::vector<Binding> windows = bindings_of(scratch);
+  std::vector<Binding> windows = scratch_of(graph, scratch);
   std::vector<Value> values = values_of(d, windows);
   std::vector<Value*> moving;
   for (Value& v : values)
@@ -167,14 +169,20 @@ Result<PlannedGraph> planned(const ComputeGraph& graph, const Scratch& scratch, 
   made.bytes_after = made.bytes_before;
   if (moving.empty()) return made;
 
-  const Buffer arena = HALYARD_TRY(Device(graph.device()).alloc(DType::u8, {place(moving, sharing)}));
+  const std::uint64_t bytes = place(moving, options.sharing);
+  const Buffer memory =
+      HALYARD_TRY(options.memory ? options.memory(bytes) : Device(graph.device()).alloc(DType::u8, {bytes}));
+  const Buffer arena = HALYARD_TRY(memory.view(0, DType::u8, {bytes}));
+  if (arena.offset_bytes() % kAlignment != 0 || arena.allocation()->device != graph.device())
+    return fail(Errc::invalid_argument, fmt::format("memory to plan in: expected memory of the graph's device, aligned to {}",
+                                                    kAlignment));
   d.memory.try_emplace(arena.allocation().get(), AllocationRef(*arena.allocation()));
   std::vector<Binding*> own(d.nodes.size());
   for (const Value* v : moving)
     for (const Use& u : v->uses) {
       if (!own[u.node]) own[u.node] = own_bindings(d, d.nodes[u.node]);
       Binding& b = own[u.node][u.binding];
-      b = {arena.allocation().get(), v->at + (b.offset - v->begin), b.bytes};
+      b = {arena.allocation().get(), arena.offset_bytes() + v->at + (b.offset - v->begin), b.bytes};
     }
   made.bytes_after = bytes_bound(d, windows) + arena.size_bytes();
   made.scratch.windows.push_back(arena);
@@ -184,8 +192,8 @@ Result<PlannedGraph> planned(const ComputeGraph& graph, const Scratch& scratch, 
 
 }  // namespace
 
-Result<PlannedGraph> plan_memory(const ComputeGraph& graph, const Scratch& scratch, Sharing sharing) {
-  return guarded([&] { return planned(graph, scratch, sharing); });
+Result<PlannedGraph> plan_memory(const ComputeGraph& graph, const Scratch& scratch, const PlanMemoryOptions& options) {
+  return guarded([&] { return planned(graph, scratch, options); });
 }
 
 }  // namespace halyard

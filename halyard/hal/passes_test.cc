@@ -324,7 +324,7 @@ const std::vector<Pass> kPasses = {
     {"reorder", [](const State& s) { return State{reorder(s.graph), s.scratch}; }},
     {"fuse", [](const State& s) { return State{value(fuse(s.graph, kRules, s.scratch)), s.scratch}; }},
     {"plan_memory", [](const State& s) { return planned(plan_memory(s.graph, s.scratch)); }},
-    {"plan_memory without sharing", [](const State& s) { return planned(plan_memory(s.graph, s.scratch, Sharing::none)); }},
+    {"plan_memory without sharing", [](const State& s) { return planned(plan_memory(s.graph, s.scratch, {Sharing::none})); }},
     {"optimize", [](const State& s) { return planned(optimize(s.graph, {s.scratch, kRules})); }},
 };
 
@@ -605,7 +605,7 @@ TEST_F(PlanMemory, MemoryUsedAgainHoldsAnotherValue) {
   call(copy_kernel, {all(a), all(c)});
   const Captured g = captured();
   EXPECT_EQ(g.graph.barriers(), 3U);
-  const PlannedGraph apart = value(plan_memory(g.graph, g.scratch, Sharing::none));
+  const PlannedGraph apart = value(plan_memory(g.graph, g.scratch, {Sharing::none}));
   EXPECT_EQ(apart.bytes_after, 256U);
   EXPECT_EQ(reorder(apart.graph).barriers(), 1U) << "the second fill no longer waits for the first copy";
   EXPECT_EQ(value(plan_memory(g.graph, g.scratch)).bytes_after, 128U);
@@ -819,8 +819,51 @@ TEST_F(Fuse, ARuleThatBindsWhatIsNotThereIsAnError) {
             std::string::npos);
 }
 
+TEST(Placeholders, GetMemoryFromAPlanWhereItIsTold) {
+  Device device = value(Device::open("cpu", {.threads = 2}));
+  Buffer out = value(device.alloc(DType::u8, {128}));
+  const Buffer between = value(device.placeholder(DType::u8, {128})), other = value(device.placeholder(DType::u8, {128}));
+  const auto record = [&](CommandEncoder& e) -> Result<void> {
+    const auto run = [&](const KernelDef& k, std::initializer_list<Buffer> buffers) -> Result<void> {
+      return e.dispatch({.kernel = HALYARD_TRY(e.kernel(k)),
+                         .grid = {128},
+                         .buffers = std::span(buffers.begin(), buffers.size()),
+                         .constants = One{1}});
+    };
+    HALYARD_TRY(run(fill_kernel, {between}));
+    HALYARD_TRY(run(copy_kernel, {between, other}));
+    return run(copy_kernel, {other, out});
+  };
+  EXPECT_EQ(device.residency_count(), 1U) << "a placeholder is no memory";
+  EXPECT_EQ(between.read<Byte>().error().code, Errc::invalid_state);
+  CommandEncoder e = value(device.command_encoder());
+  EXPECT_EQ(record(e).error().code, Errc::invalid_state) << "outside a capture";
+  e.start_capture();
+  ASSERT_TRUE(record(e));
+  const ComputeGraph g = value(e.take_capture());
+  EXPECT_EQ(remove_dead(g).size(), 3U);
+  EXPECT_EQ(g.compile().error().code, Errc::invalid_state) << "before they have memory";
+
+  const Buffer memory = value(device.alloc(DType::u8, {1000}));
+  std::size_t asked = 0;
+  const PlannedGraph p = value(plan_memory(g, {}, {.memory = [&](std::size_t bytes) -> Result<Buffer> {
+                                             asked = bytes;
+                                             return memory;
+                                           }}));
+  EXPECT_EQ(asked, 256U);
+  EXPECT_EQ(p.graph.recording().records[0].bindings[0].allocation, memory.allocation().get());
+  ASSERT_TRUE(e.replay(value(p.graph.compile())));
+  ASSERT_TRUE(e.commit_and_wait());
+  std::vector<Byte> expected(128);
+  for (std::size_t i = 0; i < 128; ++i) expected[i] = low(7 * i + 3);
+  EXPECT_EQ(value(out.read<Byte>()), expected);
+
+  const Buffer small = value(device.alloc(DType::u8, {100}));
+  EXPECT_EQ(plan_memory(g, {}, {.memory = [&](std::size_t) -> Result<Buffer> { return small; }}).error().code,
+            Errc::invalid_argument);
+}
 TEST(Optimize, AGraphWithoutADeviceIsAnError) {
-  const ComputeGraph g(std::make_shared<Recording>());
+  const ComputeGraph g{std::make_shared<Recording>()};
   EXPECT_EQ(optimize(g, {}).error().code, Errc::invalid_state);
   EXPECT_EQ(fuse(g, {}).error().code, Errc::invalid_state);
   EXPECT_EQ(remove_dead(g).size(), 0U);

@@ -112,6 +112,10 @@ Result<Plan> ComputeGraph::compile(std::span<const std::string_view> parameters)
 Result<Plan> ComputeGraph::make_plan(std::span<const std::string_view> parameters) const {
   if (!device_) return fail(Errc::invalid_state, "a graph that no encoder captured has no device to compile it for");
   if (device_->is_of_parent()) return fail(device_->check_lost().error());
+  for (const AllocationRef& a : recording_->retained)
+    if (a->placeholder)
+      return fail(Errc::invalid_state, fmt::format("the graph has placeholders, one of {} bytes: plan_memory gives them memory",
+                                                   a->memory.bytes));
   auto plan = std::make_shared<PlanState>();
   plan->recording = recording_;
   plan->device = device_;

@@ -255,6 +255,9 @@ class alignas(64) Allocation {
   /// The driver's memory, of which `guard` bytes before and after are nobody's; or with an owner its memory, for reading.
   Allocation(std::shared_ptr<DeviceState> d, Memory m, std::size_t g, std::shared_ptr<const void> owner)
       : device(std::move(d)), memory(m), read_only(owner != nullptr), guard(g), imported(std::move(owner)) {}
+  /// A placeholder: see Device::placeholder.
+  Allocation(std::shared_ptr<DeviceState> d, std::size_t bytes)
+      : device(std::move(d)), memory{nullptr, bytes}, read_only(false), placeholder(true), guard(0) {}
   ~Allocation();
   Allocation(const Allocation&) = delete;
   Allocation& operator=(const Allocation&) = delete;
@@ -263,6 +266,7 @@ class alignas(64) Allocation {
   const Memory memory;
   std::atomic<std::uint64_t> retained_by{0};    ///< the last encoder that retained it: spares it doing so again
   const bool read_only;
+  const bool placeholder = false;               ///< no memory
   const std::size_t guard;                      ///< bytes before and after `memory` that nobody may touch
   const std::shared_ptr<const void> imported;   ///< keeps imported memory; null for our own
   std::atomic<std::uint64_t> last_sequence{0};  ///< the last submission that uses it, replays left out

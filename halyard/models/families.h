@@ -3,9 +3,7 @@
 
 #include <memory>
 
-#include "halyard/models/config.h"
-#include "halyard/models/dense_decoder.h"
-#include "halyard/models/model.h"
+#include "halyard/models/decoder.h"
 
 namespace halyard::models {
 

@@ -17,8 +17,4 @@ Result<Model> Model::load(Device device, const ConfigView& config, WeightSource&
   return Model(std::move(device), precision, std::move(recipe), weights.totals());
 }
 
-Result<std::unique_ptr<Workspace>> Model::workspace(std::size_t max_chunk) const {
-  return recipe_->workspace(device_, max_chunk);
-}
-
 }  // namespace halyard::models

@@ -1,4 +1,4 @@
-// A model: named weights, and the recipe that turns a chunk of tokens into logits with them.
+// A model: named weights, and the recipe that turns tokens into logits with them.
 #pragma once
 
 #include <cstddef>
@@ -10,18 +10,11 @@
 #include <vector>
 
 #include "halyard/hal/device.h"
-#include "halyard/hal/passes.h"
 #include "halyard/io/model_dir.h"
+#include "halyard/models/step.h"
 #include "halyard/models/weights.h"
-#include "halyard/ops/attention/attention.h"
-#include "halyard/ops/matmul/matmul.h"
 
 namespace halyard::models {
-
-/// Pages of one layer's keys and values: f32 or f16 [pages, kv_heads, page, head_dim].
-struct LayerKv {
-  Buffer k, v;
-};
 
 /// What one layer needs kept of each position.
 struct LayerKvShape {
@@ -37,33 +30,6 @@ struct ModelInfo {
   std::vector<LayerKvShape> layers;
 };
 
-/// One forward pass over T tokens. Whose they are and where their past lies is data: see ops::KvBatch.
-struct Chunk {
-  Buffer tokens;                   ///< i32 [T]
-  Buffer positions;                ///< i32 [T]: where in its text each token stands
-  Buffer slots;                    ///< i32 [T]: where each token's keys and values go
-  ops::KvBatch batch;
-  std::span<const LayerKv> cache;  ///< one for each layer
-  Buffer wanted;                   ///< i32 [n]: the rows whose logits are wanted; null: as `logits` says
-  Buffer logits;                   ///< f32 [n, V]; without `wanted` [T, V]: of all rows, [1, V]: of the last; null: none
-};
-
-/// Called before each layer is recorded: the encoder to record it into. Where a caller cuts the work into stages.
-using NextEncoder = std::function<Result<CommandEncoder*>(std::size_t layer)>;
-
-/// Scratch memory of a recipe, allocated once for the longest chunk. One sequence uses one at a time.
-class Workspace {
- public:
-  virtual ~Workspace() = default;
-  /// All its buffers. A chunk's recording finds nothing in them and leaves nothing there.
-  virtual Scratch scratch() const = 0;
-  std::size_t bytes() const {
-    std::size_t sum = 0;
-    for (const Buffer& b : scratch().windows) sum += b.size_bytes();
-    return sum;
-  }
-};
-
 /// A family's recipe. Each family is one file that makes one of these from a config, and one line in registry.cc.
 class Recipe {
  public:
@@ -71,15 +37,14 @@ class Recipe {
   virtual const ModelInfo& info() const = 0;
   /// Takes the weights by name. Without a device it only checks that they are there and have the right shapes.
   virtual Result<void> load(Weights&) = 0;
-  virtual Result<std::unique_ptr<Workspace>> workspace(Device, std::size_t max_chunk) const = 0;
-  /// Records one chunk of at most max_chunk tokens.
-  virtual Result<void> record(const NextEncoder&, Workspace&, const Chunk&) const = 0;
+  /// Writes a step's formulas.
+  virtual void record(Step&) const = 0;
 };
 
 /// Called while weights are loaded: bytes so far, bytes in all.
 using Progress = std::function<void(std::size_t done, std::size_t total)>;
 
-/// A loaded model: a cheap shared handle, safe to use from several threads, each with its own workspace and cache.
+/// A loaded model: a cheap shared handle, safe to use from several threads.
 class Model {
  public:
   /// Loads the weights of `dir` onto `device`. Errors name the file, and the field or tensor, that is at fault.
@@ -92,9 +57,11 @@ class Model {
   const Device& device() const { return device_; }
   const WeightTotals& totals() const { return totals_; }
 
-  Result<std::unique_ptr<Workspace>> workspace(std::size_t max_chunk) const;
-  Result<void> record(const NextEncoder& next, Workspace& w, const Chunk& c) const {
-    return recipe_->record(next, w, c);
+  /// Records a step of that shape into an encoder that is capturing.
+  Result<void> record(CommandEncoder& e, const StepTensors& t) const {
+    Step s(e, t);
+    recipe_->record(s);
+    return s.status();
   }
 
  private:
