@@ -78,7 +78,7 @@ Result<Description> describe_model(const ModelDir& dir, const InspectFlags& f) {
   d.totals = weights.totals();
   for (const Tensor& t : dir.tensors()) HALYARD_TRY(add_tensor(d, dir, t));
   d.context = f.ctx ? static_cast<std::size_t>(f.ctx) : d.info.max_positions;
-  for (const models::LayerKvShape& l : d.info.layers) {
+  for (const models::LayerSpec& l : d.info.layers) {
     d.cache_bytes += d.context * 2 * l.kv_heads * l.head_dim * (f.exact ? sizeof(float) : sizeof(f16));
   }
   return d;

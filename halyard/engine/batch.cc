@@ -24,7 +24,9 @@ Result<Batch> Batch::make(models::Model model, BatchOptions options) {
     return fail(Errc::invalid_argument, "a batch needs room for positions and for rows of a step");
   Device device = model.device();
   const std::size_t pages = pages_for(options.positions);
-  auto layers = allocate_pages(device, info.layers, kv_dtype(model), pages);
+  if (has_slots(info.layers))
+    return fail(Errc::unsupported, fmt::format("{} keeps state in slots, which batches do not have", info.model_type));
+  auto layers = allocate_state(device, info.layers, kv_dtype(model), pages, 0);
   if (!layers) return fail(std::move(layers).error(), fmt::format("a KV cache of {} positions", pages * kPage));
   return Batch(options, pages, Steps(std::move(model), std::move(*layers), pages_for(options.context)));
 }

@@ -77,8 +77,7 @@ BenchDemand bench_demand(const models::Model& model, const BenchTest& test) {
   const models::ModelInfo& info = model.info();
   const double element = model.precision() == ops::Precision::exact ? 4 : 2;
   double cached = 0;  // bytes of one position
-  for (const models::LayerKvShape& l : info.layers)
-    cached += 2 * static_cast<double>(l.kv_heads * l.head_dim) * element;
+  for (const models::LayerSpec& l : info.layers) cached += 2 * static_cast<double>(l.kv_heads * l.head_dim) * element;
   const double positions = static_cast<double>(test.depth + test.n_prompt) + static_cast<double>(test.n_gen) / 2;
   const double head = static_cast<double>(info.vocab_size * info.hidden_size);
   const double matmul = static_cast<double>(model.totals().matmul_parameters);

@@ -163,7 +163,8 @@ TEST(OddModel, ATensorThatIsWantedAndOfATypeThatIsNotKnownIsRefusedByItsTypesNam
 }
 
 INSTANTIATE_TEST_SUITE_P(Goldens, Family,
-                         ::testing::Values("llama", "llama2", "llama-affine4-g32", "mistral", "qwen2", "qwen3",
+                         ::testing::Values("gemma3_text", "gemma3_text-affine4-g32", "llama", "llama2",
+                                           "llama-affine4-g32", "mamba2", "mistral", "qwen2", "qwen3",
                                            "qwen3-affine2-g64", "qwen3-affine3-g64", "qwen3-affine4-g32",
                                            "qwen3-affine4-g64", "qwen3-affine4-g128", "qwen3-affine5-g64",
                                            "qwen3-affine6-g64", "qwen3-affine8-g64"),

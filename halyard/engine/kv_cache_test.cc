@@ -43,7 +43,7 @@ class KvCacheTest : public ::testing::Test {
 
   /// The positions held, as a head's keys or values say.
   std::vector<float> held(const KvCache& c, std::size_t head, bool values) const {
-    const models::LayerKv& l = c.layers()[0];
+    const models::LayerState& l = c.layers()[0];
     const std::vector<float> all = expect((values ? l.v : l.k).read<float>());
     std::vector<float> positions;
     for (std::size_t i = 0; i < c.size(); ++i) {
@@ -53,7 +53,7 @@ class KvCacheTest : public ::testing::Test {
     return positions;
   }
 
-  static constexpr models::LayerKvShape kShapes[] = {{kHeads, kDim}};
+  static constexpr models::LayerSpec kShapes[] = {{kHeads, kDim}};
   mutable Device device_ = expect(Device::open("cpu", {.threads = 2}));
 };
 

@@ -69,6 +69,7 @@ Result<void> Sequence::read_all(std::span<const std::int32_t> tokens, const Sink
 Result<void> Sequence::read_chunks(std::span<const std::int32_t> tokens, Want want, const Sink& sink,
                                    const Progress& progress) {
   const std::size_t start = cache_.position();
+  cache_.mark();
   Result<void> done = guarded([&] { return read_in_chunks(tokens, want, sink, progress); });
   if (!done) {
     stages_.reset();
@@ -115,6 +116,8 @@ Result<Buffer> Sequence::read_chunk(std::span<const std::int32_t> tokens, StepPa
                       .held = placement.held,
                       .window = placement.window,
                       .pages = cache_.pages(),
+                      .slot_from = placement.slot_from,
+                      .slot_to = placement.slot_to,
                       .want = want};
   const std::uint64_t start = now_ns();
   Buffer logits = HALYARD_TRY(steps_.record(*encoder, std::span(&part, 1)));

@@ -29,7 +29,7 @@ std::size_t wanted_of(const StepPart& p) {
 
 }  // namespace
 
-Steps::Steps(models::Model model, std::vector<models::LayerKv> cache, std::size_t table_pages, bool fused)
+Steps::Steps(models::Model model, std::vector<models::LayerState> cache, std::size_t table_pages, bool fused)
     : model_(std::move(model)), cache_(std::move(cache)), table_pages_(table_pages), fused_(fused) {}
 
 Result<Buffer> Steps::record(CommandEncoder& e, std::span<const StepPart> parts) {
@@ -57,7 +57,7 @@ Steps::Shape Steps::shape_of(std::span<const StepPart> parts) const {
 
 std::size_t Steps::input_count(const Shape& s) const {
   const std::size_t some = s.all ? 0 : s.wanted;  // of them positions, spans and tables are told
-  return 3 * s.rows + 2 * some + (s.sequences + some) * (kSpan + table_pages_);
+  return 3 * s.rows + 2 * some + (s.sequences + some) * (kSpan + table_pages_) + 2 * s.sequences;
 }
 
 /// Room for a step's inputs and logits. Plans go where these must move.
@@ -79,10 +79,13 @@ Result<void> Steps::make_room(const Shape& s) {
 void Steps::fill_in(std::span<const StepPart> parts, const Shape& s) {
   const std::size_t some = s.all ? 0 : s.wanted;
   told_.assign(input_count(s), 0);
-  std::int32_t *tokens = told_.data(), *positions = tokens + s.rows, *slots = positions + s.rows, *wanted = slots + s.rows,
-               *wanted_positions = wanted + some, *spans = wanted_positions + some, *table = spans + s.sequences * kSpan,
-               *wanted_spans = table + s.sequences * table_pages_, *wanted_table = wanted_spans + some * kSpan;
+  std::int32_t *tokens = told_.data(), *positions = tokens + s.rows, *slots = positions + s.rows,
+               *wanted = slots + s.rows, *wanted_positions = wanted + some, *spans = wanted_positions + some,
+               *table = spans + s.sequences * kSpan, *wanted_spans = table + s.sequences * table_pages_,
+               *wanted_table = wanted_spans + some * kSpan, *slot_from = wanted_table + some * table_pages_,
+               *slot_to = slot_from + s.sequences;
   std::fill_n(slots, s.rows, -1);
+  std::fill_n(slot_from, 2 * s.sequences, -1);
   const auto span = [](std::int32_t*& at, std::size_t first, std::size_t rows, std::size_t held, std::size_t window) {
     for (const std::size_t n : {first, rows, held, window}) *at++ = static_cast<std::int32_t>(n);
   };
@@ -98,6 +101,8 @@ void Steps::fill_in(std::span<const StepPart> parts, const Shape& s) {
     std::copy(p.slots.begin(), p.slots.end(), slots + row);
     span(spans, row, n, p.held, p.window);
     pages(table, p);
+    *slot_from++ = p.slot_from;
+    *slot_to++ = p.slot_to;
     for (std::size_t i = n - wanted_of(p); !s.all && i < n; ++i) {
       *wanted++ = static_cast<std::int32_t>(row + i);
       *wanted_positions++ = static_cast<std::int32_t>(p.position + i);
@@ -127,6 +132,8 @@ Result<models::StepTensors> Steps::tensors(const Shape& s) const {
   t.batch.table = HALYARD_TRY(next({s.sequences, table_pages_}));
   if (some) t.wanted_batch.spans = HALYARD_TRY(next({s.wanted, kSpan}));
   if (some) t.wanted_batch.table = HALYARD_TRY(next({s.wanted, table_pages_}));
+  t.slot_from = HALYARD_TRY(next({s.sequences}));
+  t.slot_to = HALYARD_TRY(next({s.sequences}));
   if (s.wanted) t.logits = HALYARD_TRY(logits_.view(0, DType::f32, {s.wanted, model_.info().vocab_size}));
   return t;
 }
@@ -183,14 +190,15 @@ Result<void> check_tokens(const models::Model& model, std::span<const std::int32
   return {};
 }
 
-Result<void> copy_slots(CommandEncoder& e, std::span<const models::LayerKv> layers, std::span<const std::int32_t> from,
-                        std::span<const std::int32_t> to) {
+Result<void> copy_slots(CommandEncoder& e, std::span<const models::LayerState> layers,
+                        std::span<const std::int32_t> from, std::span<const std::int32_t> to) {
   if (from.empty()) return {};
   Device device = e.device();
   Buffer f = HALYARD_TRY(device.alloc(DType::i32, {from.size()})), t = HALYARD_TRY(device.alloc(DType::i32, {to.size()}));
   HALYARD_TRY(f.write(from));
   HALYARD_TRY(t.write(to));
-  for (const models::LayerKv& l : layers) {
+  for (const models::LayerState& l : layers) {
+    if (!l.k) continue;
     HALYARD_TRY(ops::kv_move(e, l.k, f, t));
     HALYARD_TRY(ops::kv_move(e, l.v, f, t));
   }

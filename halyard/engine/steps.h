@@ -20,6 +20,7 @@ struct StepPart {
   std::size_t held = 0;                  ///< entries before them
   std::size_t window = 0;                ///< the most entries that each sees, itself included; 0: all
   std::span<const std::int32_t> pages;   ///< of the entries held and new
+  std::int32_t slot_from = -1, slot_to = -1;  ///< where its state lies and where it goes: see ops::SlotBatch
   enum class Want : std::uint8_t { none, last, all } want = Want::last;  ///< whose logits
 };
 
@@ -29,14 +30,14 @@ class Steps {
  public:
   /// table_pages: the most that one part has. `fused`: plans are made of the recording as halyard::optimize leaves it, with
   /// the same bytes; else of the recording as it is.
-  Steps(models::Model, std::vector<models::LayerKv>, std::size_t table_pages, bool fused = true);
+  Steps(models::Model, std::vector<models::LayerState>, std::size_t table_pages, bool fused = true);
 
   /// Records a step of these parts, each of another sequence. The logits wanted follow each other in the order of the parts:
   /// f32 [wanted, V], null where none are. They are good until the next step. Waits for the step before, whose inputs it
   /// overwrites. Errors: no memory; what recording reports.
   Result<Buffer> record(CommandEncoder&, std::span<const StepPart>);
 
-  std::span<const models::LayerKv> cache() const { return cache_; }
+  std::span<const models::LayerState> cache() const { return cache_; }
   const models::Model& model() const { return model_; }
   /// Bytes of device memory that steps use beside weights and cache.
   std::size_t bytes() const;
@@ -61,7 +62,7 @@ class Steps {
   Result<Plan> make_plan(CommandEncoder&, const Shape&);
 
   models::Model model_;
-  std::vector<models::LayerKv> cache_;
+  std::vector<models::LayerState> cache_;
   std::size_t table_pages_;
   bool fused_;
   Buffer inputs_;   // i32: all that kernels are told
@@ -79,7 +80,7 @@ Result<std::span<float>> host_values(const Device&, Buffer, std::vector<float>& 
 Result<void> check_tokens(const models::Model&, std::span<const std::int32_t>);
 
 /// Records that entries are copied, slot by slot, in every layer. from, to: see ops::kv_move.
-Result<void> copy_slots(CommandEncoder&, std::span<const models::LayerKv>, std::span<const std::int32_t> from,
+Result<void> copy_slots(CommandEncoder&, std::span<const models::LayerState>, std::span<const std::int32_t> from,
                         std::span<const std::int32_t> to);
 
 }  // namespace halyard::engine

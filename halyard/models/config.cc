@@ -148,9 +148,9 @@ Result<DecoderConfig> parse_decoder_config(const ConfigView& c, const ConfigDefa
   if (c.has("tie_word_embeddings")) d.tie_word_embeddings = HALYARD_TRY(c.boolean("tie_word_embeddings"));
   const bool written = c.json().contains("sliding_window");  // null turns it off, unlike a missing field
   d.sliding_window = HALYARD_TRY(size_or(c, "sliding_window", written ? 0 : defaults.sliding_window, kMaxPositions));
-  const std::string activation = HALYARD_TRY(c.string_or("hidden_act", "silu"));
-  if (activation != "silu")
-    return c.error("hidden_act", fmt::format("expected \"silu\", got {}", describe(activation)));
+  const std::string field(defaults.activation_field), activation(defaults.activation);
+  if (const std::string said = HALYARD_TRY(c.string_or(field, activation)); said != activation)
+    return c.error(field, fmt::format("expected \"{}\", got {}", activation, describe(said)));
   HALYARD_TRY(check_heads(c, d));
   HALYARD_TRY(parse_rope(c, d, defaults.rope_theta));
   HALYARD_TRY(parse_layer_types(c, d));

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "halyard/io/config.h"
@@ -17,6 +18,7 @@ struct ConfigDefaults {
   std::size_t max_position_embeddings = 2048;
   std::size_t sliding_window = 0;  ///< 0: none
   double rope_theta = 10000;
+  std::string_view activation_field = "hidden_act", activation = "silu";  ///< the only one there is
 };
 
 /// Sizes are checked to be positive, to fit together, and to be small enough that products of any three fit 64 bits.

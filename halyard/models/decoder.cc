@@ -7,20 +7,24 @@
 namespace halyard::models {
 
 Decoder::Decoder(DecoderConfig c)
+    : Decoder(c, std::vector<LayerSpec>(c.num_hidden_layers, {c.num_key_value_heads, c.head_dim})) {}
+
+Decoder::Decoder(DecoderConfig c, std::vector<LayerSpec> layers, DecoderNames names)
     : config(std::move(c)),
+      names_(std::move(names)),
       info_{config.model_type, config.vocab_size, config.hidden_size, config.max_position_embeddings,
-            std::vector<LayerKvShape>(config.num_hidden_layers, {config.num_key_value_heads, config.head_dim})},
+            std::move(layers)},
       eps_(static_cast<float>(config.rms_norm_eps)) {}
 
 Result<void> Decoder::load(Weights& w) {
   const std::size_t vocab = config.vocab_size, hidden = config.hidden_size;
-  embedding_ = HALYARD_TRY(w.embedding("model.embed_tokens", vocab, hidden));
+  embedding_ = HALYARD_TRY(w.embedding(names_.embedding, vocab, hidden));
   for (std::size_t i = 0; i < config.num_hidden_layers; ++i)
-    HALYARD_TRY(load_layer(w, i, fmt::format("model.layers.{}.", i)));
-  norm_ = HALYARD_TRY(norm(w, "model.norm.weight", hidden));
-  head_ = config.tie_word_embeddings.value_or(!w.has("lm_head.weight"))
-              ? HALYARD_TRY(w.tied_linear("model.embed_tokens", vocab, hidden))
-              : HALYARD_TRY(w.linear("lm_head", vocab, hidden));
+    HALYARD_TRY(load_layer(w, i, fmt::format("{}{}.", names_.layers, i)));
+  norm_ = HALYARD_TRY(norm(w, names_.norm, hidden));
+  head_ = config.tie_word_embeddings.value_or(!w.has(names_.head + ".weight"))
+              ? HALYARD_TRY(w.tied_linear(names_.embedding, vocab, hidden))
+              : HALYARD_TRY(w.linear(names_.head, vocab, hidden));
   return {};
 }
 
@@ -73,7 +77,8 @@ Result<GatedMlp> load_gated_mlp(Weights& w, const std::string& prefix, std::size
 }
 
 Value feed_forward(Step& s, const GatedMlp& m, const Value& x) {
-  return s.multiply(s.silu_mul(s.multiply(x, m.gate), s.multiply(x, m.up)), m.down);
+  const Value gate = s.multiply(x, m.gate), up = s.multiply(x, m.up);
+  return s.multiply(m.gelu ? s.gelu_mul(gate, up, *m.gelu) : s.silu_mul(gate, up), m.down);
 }
 
 }  // namespace halyard::models

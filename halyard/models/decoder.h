@@ -1,6 +1,7 @@
 // What nearly all decoders have in common: what stands around their layers, and two blocks that most layers are made of.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -8,6 +9,11 @@
 #include "halyard/models/model.h"
 
 namespace halyard::models {
+
+/// Where a decoder's weights stand.
+struct DecoderNames {
+  std::string embedding = "model.embed_tokens", layers = "model.layers.", norm = "model.norm.weight", head = "lm_head";
+};
 
 /// h = embedding[tokens]; h = layer_i(h) …; logits = head(rms_norm(h)). A family derives from it and says what a layer is.
 class Decoder : public Recipe {
@@ -17,7 +23,9 @@ class Decoder : public Recipe {
   void record(Step&) const final;
 
  protected:
+  /// Every layer keeps keys and values.
   explicit Decoder(DecoderConfig);
+  Decoder(DecoderConfig, std::vector<LayerSpec>, DecoderNames = {});
   /// Called for each layer in turn. `prefix`: "model.layers.N."
   virtual Result<void> load_layer(Weights&, std::size_t layer, const std::string& prefix) = 0;
   virtual Value layer(Step&, std::size_t layer, Value h) const = 0;
@@ -29,6 +37,7 @@ class Decoder : public Recipe {
   const DecoderConfig config;
 
  private:
+  DecoderNames names_;
   ModelInfo info_;
   float eps_;
   ops::EmbeddingTable embedding_;
@@ -56,9 +65,10 @@ Result<SelfAttention> load_attention(Weights&, const DecoderConfig&, const std::
 Value attend(Step&, const SelfAttention&, const DecoderConfig&, std::size_t layer, const Value& x, const Rope&,
              ops::AttentionOptions);
 
-/// down(silu(gate(x)) · up(x))
+/// down(silu(gate(x)) · up(x)); with `gelu` that in silu's place.
 struct GatedMlp {
   Linear gate, up, down;  // [intermediate, hidden] …
+  std::optional<ops::Gelu> gelu = {};
 };
 /// Under prefix: gate_proj, up_proj, down_proj.
 Result<GatedMlp> load_gated_mlp(Weights&, const std::string& prefix, std::size_t hidden, std::size_t intermediate,

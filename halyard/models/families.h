@@ -7,7 +7,9 @@
 
 namespace halyard::models {
 
+Result<std::unique_ptr<Recipe>> make_gemma3_text(const ConfigView&);
 Result<std::unique_ptr<Recipe>> make_llama(const ConfigView&);
+Result<std::unique_ptr<Recipe>> make_mamba2(const ConfigView&);
 Result<std::unique_ptr<Recipe>> make_mistral(const ConfigView&);
 Result<std::unique_ptr<Recipe>> make_qwen2(const ConfigView&);
 Result<std::unique_ptr<Recipe>> make_qwen3(const ConfigView&);

@@ -16,18 +16,13 @@
 
 namespace halyard::models {
 
-/// What one layer needs kept of each position.
-struct LayerKvShape {
-  std::size_t kv_heads = 0, head_dim = 0;
-};
-
 /// The sizes of a model that its user needs to know.
 struct ModelInfo {
   std::string model_type;      ///< "llama"
   std::size_t vocab_size = 0;  ///< columns of the logits, rows of the embedding
   std::size_t hidden_size = 0;
   std::size_t max_positions = 0;  ///< the context it was made for
-  std::vector<LayerKvShape> layers;
+  std::vector<LayerSpec> layers;
 };
 
 /// A family's recipe. Each family is one file that makes one of these from a config, and one line in registry.cc.

@@ -14,10 +14,8 @@ struct Family {
 };
 
 constexpr Family kFamilies[] = {
-    {"llama", make_llama},
-    {"mistral", make_mistral},
-    {"qwen2", make_qwen2},
-    {"qwen3", make_qwen3},
+    {"gemma3_text", make_gemma3_text}, {"llama", make_llama}, {"mamba2", make_mamba2},
+    {"mistral", make_mistral},         {"qwen2", make_qwen2}, {"qwen3", make_qwen3},
 };
 
 }  // namespace

@@ -81,6 +81,21 @@ Value Step::silu_mul(const Value& gate, const Value& up) {
   return out;
 }
 
+Value Step::gelu_mul(const Value& gate, const Value& up, ops::Gelu form) {
+  const Value between = like(gate), out = like(gate);
+  const Buffer g = at(gate), u = at(up);
+  if (status_) did(ops::gelu(encoder_, g, at(between), form));
+  if (status_) did(ops::mul(encoder_, at(between), u, at(out)));
+  return out;
+}
+
+Value Step::scale(const Value& x, float factor) {
+  const Value out = like(x);
+  const Buffer from = at(x);
+  if (status_) did(ops::scale(encoder_, from, factor, at(out)));
+  return out;
+}
+
 Buffer Step::angles(bool of_wanted, const Rope& r) {
   Buffer& made = angles_[{r.inv_freq.allocation().get(), of_wanted}];
   if (made || !status_) return made;
@@ -100,7 +115,7 @@ Value Step::rope(const Value& x, std::size_t head_dim, const Rope& r) {
 
 Value Step::attention(std::size_t layer, const Value& q, const Value& k, const Value& v,
                       const ops::AttentionOptions& options) {
-  const LayerKv& cache = tensors_.cache[layer];
+  const LayerState& cache = tensors_.cache[layer];
   const std::size_t head_dim = cache.k.shape()[3];
   const Value out = like(q);
   const Buffer keys = heads(k, head_dim), values = heads(v, head_dim), queries = heads(q, head_dim),
@@ -110,6 +125,29 @@ Value Step::attention(std::size_t layer, const Value& q, const Value& k, const V
   if (status_)
     did(ops::attention(encoder_, queries, cache.k, cache.v, to,
                        q.of_wanted_ ? tensors_.wanted_batch : tensors_.batch, options));
+  return out;
+}
+
+Value Step::causal_conv(std::size_t layer, std::size_t part, const Value& x, const Buffer& weight, const Buffer& bias) {
+  const Value out = like(x);
+  const Buffer from = at(x);
+  if (status_) did(ops::causal_conv(encoder_, from, weight, bias, tensors_.cache[layer].slot[part], at(out), slots()));
+  return out;
+}
+
+Value Step::ssd(std::size_t layer, std::size_t part, const Value& xbc, const Value& dt, const Buffer& a,
+                const Buffer& d, const Buffer& dt_bias, const ops::SsdOptions& options) {
+  const Buffer& state = tensors_.cache[layer].slot[part];
+  const Value out = value(xbc.rows(), state.shape()[1] * state.shape()[2], false);
+  const Buffer from = at(xbc), steps = at(dt);
+  if (status_) did(ops::ssd(encoder_, from, steps, a, d, dt_bias, state, at(out), slots(), options));
+  return out;
+}
+
+Value Step::gated_norm(const Value& x, const Value& gate, const Buffer& weight, float eps, std::size_t groups) {
+  const Value out = like(x);
+  const Buffer from = at(x), g = at(gate);
+  if (status_) did(ops::gated_norm(encoder_, from, g, weight, at(out), eps, groups));
   return out;
 }
 

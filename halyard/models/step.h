@@ -10,13 +10,22 @@
 #include "halyard/hal/device.h"
 #include "halyard/models/weights.h"
 #include "halyard/ops/attention/attention.h"
+#include "halyard/ops/elementwise/elementwise.h"
 #include "halyard/ops/rope/rope.h"
+#include "halyard/ops/ssd/ssd.h"
 
 namespace halyard::models {
 
-/// Pages of one layer's keys and values: f32 or f16 [pages, kv_heads, page, head_dim].
-struct LayerKv {
-  Buffer k, v;
+/// What a layer keeps of the past: pages of positions, slots of whole texts, both, or nothing.
+struct LayerSpec {
+  std::size_t kv_heads = 0, head_dim = 0;  ///< of each position a key and a value; 0: none
+  std::vector<Shape> slot = {};            ///< of each sequence tensors of f32
+};
+
+/// Its memory.
+struct LayerState {
+  Buffer k, v;               ///< f32 or f16 [pages, kv_heads, page, head_dim]
+  std::vector<Buffer> slot;  ///< f32 [slots, …], one for each of the spec's
 };
 
 /// What a step's kernels are told: T rows of S sequences, of which the logits of W are wanted. Whose they are and where their
@@ -31,7 +40,8 @@ struct StepTensors {
   Buffer wanted;
   Buffer wanted_positions;    ///< i32 [W]: theirs
   ops::KvBatch wanted_batch;  ///< W spans, each of one row of W
-  std::span<const LayerKv> cache;  ///< one for each layer
+  Buffer slot_from, slot_to;  ///< i32 [S]: see ops::SlotBatch; -1 where there are no slots
+  std::span<const LayerState> cache;  ///< one for each layer
   Buffer logits;                   ///< f32 [W, V]; null: none
 };
 
@@ -72,10 +82,18 @@ class Step {
   /// a + b, which takes a's place: `a` is not to be used again. Where one has only the wanted rows, so has the sum.
   Value add(const Value& a, const Value& b);
   Value silu_mul(const Value& gate, const Value& up);
+  Value gelu_mul(const Value& gate, const Value& up, ops::Gelu);
+  Value scale(const Value& x, float factor);
   /// Every head turned by its row's position.
   Value rope(const Value& x, std::size_t head_dim, const Rope&);
   /// Keys and values, of all rows, are kept in the layer's cache; q, of all rows or of the wanted ones, attends to it.
   Value attention(std::size_t layer, const Value& q, const Value& k, const Value& v, const ops::AttentionOptions&);
+
+  /// Of the layer's slot, part `part`; all rows. See ops::causal_conv and ops::ssd.
+  Value causal_conv(std::size_t layer, std::size_t part, const Value& x, const Buffer& weight, const Buffer& bias);
+  Value ssd(std::size_t layer, std::size_t part, const Value& xbc, const Value& dt, const Buffer& a, const Buffer& d,
+            const Buffer& dt_bias, const ops::SsdOptions&);
+  Value gated_norm(const Value& x, const Value& gate, const Buffer& weight, float eps, std::size_t groups);
 
   /// Those rows of x for which the layer must find more than what it keeps of them: in the last layer the wanted ones.
   Value asked(std::size_t layer, const Value& x);
@@ -93,6 +111,7 @@ class Step {
   Buffer heads(const Value&, std::size_t head_dim);
   ops::Activations activations(const Value&, const Linear&);
   Buffer angles(bool of_wanted, const Rope&);
+  ops::SlotBatch slots() const { return {tensors_.batch.spans, tensors_.slot_from, tensors_.slot_to}; }
   bool some_are_wanted() const { return static_cast<bool>(tensors_.wanted); }
   void did(Result<void> r) {
     if (status_ && !r) status_ = std::move(r);

@@ -122,7 +122,8 @@ Result<quant::MatrixView> SyntheticWeights::matrix(const std::string& name, std:
   return view;
 }
 
-Result<VectorData> SyntheticWeights::vector(const std::string&, std::size_t n) {
+Result<VectorData> SyntheticWeights::values(const std::string&, std::span<const Shape> shapes) {
+  const std::size_t n = shapes[0].elements();
   return VectorData{std::vector<float>(n, 1.0F), n * size_of(format_.dtype)};
 }
 

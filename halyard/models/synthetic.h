@@ -30,7 +30,7 @@ class SyntheticWeights final : public WeightSource {
  public:
   explicit SyntheticWeights(SyntheticFormat format) : format_(format) {}
   Result<quant::MatrixView> matrix(const std::string& name, std::size_t n, std::size_t k) override;
-  Result<VectorData> vector(const std::string& name, std::size_t n) override;
+  Result<VectorData> values(const std::string& name, std::span<const Shape> shapes) override;
   std::size_t total_bytes() const override { return 0; }
 
  private:

@@ -1,6 +1,8 @@
 #include "halyard/models/weights.h"
 
+#include <algorithm>
 #include <cstring>
+#include <numeric>
 #include <type_traits>
 
 #include <fmt/format.h>
@@ -126,15 +128,15 @@ Result<quant::MatrixView> DirectoryWeights::matrix(const std::string& name, std:
   return q ? affine_matrix(dir_, name, *q, n, k) : dense_matrix(dir_, name, n, k);
 }
 
-Result<VectorData> DirectoryWeights::vector(const std::string& name, std::size_t n) {
+Result<VectorData> DirectoryWeights::values(const std::string& name, std::span<const Shape> shapes) {
   const Tensor& t = *HALYARD_TRY(require(dir_, name));
   HALYARD_TRY(check_float(t));
-  HALYARD_TRY(check_shape(t, {n}));
-  std::vector<float> values(n);
-  if (t.dtype == DType::f32) widen<float>(t.data, values);
-  if (t.dtype == DType::f16) widen<f16>(t.data, values);
-  if (t.dtype == DType::bf16) widen<bf16>(t.data, values);
-  return VectorData{std::move(values), t.data.size()};
+  if (std::find(shapes.begin(), shapes.end(), t.shape) == shapes.end()) HALYARD_TRY(check_shape(t, shapes[0]));
+  std::vector<float> all(t.shape.elements());
+  if (t.dtype == DType::f32) widen<float>(t.data, all);
+  if (t.dtype == DType::f16) widen<f16>(t.data, all);
+  if (t.dtype == DType::bf16) widen<bf16>(t.data, all);
+  return VectorData{std::move(all), t.data.size()};
 }
 
 Result<Linear> Weights::load(const quant::MatrixView& view) {
@@ -169,13 +171,40 @@ Result<ops::EmbeddingTable> Weights::embedding(const std::string& name, std::siz
   return device_ ? ops::EmbeddingTable::load(*device_, view) : ops::EmbeddingTable();
 }
 
-Result<Buffer> Weights::vector(const std::string& name, std::size_t n) {
-  const VectorData v = HALYARD_TRY(source_.vector(name, n));
-  count(n, v.file_bytes);
+Result<std::vector<Linear>> Weights::linears(const std::string& name, std::span<const std::size_t> ns, std::size_t k,
+                                             bool has_bias) {
+  const std::size_t n = std::accumulate(ns.begin(), ns.end(), std::size_t{0});
+  const quant::MatrixView view = HALYARD_TRY(source_.matrix(name, n, k));
+  const Buffer bias = has_bias ? HALYARD_TRY(vector(name + ".bias", n)) : Buffer();
+  std::vector<Linear> parts;
+  std::size_t first = 0;
+  for (const std::size_t rows : ns) {
+    parts.push_back(HALYARD_TRY(load(quant::rows_of(view, first, rows))));
+    if (bias) parts.back().bias = HALYARD_TRY(bias.view(first * sizeof(float), DType::f32, {rows}));
+    first += rows;
+  }
+  count(n * k, bytes_of(view));
+  return parts;
+}
+
+Result<std::vector<float>> Weights::values(const std::string& name, std::span<const Shape> shapes) {
+  VectorData v = HALYARD_TRY(source_.values(name, shapes));
+  count(v.values.size(), v.file_bytes);
+  return std::move(v.values);
+}
+
+Result<Buffer> Weights::upload(std::span<const float> values, Shape shape) {
   if (!device_) return Buffer();
-  Buffer b = HALYARD_TRY(device_->alloc(DType::f32, {n}));
-  HALYARD_TRY(b.write(std::span<const float>(v.values)));
+  Buffer b = HALYARD_TRY(device_->alloc(DType::f32, shape));
+  HALYARD_TRY(b.write(values));
   return b;
+}
+
+Result<Buffer> Weights::vector(const std::string& name, std::size_t n, float (*change)(float)) {
+  const Shape shape{n};
+  std::vector<float> v = HALYARD_TRY(values(name, std::span(&shape, 1)));
+  if (change) std::transform(v.begin(), v.end(), v.begin(), change);
+  return upload(v, shape);
 }
 
 }  // namespace halyard::models

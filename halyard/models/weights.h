@@ -16,7 +16,7 @@
 
 namespace halyard::models {
 
-/// A vector of weights.
+/// A tensor of weights that is used as it is.
 struct VectorData {
   std::vector<float> values;   ///< taken to f32
   std::size_t file_bytes = 0;  ///< as it is stored
@@ -28,8 +28,8 @@ class WeightSource {
   virtual ~WeightSource() = default;
   /// The matrix [n, k] that stands under `name` + ".weight".
   virtual Result<quant::MatrixView> matrix(const std::string& name, std::size_t n, std::size_t k) = 0;
-  /// The vector [n] that stands under `name`.
-  virtual Result<VectorData> vector(const std::string& name, std::size_t n) = 0;
+  /// The tensor that stands under `name`, of one of these shapes, which hold equally many elements.
+  virtual Result<VectorData> values(const std::string& name, std::span<const Shape> shapes) = 0;
   /// Bytes of all weights, for progress; 0: not known.
   virtual std::size_t total_bytes() const = 0;
   /// Whether there is a tensor of this name.
@@ -42,7 +42,7 @@ class DirectoryWeights final : public WeightSource {
  public:
   explicit DirectoryWeights(const ModelDir& dir) : dir_(dir) {}
   Result<quant::MatrixView> matrix(const std::string& name, std::size_t n, std::size_t k) override;
-  Result<VectorData> vector(const std::string& name, std::size_t n) override;
+  Result<VectorData> values(const std::string& name, std::span<const Shape> shapes) override;
   std::size_t total_bytes() const override { return dir_.weight_bytes(); }
   bool has(const std::string& name) const override { return dir_.find(name) != nullptr; }
 
@@ -81,8 +81,15 @@ class Weights {
   /// The same table as `embedding` made, for the products of a tied output head: counted once.
   Result<Linear> tied_linear(const std::string& name, std::size_t n, std::size_t k);
   Result<ops::EmbeddingTable> embedding(const std::string& name, std::size_t rows, std::size_t width);
-  /// f32 [n]; null without a device.
-  Result<Buffer> vector(const std::string& name, std::size_t n);
+  /// Several matrices that stand under one name, one below the other: [Σ ns, k].
+  Result<std::vector<Linear>> linears(const std::string& name, std::span<const std::size_t> ns, std::size_t k,
+                                      bool has_bias = false);
+  /// The values of a tensor, counted.
+  Result<std::vector<float>> values(const std::string& name, std::span<const Shape> shapes);
+  /// f32 on the device; null without one.
+  Result<Buffer> upload(std::span<const float>, Shape);
+  /// f32 [n], each value changed by `change` where that is given; null without a device.
+  Result<Buffer> vector(const std::string& name, std::size_t n, float (*change)(float) = nullptr);
 
  private:
   Result<Linear> load(const quant::MatrixView&);

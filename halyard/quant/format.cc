@@ -50,4 +50,14 @@ Result<void> validate(const MatrixView& m) {
   return check_span(m, "biases", m.n, m.k / group, element_bits, m.biases.size());
 }
 
+MatrixView rows_of(const MatrixView& m, std::size_t first, std::size_t n) {
+  MatrixView part = m;
+  part.n = n;
+  for (auto* bytes : {&part.data, &part.scales, &part.biases}) {
+    const std::size_t row = m.n ? bytes->size() / m.n : 0;
+    *bytes = bytes->subspan(first * row, n * row);
+  }
+  return part;
+}
+
 }  // namespace halyard::quant

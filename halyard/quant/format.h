@@ -42,4 +42,7 @@ inline std::size_t row_bytes(const MatrixView& m) {
   return m.format == Format::dense ? m.k * size_of(m.dtype) : m.k * static_cast<std::size_t>(m.bits) / 8;
 }
 
+/// Rows [first, first + n) of a matrix.
+MatrixView rows_of(const MatrixView&, std::size_t first, std::size_t n);
+
 }  // namespace halyard::quant

@@ -13,6 +13,7 @@ class EmbeddingTable {
   static Result<EmbeddingTable> load(Device, const quant::MatrixView&);
   std::size_t rows() const { return n_; }
   std::size_t width() const { return k_; }
+  DType dtype() const { return dtype_; }  ///< of its values, or of the scales of quantised ones
 
  private:
   friend Result<void> embedding(CommandEncoder&, const Buffer&, const EmbeddingTable&, const Buffer&);
