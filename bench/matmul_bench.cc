@@ -91,7 +91,7 @@ Result<double> seconds_of(Device& device, const ops::Weight& w, std::size_t t, s
 }
 
 Result<void> measure(int threads) {
-  Device device = HALYARD_TRY(Device::open("cpu", {.threads = threads}));
+  Device device = HALYARD_TRY(Device::open("cpu", {.cpu = {.threads = threads}}));
   const int team = device.capabilities().threads;
   const CpuLimits limits = HALYARD_TRY(measure_cpu_limits(team, best_isa()));
   fmt::print("{} threads, {}: read {:.1f} GB/s, int8 {:.0f} Gop/s, bf16 {:.0f} GFLOP/s, f32 {:.0f} GFLOP/s\n", team,

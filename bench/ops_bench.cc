@@ -41,7 +41,7 @@ void count(benchmark::State& state, const char* unit, double each) {
 constexpr std::size_t kHeads = 32, kKvHeads = 8, kHeadDim = 64;
 
 struct AttentionSetup {
-  Device d = *Device::open("cpu", {.threads = 2});
+  Device d = *Device::open("cpu", {.cpu = {.threads = 2}});
   std::size_t t, pages;
   Buffer q, k, v, out;
   ops::KvBatch batch;
@@ -80,7 +80,7 @@ void AttentionPrefill(benchmark::State& state) {
 BENCHMARK(AttentionPrefill)->Arg(64)->Arg(128)->UseRealTime();
 
 void RmsNorm(benchmark::State& state) {
-  Device d = *Device::open("cpu", {.threads = 2});
+  Device d = *Device::open("cpu", {.cpu = {.threads = 2}});
   const auto rows = static_cast<std::size_t>(state.range(0));
   const Buffer x = random_buffer(d, DType::f32, {rows, 2048}), w = random_buffer(d, DType::f32, {2048});
   const Buffer out = *d.alloc(DType::f32, x.shape());
@@ -90,7 +90,7 @@ void RmsNorm(benchmark::State& state) {
 BENCHMARK(RmsNorm)->Arg(1)->Arg(512)->UseRealTime();
 
 void SiluMul(benchmark::State& state) {
-  Device d = *Device::open("cpu", {.threads = 2});
+  Device d = *Device::open("cpu", {.cpu = {.threads = 2}});
   const auto rows = static_cast<std::size_t>(state.range(0));
   const Buffer gate = random_buffer(d, DType::f32, {rows, 8192}), up = random_buffer(d, DType::f32, {rows, 8192});
   const Buffer out = *d.alloc(DType::f32, gate.shape());

@@ -12,14 +12,14 @@ namespace {
 using namespace halyard;
 
 void nothing(const CpuTile& t) { benchmark::DoNotOptimize(t.buffers); }
-const KernelDef kNothing = {"bench_nothing", "rrw", {1, 1, 1}, cpu_portable<nothing>};
+const KernelDef kNothing = {"bench_nothing", "rrw", {&cpu_form<nothing>}};
 
 struct Setup {
   Device device;
   KernelRef kernel;
   std::vector<Buffer> buffers;
   explicit Setup(int threads, std::size_t n_buffers)
-      : device(*Device::open("cpu", {.threads = threads})), kernel(*device.kernel(kNothing)) {
+      : device(*Device::open("cpu", {.cpu = {.threads = threads}})), kernel(*device.kernel(kNothing)) {
     for (std::size_t i = 0; i < n_buffers; ++i) buffers.push_back(*device.alloc(DType::f32, {64}));
   }
 };

@@ -4,6 +4,7 @@
 #include "halyard/base/result.h"
 #include "halyard/base/types.h"
 #include "halyard/hal/buffer.h"
+#include "halyard/hal/cpu/kernel.h"
 #include "halyard/hal/device.h"
 #include "halyard/hal/encoder.h"
 #include "halyard/hal/graph.h"

@@ -11,7 +11,7 @@
 namespace halyard::cli {
 
 Result<Device> open_device(const DeviceFlags& flags) {
-  return Device::open(flags.device, {.threads = flags.threads, .profile = flags.profile});
+  return Device::open(flags.device, {.cpu = {.threads = flags.threads}, .profile = flags.profile});
 }
 
 Result<LoadedModel> load(const ModelOptions& options, const DeviceFlags& flags, bool chat) {

@@ -108,7 +108,7 @@ void DeviceFlags::add(CLI::App& command) {
       ->type_name("D")
       ->group(group);
   command.add_option("-t,--threads", threads, "CPU threads; 0: one for each core")
-      ->check(whole_in(0, DeviceOptions::max_threads))
+      ->check(whole_in(0, CpuOptions::max_threads))
       ->type_name("N")
       ->group(group);
   command.add_flag("--exact", exact, "f32 arithmetic and activations, no approximations")->group(group);

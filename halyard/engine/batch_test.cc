@@ -40,7 +40,8 @@ void run_history(unsigned seed) {
   const auto below = [&](std::size_t n) { return random() % n; };
   const Precision precision = below(2) ? Precision::fast : Precision::exact;
   const char* type = below(2) ? "mistral" : "qwen3";  // the first sees a window
-  FaultyDevice faulty = open_faulty(expect(open_cpu_driver({.threads = 2})), {.threads = 2}, seed, {});
+  FaultyDevice faulty =
+      open_faulty(expect(open_cpu_driver({.cpu = {.threads = 2}})), {.cpu = {.threads = 2}}, seed, {});
   const models::Model model = small_model(faulty.device, precision, type);
   Sequence alone = expect(Sequence::make(model, {}));
   Batch batch = expect(Batch::make(model, {.positions = 64 * (2 + below(12)), .max_rows = 1 + below(100)}));
@@ -104,7 +105,8 @@ TEST(Batch, GivesEachSequenceTheBytesItHasAloneUnderRandomHistories) {
 }
 
 TEST(Batch, RefusesWhatItCannotRun) {
-  const models::Model model = small_model(expect(Device::open("cpu", {.threads = 2})), Precision::exact, "qwen3");
+  const models::Model model =
+      small_model(expect(Device::open("cpu", {.cpu = {.threads = 2}})), Precision::exact, "qwen3");
   Batch b = expect(Batch::make(model, {.positions = 512, .max_rows = 450}));
   const Batch::Id id = b.open();
   const auto refusal = [&](std::vector<std::int32_t> tokens) {

@@ -41,8 +41,8 @@ struct Decode {
 
 Decode decode_of(const Json& config, std::string_view format, Precision precision) {
   models::SyntheticWeights weights(expect(models::synthetic_format(format)));
-  return {expect(models::Model::load(expect(Device::open("cpu", {.threads = 2})), ConfigView(config, "config"), weights,
-                                     precision))};
+  return {expect(models::Model::load(expect(Device::open("cpu", {.cpu = {.threads = 2}})), ConfigView(config, "config"),
+                                     weights, precision))};
 }
 
 /// Dispatches of each kernel.

@@ -156,7 +156,7 @@ TEST(OddModel, ATensorThatIsWantedAndOfATypeThatIsNotKnownIsRefusedByItsTypesNam
     const std::string changed = prefix + text + data;
     std::ofstream(file, std::ios::binary) << changed;
     const ModelDir dir = expect(ModelDir::open(model.path()));
-    const auto loaded = models::Model::load(expect(Device::open("cpu", {.threads = 1})), dir, Precision::fast);
+    const auto loaded = models::Model::load(expect(Device::open("cpu", {.cpu = {.threads = 1}})), dir, Precision::fast);
     ASSERT_FALSE(loaded);
     EXPECT_NE(loaded.error().str().find("got " + type), std::string::npos) << loaded.error().str();
   }

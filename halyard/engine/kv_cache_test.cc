@@ -54,7 +54,7 @@ class KvCacheTest : public ::testing::Test {
   }
 
   static constexpr models::LayerSpec kShapes[] = {{kHeads, kDim}};
-  mutable Device device_ = expect(Device::open("cpu", {.threads = 2}));
+  mutable Device device_ = expect(Device::open("cpu", {.cpu = {.threads = 2}}));
 };
 
 TEST_F(KvCacheTest, GrowingKeepsWhatIsHeld) {
@@ -71,7 +71,7 @@ TEST_F(KvCacheTest, GrowingKeepsWhatIsHeld) {
 }
 
 TEST_F(KvCacheTest, TakesTheMemoryThereIsAndSaysWhatForItRanOut) {
-  device_ = expect(Device::open("cpu", {.threads = 2, .memory_budget = 200'000}));
+  device_ = expect(Device::open("cpu", {.cpu = {.threads = 2}, .memory_budget = 200'000}));
   KvCache c = expect(KvCache::make(device_, kShapes, {.dtype = DType::f32, .limit = 4000, .step = 100}));
   expect(append(c, 100));
   Result<void> full;

@@ -20,7 +20,7 @@ using ops::testing::Random;
 
 /// A tiny qwen3 with random weights and a context of 96.
 models::Model tiny_model(Precision precision = Precision::exact, std::size_t context = 96,
-                         Device device = expect(Device::open("cpu", {.threads = 2}))) {
+                         Device device = expect(Device::open("cpu", {.cpu = {.threads = 2}}))) {
   const Json config = {{"model_type", "qwen3"},       {"hidden_size", 64},
                        {"num_hidden_layers", 6},      {"num_attention_heads", 4},
                        {"num_key_value_heads", 2},    {"head_dim", 16},
@@ -133,7 +133,8 @@ TEST(Sequence, AFailedReadLeavesTheTextAsItWas) {
   };
   Random random;
   for (const std::size_t max_kv_size : {std::size_t{0}, std::size_t{64}}) {
-    FaultyDevice faulty = open_faulty(expect(open_cpu_driver({.threads = 2})), {.threads = 2}, random.seed, {});
+    FaultyDevice faulty =
+        open_faulty(expect(open_cpu_driver({.cpu = {.threads = 2}})), {.cpu = {.threads = 2}}, random.seed, {});
     const models::Model model = tiny_model(Precision::fast, 700, faulty.device);
     const SequenceOptions options{.max_kv_size = max_kv_size, .prefill_step = 100};
     Sequence calm = expect(Sequence::make(model, options)), s = expect(Sequence::make(model, options));

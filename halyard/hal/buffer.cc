@@ -1,6 +1,6 @@
 #include "halyard/hal/buffer.h"
 
-#include <cstring>
+#include <span>
 
 #include <fmt/format.h>
 
@@ -26,7 +26,7 @@ Result<Buffer> Buffer::window(std::size_t offset_bytes, DType dtype, const Shape
                             to_string(shape), offset_bytes, bytes, offset_bytes > size_ ? 0 : size_ - offset_bytes));
   // Where it lies counts, not where in this window: views of views add up, and imported memory may begin anywhere.
   const std::size_t at = offset_ + offset_bytes;
-  if ((reinterpret_cast<std::uintptr_t>(allocation_->memory.host) + at) % size_of(dtype) != 0)
+  if ((allocation_->memory.address + at) % size_of(dtype) != 0)
     return fail(Errc::invalid_argument,
                 fmt::format("view of {} at offset {}, {} of the allocation: expected a multiple of the "
                             "element's {} bytes",
@@ -54,17 +54,16 @@ Result<void> Buffer::write_bytes(DType asked, const void* data, std::size_t coun
   if (count > shape_.elements())
     return fail(Errc::invalid_argument,
                 fmt::format("write of {} elements to a buffer of {}", count, shape_.elements()));
-  void* to = HALYARD_TRY(map_bytes());
+  if (allocation_->read_only) return fail(Errc::unsupported, "imported memory is read-only");
   HALYARD_TRY(allocation_->device->wait(allocation_->last_use()));
-  if (count) std::memcpy(to, data, count * size_of(dtype_));
-  return {};
+  const std::span bytes(static_cast<const std::byte*>(data), count * size_of(dtype_));
+  return bytes.empty() ? Result<void>() : allocation_->device->driver->write(allocation_->memory, offset_, bytes);
 }
 
 Result<void> Buffer::read_bytes(void* out) const {
-  if (!allocation_->memory.host) return fail(Errc::unsupported, "this device's memory is not visible to the host");
   HALYARD_TRY(allocation_->device->wait(allocation_->last_use()));
-  if (size_) std::memcpy(out, static_cast<const std::byte*>(allocation_->memory.host) + offset_, size_);
-  return {};
+  const std::span bytes(static_cast<std::byte*>(out), size_);
+  return bytes.empty() ? Result<void>() : allocation_->device->driver->read(allocation_->memory, offset_, bytes);
 }
 
 }  // namespace halyard

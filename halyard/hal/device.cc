@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <new>
+#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
@@ -108,11 +109,25 @@ std::shared_ptr<Allocation> Allocation::handles_of(std::unique_ptr<Allocation> m
   return {a, [kept = std::move(kept)](Allocation* last) { last->device->residency.remove(*last); }};
 }
 
+namespace {
+/// Memory that the host sees, and `edge` bytes before and after it.
+Memory with_edges(const Memory& m, std::size_t edge) {
+  return {m.address - edge, static_cast<std::byte*>(m.host) - edge, m.bytes + 2 * edge};
+}
+Memory without_edges(const Memory& m, std::size_t edge) {
+  return {m.address + edge, static_cast<std::byte*>(m.host) + edge, m.bytes - 2 * edge};
+}
+}  // namespace
+
 Allocation::~Allocation() {
   device->residency.dropped(*this);
-  if (imported || placeholder) return;
+  if (placeholder) return;
+  if (imported) {
+    device->driver->end_import(memory);
+    return;
+  }
   if (guard) std::memset(memory.host, poison, memory.bytes);
-  device->driver->free(guard ? Memory{static_cast<std::byte*>(memory.host) - guard, memory.bytes + 2 * guard} : memory);
+  device->driver->free(guard ? with_edges(memory, guard) : memory);
   device->stats.bytes_allocated.fetch_sub(memory.bytes);
 }
 
@@ -140,7 +155,7 @@ Result<Device> Device::open(std::string_view spec, DeviceOptions options) {
 Result<Device> Device::open_device(std::string_view spec, DeviceOptions options) {
   auto state = std::make_shared<DeviceState>();
   options.validate = environment_switch("HALYARD_VALIDATE", options.validate);
-  options.pin = environment_switch("HALYARD_PIN", options.pin);
+  options.cpu.pin = environment_switch("HALYARD_PIN", options.cpu.pin);
   if (options.timeout.count() < 0)
     return fail(Errc::invalid_argument, fmt::format("timeout: expected 0 ms or more, got {}", options.timeout.count()));
   state->memory_budget = options.memory_budget ? options.memory_budget : available_memory() / 10 * 9;
@@ -173,11 +188,11 @@ Result<std::size_t> bytes_of(DType dtype, const Shape& shape) {
 struct Fresh {
   DeviceState& device;
   std::size_t counted;
-  Memory memory{};
+  std::optional<Memory> memory = {};
   bool owned = true;
   ~Fresh() {
     if (!owned) return;
-    if (memory.host) device.driver->free(memory);
+    if (memory) device.driver->free(*memory);
     device.stats.bytes_allocated.fetch_sub(counted);
   }
 };
@@ -211,7 +226,7 @@ Result<Buffer> Device::allocate(DType dtype, const Shape& shape) {
     auto* begin = static_cast<std::byte*>(memory.host);
     std::memset(begin, poison, guard);
     std::memset(begin + guard + bytes, poison, guard);
-    memory = Memory{begin + guard, bytes};
+    memory = without_edges(*got, guard);
   }
   auto made = std::make_unique<Allocation>(state_, memory, guard, nullptr);
   fresh.owned = false;  // its destructor gives the memory back
@@ -235,15 +250,34 @@ Result<Buffer> Device::import_host(std::shared_ptr<const void> owner, const void
 Result<Buffer> Device::import_memory(std::shared_ptr<const void> owner, const void* data, DType dtype,
                                      const Shape& shape) {
   HALYARD_TRY(check_state());
-  if (!capabilities().host_visible)
-    return fail(Errc::unsupported, fmt::format("{} cannot use host memory in place", capabilities().backend));
   if (!owner || !data) return fail(Errc::invalid_argument, "import_host without memory or its owner");
   const std::size_t bytes = HALYARD_TRY(bytes_of(dtype, shape));
+  const Memory memory = HALYARD_TRY(state_->driver->import(data, bytes));
+  struct Import {
+    Driver& driver;
+    const Memory& memory;
+    bool owned = true;
+    ~Import() {
+      if (owned) driver.end_import(memory);
+    }
+  } import{*state_->driver, memory};
   // Kernels get it for reading only; encoders refuse to bind it for writing.
-  auto allocation = Allocation::handles_of(
-      std::make_unique<Allocation>(state_, Memory{const_cast<void*>(data), bytes}, 0, std::move(owner)));
+  auto made = std::make_unique<Allocation>(state_, memory, 0, std::move(owner));
+  import.owned = false;  // its destructor ends it
+  auto allocation = Allocation::handles_of(std::move(made));
   state_->residency.add(*allocation);
   return Buffer(std::move(allocation), 0, dtype, shape);
+}
+
+Result<Buffer> Device::import_or_copy(std::shared_ptr<const void> owner, const void* data, DType dtype, Shape shape) {
+  return guarded([&]() -> Result<Buffer> {
+    auto imported = import_memory(owner, data, dtype, shape);
+    if (imported || imported.error().code != Errc::unsupported) return imported;
+    Buffer copy = HALYARD_TRY(allocate(dtype, shape));
+    const std::span bytes(static_cast<const std::byte*>(data), copy.size_bytes());
+    if (!bytes.empty()) HALYARD_TRY(state_->driver->write(copy.allocation()->memory, 0, bytes));
+    return copy;
+  });
 }
 
 Result<CommandEncoder> Device::command_encoder(EncoderOptions options) {
@@ -273,24 +307,34 @@ Result<KernelRef> Device::find_or_compile(const KernelDef& def, const Constants&
       if (e.specialisation == specialisation) return e.compiled.get();
     return nullptr;
   };
-  {
+  const auto find_locked = [&] {
     const std::shared_lock lock(s.kernels_mutex);
-    if (const auto* k = find()) return KernelRef(k);
-  }
-  const std::unique_lock lock(s.kernels_mutex);
-  if (const auto* k = find()) return KernelRef(k);
+    return find();
+  };
+  if (const auto* k = find_locked()) return KernelRef(k);
+  const std::lock_guard one_at_a_time(s.compile_mutex);
+  if (const auto* k = find_locked()) return KernelRef(k);
   if (!def.access.valid())
     return fail(Errc::invalid_argument, fmt::format("kernel {}: bindings are declared with up to {} of the letters r, w, x",
                                                     def.name, AccessList::max_bindings));
-  if (!def.tile.x || !def.tile.y || !def.tile.z)
-    return fail(Errc::invalid_argument, fmt::format("kernel {}: an empty tile", def.name));
-  const auto named = s.kernels_by_name.find(def.name);
-  if (named != s.kernels_by_name.end() && named->second != &def)
+  const auto has_a_namesake = [&] {
+    const auto named = s.kernels_by_name.find(def.name);
+    return named != s.kernels_by_name.end() && named->second != &def;
+  };
+  const auto refuse_namesake = [&] {
     return fail(Errc::invalid_argument, fmt::format("two kernels are named {}", def.name));
-  auto compiled = std::make_unique<CompiledKernel>();
+  };
+  {
+    const std::shared_lock lock(s.kernels_mutex);
+    if (has_a_namesake()) return refuse_namesake();
+  }
+  if (!def.forms.has(s.driver->backend()))
+    return fail(Errc::unsupported, fmt::format("kernel {} has no form for {}", def.name, capabilities().backend));
+  auto compiled = HALYARD_TRY(s.driver->compile(def, specialisation));  // nobody who records waits for this
   compiled->def = &def;
   compiled->device = &s;
-  HALYARD_TRY(s.driver->compile(def, specialisation, *compiled));
+  const std::unique_lock lock(s.kernels_mutex);
+  if (has_a_namesake()) return refuse_namesake();  // it was registered meanwhile
   auto& entries = s.kernels[&def];
   if (entries.size() == entries.capacity()) entries.reserve(2 * entries.size() + 1);
   s.kernels_by_name.try_emplace(def.name, &def);  // only now: a kernel that was refused may go away

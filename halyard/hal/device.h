@@ -12,6 +12,7 @@
 
 #include "halyard/base/file.h"
 #include "halyard/hal/buffer.h"
+#include "halyard/hal/cpu/options.h"
 #include "halyard/hal/encoder.h"
 #include "halyard/hal/kernel.h"
 #include "halyard/hal/profile.h"
@@ -20,17 +21,10 @@
 namespace halyard {
 
 struct DeviceOptions {
-  static constexpr int max_threads = 1024;
-  int threads = 0;              ///< CPU: threads that work on a command buffer, the waiting one included; 0: one a core
-  std::optional<Isa> isa = {};  ///< CPU: at most this instruction set; none: the best the processor has
+  CpuOptions cpu = {};  ///< for "cpu" alone
   /// The most bytes that alloc() gives out at a time; 0: nine tenths of what the system has to give at open(). Imported
   /// memory does not count.
   std::size_t memory_budget = 0;
-  /// CPU: keep large memory of the residency set, imported files too, from being swapped out or dropped once it has been
-  /// touched, as far as the system allows and up to three quarters of the memory that was free at open(). On by default:
-  /// it takes next to no time, and a token after a pause would else wait for a disk. See Device::residency(). HALYARD_PIN=0
-  /// in the environment turns it off.
-  bool pin = true;
   /// How long a command buffer may run before a call that waits for it, or for one after it, gives the device up; 0: for
   /// ever. The device is then lost: see Device. With a timeout, waiting threads do not lend themselves to the work.
   std::chrono::milliseconds timeout{0};
@@ -56,7 +50,7 @@ struct Capabilities {
   int threads = 1;      ///< CPU: threads that work on a command buffer
   std::size_t memory_bytes = 0;
   std::size_t max_shared_bytes = 0;  ///< the most a dispatch may ask for
-  bool host_visible = false;         ///< Buffer::map works
+  bool host_visible = false;         ///< Buffer::map works; Buffer::read and write do everywhere
 };
 
 /// Counters of one device since it was opened or reset_stats() was called. They count calls, not completions.
@@ -101,8 +95,10 @@ class Device {
   /// some in the graph that it makes; for every pass it is scratch.
   Result<Buffer> placeholder(DType, Shape);
   /// Memory that belongs to someone else, used in place: `owner` is held as long as the buffer lives. Read-only: binding
-  /// it for writing is an error. CPU only; elsewhere Errc::unsupported.
+  /// it for writing is an error. Errc::unsupported where the device cannot.
   Result<Buffer> import_host(std::shared_ptr<const void> owner, const void* data, DType, Shape);
+  /// The same where the device can; else memory of its own with a copy of the bytes.
+  Result<Buffer> import_or_copy(std::shared_ptr<const void> owner, const void* data, DType, Shape);
 
   Result<CommandEncoder> command_encoder(EncoderOptions = {});
   Result<EncoderSession> encoder_session(EncoderOptions = {});

@@ -15,13 +15,13 @@ namespace {
 using namespace testing;
 
 TEST(Device, OpensTheCpuAndRefusesOthersWithAReason) {
-  const Device d = value(Device::open("cpu", {.threads = 3}));
+  const Device d = value(Device::open("cpu", {.cpu = {.threads = 3}}));
   const char* validate = std::getenv("HALYARD_VALIDATE");
   EXPECT_EQ(d.capabilities().backend, "cpu");
   EXPECT_EQ(d.capabilities().threads, validate && std::string_view(validate) != "0" ? 1 : 3);
   EXPECT_EQ(Device::open("cuda:0").error().code, Errc::unsupported);
   EXPECT_EQ(Device::open("abacus").error().code, Errc::not_found);
-  EXPECT_EQ(Device::open("cpu", {.threads = -1}).error().code, Errc::invalid_argument);
+  EXPECT_EQ(Device::open("cpu", {.cpu = {.threads = -1}}).error().code, Errc::invalid_argument);
   EXPECT_FALSE(Device::list().empty());
 }
 
@@ -31,7 +31,7 @@ TEST(Encoder, ResultsDoNotDependOnThreads) {
   std::vector<std::uint32_t> first;
   for (const int threads : {1, 2, 5}) {
     std::mt19937 random(seed);
-    Device d = value(Device::open("cpu", {.threads = threads}));
+    Device d = value(Device::open("cpu", {.cpu = {.threads = threads}}));
     Buffer b = value(d.alloc(DType::u32, {4096}));
     auto s = value(d.encoder_session());
     for (int i = 0; i < 2000; ++i) {

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 
 #include "halyard/base/result.h"
 #include "halyard/hal/device.h"
@@ -16,28 +17,29 @@ namespace halyard {
 struct Submission;
 struct PlanState;
 
-/// The most tiles that one dispatch may have: their numbers, and sums of two dispatches', fit 32 bits.
-inline constexpr std::uint64_t max_tiles = std::uint64_t{1} << 30;
+/// The most blocks that one dispatch may have: their numbers, and sums of two dispatches', fit 32 bits.
+inline constexpr std::uint64_t max_blocks = std::uint64_t{1} << 30;
 
-/// Tiles that make up `items` along one axis.
-inline std::uint64_t tiles_along(std::uint64_t items, std::uint64_t tile) {
-  return items <= tile ? items != 0 : items / tile + (items % tile != 0);
+/// Blocks that make up `items` along one axis.
+inline std::uint64_t blocks_along(std::uint64_t items, std::uint64_t block) {
+  return items <= block ? items != 0 : items / block + (items % block != 0);
 }
-/// Whether a grid has more than max_tiles tiles. Without divisions where there are few work-items already.
-inline bool too_many_tiles(const Grid& grid, const Grid& tile) {
+/// Whether a grid has more than max_blocks of them. Without divisions where there are few work-items already.
+inline bool too_many_blocks(const Grid& grid, const Grid& block) {
   std::uint64_t n = 0;
   const auto fits = [&n](std::uint64_t x, std::uint64_t y, std::uint64_t z) {
-    return !__builtin_mul_overflow(x, y, &n) && !__builtin_mul_overflow(n, z, &n) && n <= max_tiles;
+    return !__builtin_mul_overflow(x, y, &n) && !__builtin_mul_overflow(n, z, &n) && n <= max_blocks;
   };
   if (fits(grid.x, grid.y, grid.z)) [[likely]]
     return false;
   if (!grid.x || !grid.y || !grid.z) return false;
-  return !fits(tiles_along(grid.x, tile.x), tiles_along(grid.y, tile.y), tiles_along(grid.z, tile.z));
+  return !fits(blocks_along(grid.x, block.x), blocks_along(grid.y, block.y), blocks_along(grid.z, block.z));
 }
 
 /// Memory of a device.
 struct Memory {
-  void* host = nullptr;    ///< where the host sees it; nullptr where it does not
+  std::uint64_t address = 0;  ///< the driver's own name for it: nobody else looks where it leads
+  void* host = nullptr;       ///< where the host sees it; nullptr where it does not
   std::size_t bytes = 0;
 };
 
@@ -60,10 +62,18 @@ class Driver {
  public:
   virtual ~Driver() = default;
   virtual const Capabilities& capabilities() const = 0;
+  /// Whose forms of kernels it runs.
+  virtual Backend backend() const = 0;
 
   /// Zero-filled memory, aligned to at least 64 bytes.
   virtual Result<Memory> allocate(std::size_t bytes) = 0;
   virtual void free(const Memory&) = 0;
+  /// Memory of the host's for kernels to read where it lies, from now until end_import(). Errc::unsupported where they cannot.
+  virtual Result<Memory> import(const void* data, std::size_t bytes);
+  virtual void end_import(const Memory&) {}
+  /// Copies to memory, and from it. No work that has not completed uses the bytes.
+  virtual Result<void> write(const Memory& to, std::size_t offset, std::span<const std::byte> from) = 0;
+  virtual Result<void> read(const Memory& from, std::size_t offset, std::span<std::byte> to) = 0;
 
   /// Keeps memory, imported memory too, where kernels reach it at full speed: not swapped out, not dropped to be read from
   /// its file again. Must be quick, read nothing in, and leave enough for others; an error says why it did nothing. Called
@@ -74,11 +84,12 @@ class Driver {
   /// Bytes pinned, and the most that pin() would.
   virtual PinnedMemory pinned_memory() const { return {}; }
 
-  /// Fills in the device's form of the kernel.
-  virtual Result<void> compile(const KernelDef&, const Constants& specialisation, CompiledKernel& out) = 0;
+  /// The kernel, which has a form for this backend, ready to run; `def` and `device` are filled in later. May take its time:
+  /// nobody who records waits meanwhile, unless for a kernel that is not compiled yet. One call at a time.
+  virtual Result<std::unique_ptr<CompiledKernel>> compile(const KernelDef&, const Constants& specialisation) = 0;
 
   /// The driver's own form of a plan: recordings then call it. Null where it has none: recordings get the plan's records.
-  virtual std::unique_ptr<const PreparedPlan> prepare(const PlanState&) { return nullptr; }
+  virtual Result<std::unique_ptr<const PreparedPlan>> prepare(const PlanState&) { return nullptr; }
 
   /// All of submitting that may fail, memory above all: what submit() will need, kept in the submission's `prepared`. On
   /// the thread that commits, and submit() follows; after an error it is asked anew, when more may have been recorded.

@@ -1,5 +1,7 @@
 #include "halyard/hal/encoder.h"
 
+#include <array>
+
 #include <fmt/format.h>
 
 #include "halyard/hal/encoder_state.h"
@@ -84,9 +86,9 @@ void CommandEncoder::State::discard() {
   submission->status.store(CommandBufferStatus::discarded, std::memory_order_release);
 }
 
-// Called once, by dispatch(), and inlined there, as the two below.
-[[gnu::always_inline]] inline Result<void> CommandEncoder::State::check(const Dispatch& d) const {
-  const CompiledKernel* k = d.kernel.get();
+// Inlined, as those below, where dispatches are recorded.
+[[gnu::always_inline]] inline Result<void> CommandEncoder::State::check(const CompiledKernel* k,
+                                                                        Buffers buffers) const {
   if (!k) return fail(Errc::invalid_argument, "dispatch without a kernel");
   if (k->device != device.get())
     return fail(Errc::invalid_argument, fmt::format("kernel {} was compiled for another device", k->def->name));
@@ -94,11 +96,11 @@ void CommandEncoder::State::discard() {
     return fail(Errc::invalid_state, fmt::format("dispatch of {} to a command buffer that is already {}", k->def->name,
                                                  to_string(submission->status.load())));
   const AccessList& access = k->def->access;
-  if (d.buffers.size() != access.size())
+  if (buffers.size() != access.size())
     return fail(Errc::invalid_argument,
-                fmt::format("kernel {} has {} bindings, got {}", k->def->name, access.size(), d.buffers.size()));
+                fmt::format("kernel {} has {} bindings, got {}", k->def->name, access.size(), buffers.size()));
   for (std::size_t i = 0; i < access.size(); ++i) {
-    const Allocation* a = d.buffers[i].allocation().get();
+    const Allocation* a = buffers[i].allocation().get();
     if (!a) return fail(Errc::invalid_argument, fmt::format("kernel {}: binding {} is a null buffer", k->def->name, i));
     if (a->device != device)
       return fail(Errc::invalid_argument,
@@ -110,32 +112,27 @@ void CommandEncoder::State::discard() {
       return fail(Errc::invalid_state,
                   fmt::format("kernel {}: binding {} is a placeholder, which only captures may bind", k->def->name, i));
   }
-  if (const Grid& g = d.grid, &t = k->def->tile; too_many_tiles(g, t))
-    return fail(Errc::invalid_argument,
-                fmt::format("kernel {}: expected at most {} tiles, got a grid of {} × {} × {} in tiles of {} × {} × {}",
-                            k->def->name, max_tiles, g.x, g.y, g.z, t.x, t.y, t.z));
-  if (d.shared_bytes && d.shared_bytes > device->driver->capabilities().max_shared_bytes)
-    return fail(Errc::invalid_argument, fmt::format("kernel {} asks for {} bytes of shared memory, at most {} are there",
-                                                    k->def->name, d.shared_bytes,
-                                                    device->driver->capabilities().max_shared_bytes));
   return {};
 }
 
 // Whether a barrier must stand before a dispatch with these bindings, and books them as running.
-[[gnu::always_inline]] inline bool CommandEncoder::State::order(Recording& to, const Dispatch& d) {
-  const AccessList& access = d.kernel.get()->def->access;
+[[gnu::always_inline]] inline bool CommandEncoder::State::order(Recording& to, const CompiledKernel& k,
+                                                                Buffers buffers) {
+  const AccessList& access = k.def->access;
   return !to.ranges.place_dispatch(access.size(), [&](std::size_t i) {
-    return BufferRange::from_buffer(d.buffers[i], access[i] == Access::read ? MemRangeRole::src : MemRangeRole::dst);
+    return BufferRange::from_buffer(buffers[i], access[i] == Access::read ? MemRangeRole::src : MemRangeRole::dst);
   });
 }
 
 // With what follows all of a dispatch that may fail. Then nothing is recorded, though memory may be retained in vain.
-[[gnu::always_inline]] inline void CommandEncoder::State::record(Recording& to, const Dispatch& d) {
-  const std::size_t n = d.buffers.size();
-  std::byte* block = to.arena.take(n * sizeof(Binding) + d.constants.size());
-  auto* bindings = reinterpret_cast<Binding*>(block);
+[[gnu::always_inline]] inline void CommandEncoder::State::append(Recording& to, const CompiledKernel& k,
+                                                                 Buffers buffers, const Constants& arguments,
+                                                                 const Cut& cut) {
+  const std::size_t n = buffers.size();
+  std::byte* memory = to.arena.take(n * sizeof(Binding) + arguments.size() + (cut.fleeting ? sizeof(Grid) + 7 : 0));
+  auto* bindings = reinterpret_cast<Binding*>(memory);
   for (std::size_t i = 0; i < n; ++i) {
-    const Buffer& b = d.buffers[i];
+    const Buffer& b = buffers[i];
     Allocation* a = b.allocation().get();
     bindings[i] = {a, b.offset_bytes(), b.size_bytes()};
     // The mark is only a hint that saves retaining twice: another encoder may take it over, and then we retain again.
@@ -144,10 +141,12 @@ void CommandEncoder::State::discard() {
       a->retained_by.store(id, std::memory_order_relaxed);
     }
   }
-  std::byte* constants = block + n * sizeof(Binding);
-  std::memcpy(constants, d.constants.data(), d.constants.size());
-  to.records.push_back({d.kernel.get(), bindings, constants, d.grid, static_cast<std::uint32_t>(d.constants.size()),
-                        static_cast<std::uint32_t>(d.shared_bytes), false});
+  std::byte* constants = memory + n * sizeof(Binding);
+  std::memcpy(constants, arguments.data(), arguments.size());
+  const Grid* block = &cut.block;
+  if (cut.fleeting) block = new (constants + (arguments.size() + 7) / 8 * 8) Grid(cut.block);
+  to.records.push_back({&k, bindings, constants, block, cut.grid, static_cast<std::uint32_t>(cut.shared_bytes),
+                        static_cast<std::uint16_t>(arguments.size()), false});
 }
 
 // Those of the last record, which goes where they cannot be kept.
@@ -165,23 +164,44 @@ void CommandEncoder::State::record_places(Recording& to, std::span<const Paramet
 
 Result<void> CommandEncoder::moved_from() { return fail(Errc::invalid_state, "an encoder that was moved from"); }
 
+[[gnu::always_inline]] inline Result<void> CommandEncoder::State::record(const CompiledKernel& k, Buffers buffers,
+                                                                         const Constants& arguments, const Cut& cut,
+                                                                         std::span<const ParameterPlace> parameters) {
+  HALYARD_TRY(check_launch(k, cut.grid, cut.block, cut.shared_bytes, *device->driver));
+  Recording& to = capture ? *capture : submission->recording;
+  append(to, k, buffers, arguments, cut);
+  if (capture && !parameters.empty()) record_places(to, parameters);
+  const bool automatic = options.hazards == Hazards::automatic;
+  const bool conflict = automatic && order(to, k, buffers);
+  if (!capture) {
+    if (automatic) RecordCounter::add(conflict ? counts.auto_barriers : counts.concurrent_dispatches, 1);
+    RecordCounter::add(counts.dispatches, 1);
+  }
+  to.records.back().barrier_before = std::exchange(barrier_pending, false) || conflict;
+  return {};
+}
+
 Result<void> CommandEncoder::dispatch(const Dispatch& d) {
   return guarded([&]() __attribute__((always_inline))->Result<void> {
     if (!state_) [[unlikely]]
       return moved_from();
-    State& s = *state_;
-    HALYARD_TRY(s.check(d));
-    Recording& to = s.capture ? *s.capture : s.submission->recording;
-    s.record(to, d);
-    if (s.capture && !d.parameters.empty()) s.record_places(to, d.parameters);
-    const bool automatic = s.options.hazards == Hazards::automatic;
-    const bool conflict = automatic && s.order(to, d);
-    if (!s.capture) {
-      if (automatic) RecordCounter::add(conflict ? s.counts.auto_barriers : s.counts.concurrent_dispatches, 1);
-      RecordCounter::add(s.counts.dispatches, 1);
-    }
-    to.records.back().barrier_before = std::exchange(s.barrier_pending, false) || conflict;
-    return {};
+    const CompiledKernel* k = d.kernel.get();
+    HALYARD_TRY(state_->check(k, d.buffers));
+    return state_->record(*k, d.buffers, d.constants, {d.grid, k->block, d.shared_bytes, false}, d.parameters);
+  });
+}
+
+Result<void> CommandEncoder::dispatch(const KernelDef& def, std::span<const Buffer> buffers,
+                                      const Constants& arguments) {
+  return guarded([&]() -> Result<void> {
+    const KernelRef kernel = HALYARD_TRY(this->kernel(def));
+    const CompiledKernel& k = *kernel.get();
+    HALYARD_TRY(state_->check(&k, buffers));
+    std::array<std::size_t, AccessList::max_bindings> sizes;
+    for (std::size_t i = 0; i < buffers.size(); ++i) sizes[i] = buffers[i].size_bytes();
+    const Launch launch = HALYARD_TRY(
+        launch_of(k, {arguments, std::span(sizes).first(buffers.size()), state_->device->driver->capabilities()}));
+    return state_->record(k, buffers, arguments, {launch.grid, launch.block, launch.shared_bytes, true}, {});
   });
 }
 

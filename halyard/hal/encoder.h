@@ -29,7 +29,7 @@ struct EncoderOptions {
   Hazards hazards = Hazards::automatic;
 };
 
-/// One kernel launch.
+/// One kernel launch whose grid the caller gives.
 struct Dispatch {
   KernelRef kernel;
   Grid grid;                          ///< work-items along each axis
@@ -72,6 +72,8 @@ class CommandEncoder {
   /// Records one launch. Errors (a null buffer, a wrong number of bindings, another device's buffer or kernel, a
   /// committed encoder) record nothing.
   Result<void> dispatch(const Dispatch&);
+  /// The same of a kernel whose form for this device decides the grid: what ops call.
+  Result<void> dispatch(const KernelDef&, std::span<const Buffer> buffers, const Constants& arguments = {});
   /// All dispatches recorded before finish before any recorded after starts.
   void memory_barrier();
 
@@ -95,7 +97,7 @@ class CommandEncoder {
   /// The command buffer being recorded, or the one committed.
   CommandBuffer command_buffer() const;
   Device device() const;
-  /// A kernel of this encoder's device, compiled on first use: what ops call.
+  /// A kernel of this encoder's device, compiled on first use.
   Result<KernelRef> kernel(const KernelDef&, const Constants& specialisation = {});
 
  private:

@@ -30,9 +30,18 @@ struct [[gnu::visibility("hidden")]] CommandEncoder::State {
   void open();
   /// Drops what was recorded and not committed.
   void discard();
-  Result<void> check(const Dispatch&) const;
-  static bool order(Recording&, const Dispatch&);
-  void record(Recording&, const Dispatch&);
+  using Buffers = std::span<const Buffer>;
+  Result<void> check(const CompiledKernel*, Buffers) const;
+  static bool order(Recording&, const CompiledKernel&, Buffers);
+  /// A dispatch that has been checked. `block` stays, or is copied where it is `fleeting`.
+  struct Cut {
+    const Grid& grid;
+    const Grid& block;
+    std::size_t shared_bytes;
+    bool fleeting;
+  };
+  void append(Recording&, const CompiledKernel&, Buffers, const Constants&, const Cut&);
+  Result<void> record(const CompiledKernel&, Buffers, const Constants&, const Cut&, std::span<const ParameterPlace>);
   static void record_places(Recording&, std::span<const ParameterPlace>);
   /// Why the command buffer cannot be submitted now, if so.
   Result<void> may_submit() const;

@@ -24,7 +24,7 @@ std::atomic<bool> released{false};
 void blocking(const CpuTile&) {
   while (!released) std::this_thread::sleep_for(1ms);
 }
-const KernelDef blocking_kernel = {"test_blocking", "x", {1, 1, 1}, cpu_portable<blocking>};
+const KernelDef blocking_kernel = {"test_blocking", "x", {&cpu_form<blocking>}};
 
 // Lets the stuck kernels go, and waits until what they held is gone.
 void release_and_expect_gone(const std::weak_ptr<DeviceState>& device) {
@@ -36,13 +36,13 @@ void release_and_expect_gone(const std::weak_ptr<DeviceState>& device) {
 
 // Changes the byte that the constant numbers, wherever that is.
 void straying(const CpuTile& t) { t.as<std::uint8_t>(1)[t.constants_as<std::int32_t>()] ^= std::uint8_t{1}; }
-const KernelDef straying_kernel = {"test_straying", "rw", {1, 1, 1}, cpu_portable<straying>};
+const KernelDef straying_kernel = {"test_straying", "rw", {&cpu_form<straying>}};
 void dishonest(const CpuTile& t) { t.as<std::uint8_t>(0)[3] ^= std::uint8_t{1}; }
-const KernelDef dishonest_kernel = {"test_dishonest", "rw", {1, 1, 1}, cpu_portable<dishonest>};
+const KernelDef dishonest_kernel = {"test_dishonest", "rw", {&cpu_form<dishonest>}};
 
 class Validation : public ::testing::Test {
  protected:
-  Device device = value(Device::open("cpu", {.threads = 2, .validate = true}));
+  Device device = value(Device::open("cpu", {.cpu = {.threads = 2}, .validate = true}));
   Buffer in = value(device.alloc(DType::u8, {64})), out = value(device.alloc(DType::u8, {64}));
   Buffer window = value(out.view(16, DType::u8, {32}));
 
@@ -89,7 +89,7 @@ TEST_P(Watchdog, GivesAStuckDeviceUp) {
   released = false;
   std::weak_ptr<DeviceState> watch;
   {
-    Device d = value(Device::open("cpu", {.threads = GetParam(), .timeout = 50ms}));
+    Device d = value(Device::open("cpu", {.cpu = {.threads = GetParam()}, .timeout = 50ms}));
     watch = d.state();
     Buffer b = value(d.alloc(DType::u32, {64})), other = value(d.alloc(DType::u32, {64}));
     auto s = value(d.encoder_session());
@@ -134,7 +134,7 @@ TEST_P(Watchdog, GivesAStuckDeviceUp) {
 INSTANTIATE_TEST_SUITE_P(Threads, Watchdog, ::testing::Values(1, 2, 3));
 
 TEST(Watchdog, TimesEachCommandBufferAndNotTheQueue) {
-  Device d = value(Device::open("cpu", {.threads = 2, .timeout = 400ms}));
+  Device d = value(Device::open("cpu", {.cpu = {.threads = 2}, .timeout = 400ms}));
   Buffer b = value(d.alloc(DType::u32, {64}));
   CommandBuffer last;
   for (int i = 0; i < 10; ++i) {
@@ -147,7 +147,7 @@ TEST(Watchdog, TimesEachCommandBufferAndNotTheQueue) {
 }
 
 TEST(Watchdog, ChangesNoResult) {
-  Device d = value(Device::open("cpu", {.threads = 3, .timeout = 60s}));
+  Device d = value(Device::open("cpu", {.cpu = {.threads = 3}, .timeout = 60s}));
   Buffer b = value(d.alloc(DType::u32, {1024}));
   std::uint32_t expected = 0;
   for (std::uint32_t i = 0; i < 200; ++i) {
@@ -163,7 +163,7 @@ TEST(Watchdog, ChangesNoResult) {
 
 TEST(Profile, SumsKernelsAndLabels) {
   for (const int threads : {1, 3}) {
-    Device d = value(Device::open("cpu", {.threads = threads, .profile = true}));
+    Device d = value(Device::open("cpu", {.cpu = {.threads = threads}, .profile = true}));
     Buffer b = value(d.alloc(DType::u32, {256}));
     for (int i = 0; i < 3; ++i) {
       auto e = value(d.command_encoder());
@@ -191,7 +191,7 @@ TEST(Profile, SumsKernelsAndLabels) {
 }
 
 TEST(Profile, CountsTheDispatchesOfReplays) {
-  Device d = value(Device::open("cpu", {.threads = 2, .profile = true}));
+  Device d = value(Device::open("cpu", {.cpu = {.threads = 2}, .profile = true}));
   Buffer b = value(d.alloc(DType::u32, {256}));
   auto e = value(d.command_encoder());
   e.start_capture();
@@ -215,7 +215,7 @@ TEST(Profile, CountsTheDispatchesOfReplays) {
 }
 
 TEST(Profile, WritesATraceWhoseLanesDoNotOverlap) {
-  Device d = value(Device::open("cpu", {.threads = 2, .profile = true}));
+  Device d = value(Device::open("cpu", {.cpu = {.threads = 2}, .profile = true}));
   Buffer b = value(d.alloc(DType::u32, {4096}));
   for (int i = 0; i < 20; ++i) {
     auto e = value(d.command_encoder());

@@ -5,11 +5,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <span>
 #include <string_view>
 #include <type_traits>
 
 #include "halyard/base/types.h"
-#include "halyard/hal/cpu/isa.h"
 
 namespace halyard {
 
@@ -73,48 +73,50 @@ class Constants {
   alignas(8) std::byte bytes_[max_bytes];
 };
 
-struct CpuJob;
+/// The kinds of device there may be. A kernel has a form for each that can run it.
+enum class Backend : std::uint8_t { cpu, cuda, vulkan };
 
-/// What a CPU kernel sees: the work-items [x0,x1) × [y0,y1) × [z0,z1) of its grid, to be done by this call alone.
-struct CpuTile {
-  std::uint64_t x0, x1, y0, y1, z0, z1;
-  Grid grid;                       ///< of the whole dispatch
-  std::byte* const* buffers;       ///< first byte of each binding's window
-  const std::size_t* sizes;        ///< bytes of each binding's window
-  const void* constants;           ///< the dispatch's Constants; aligned to 8
-  std::byte* shared;               ///< this thread's scratch of the dispatch's shared_bytes, aligned to 64, content undefined
-  CpuJob* job;                     ///< for may_write() and fail()
+struct Capabilities;
+struct CpuForm;   // hal/cpu/kernel.h
+struct CudaForm;  // of the drivers to come
+struct VulkanForm;
 
-  template <class T>
-  T* as(std::size_t i) const { return reinterpret_cast<T*>(buffers[i]); }
-  template <class T>
-  const T& constants_as() const { return *static_cast<const T*>(constants); }
-  /// Restartable kernels ask before they write to any binding, and return where the answer is no: another thread has done
-  /// the tile meanwhile.
-  bool may_write() const;
-  /// Makes the command buffer fail. `format` is a printf format for two long long values; the first failure wins.
-  void fail(const char* format, long long a = 0, long long b = 0) const;
+/// How one dispatch is run.
+struct Launch {
+  Grid grid;                     ///< all its work-items
+  Grid block = {};               ///< of them, those that one CPU tile or GPU block does
+  std::size_t shared_bytes = 0;  ///< scratch of each block
 };
-/// What it throws fails its command buffer. It may not wait for that, nor for any behind it: such calls are errors.
-using CpuKernelFn = void (*)(const CpuTile&);
+/// What a form makes a Launch of.
+struct LaunchInputs {
+  const Constants& arguments;
+  std::span<const std::size_t> sizes;  ///< bytes of each binding's window
+  const Capabilities& device;
+};
+using LaunchFn = Launch (*)(const LaunchInputs&);
 
-/// Picks the function for an instruction set and for specialising constants; nullptr: not for these constants.
-using CpuKernelSelect = CpuKernelFn (*)(Isa, const Constants& specialisation);
+/// The forms of a kernel: the code, and how a dispatch is cut up. What is in one is its backend's business alone; null: that
+/// backend does not have the kernel.
+struct KernelForms {
+  const CpuForm* cpu = nullptr;
+  const CudaForm* cuda = nullptr;
+  const VulkanForm* vulkan = nullptr;
+  constexpr bool has(Backend b) const {
+    switch (b) {
+      case Backend::cpu: return cpu != nullptr;
+      case Backend::cuda: return cuda != nullptr;
+      case Backend::vulkan: return vulkan != nullptr;
+    }
+    return false;
+  }
+};
 
-/// A kernel's declaration. Static data: it must outlive every device that uses it.
+/// A kernel's declaration: what is computed, from what. Static data: it must outlive every device that uses it.
 struct KernelDef {
-  std::string_view name;         ///< unique on a device
-  AccessList access;             ///< one letter a binding
-  Grid tile;                     ///< work-items of one CPU tile along each axis; fixed, so that results never depend on threads
-  CpuKernelSelect cpu = nullptr; ///< nullptr: the CPU device does not have it
-  /// Its CPU tiles ask may_write(): where a thread loses its core in one of them, another does it again. What the first
-  /// one reads may change meanwhile; whatever it finds, it must come to its end and stay within its windows.
-  bool restartable = false;
+  std::string_view name;  ///< unique on a device
+  AccessList access;      ///< one letter a binding
+  KernelForms forms = {};
 };
-
-/// A kernel function that is the same for every instruction set.
-template <CpuKernelFn fn>
-inline constexpr CpuKernelSelect cpu_portable = [](Isa, const Constants&) -> CpuKernelFn { return fn; };
 
 struct CompiledKernel;
 

@@ -13,7 +13,7 @@ using namespace testing;
 
 class Misuse : public ::testing::Test {
  protected:
-  Device device = value(Device::open("cpu", {.threads = 2}));
+  Device device = value(Device::open("cpu", {.cpu = {.threads = 2}}));
   Buffer b = value(device.alloc(DType::i32, {64}));
   Result<void> record(CommandEncoder& e, const KernelDef& k = scale_in_place_kernel) { return run(e, k, {b}, 64, 0U); }
   ComputeGraph graph() {
@@ -116,7 +116,7 @@ TEST_F(Misuse, HandlesMovedFromAreInAnInvalidState) {
   EXPECT_EQ(plan.size() + plan.barriers(), 0U);
   auto live = value(device.command_encoder());
   EXPECT_STATE(live.replay(plan));
-  Device d = value(Device::open("cpu", {.threads = 1}));
+  Device d = value(Device::open("cpu", {.cpu = {.threads = 1}}));
   const Device d2 = std::move(d);
   EXPECT_STATE(d.alloc(DType::u8, {1}));
   EXPECT_STATE(d.import_host(nullptr, nullptr, DType::u8, {1}));
@@ -145,19 +145,21 @@ TEST_F(Misuse, NullKernelsAndRulesWithoutAFunctionAreRefused) {
   const KernelDef* kernels[] = {&scale_in_place_kernel, nullptr};
   EXPECT_EQ(device.register_kernels(kernels).error().code, Errc::invalid_argument);
   EXPECT_FALSE(device.kernel("test_scale"));  // all or none
-  const FusionRule rule{{"test_scale"}, "test_scale", nullptr};
-  EXPECT_EQ(fuse(graph(), {&rule, 1}).error().code, Errc::invalid_argument);
-  const FusionRule names_none{
-      {"test_scale"}, "test_scale", [](std::span<const Record>) { return std::optional(FusedDispatch{}); }};
+  const auto binds_nothing = [](std::span<const Record>) { return std::optional(Joined{}); };
+  const FusionRule no_function{{"test_scale"}, "test_scale", &scale_in_place_kernel, nullptr};
+  const FusionRule no_kernel{{"test_scale"}, "test_scale", nullptr, binds_nothing};
+  for (const FusionRule* rule : {&no_function, &no_kernel})
+    EXPECT_EQ(fuse(graph(), {rule, 1}).error().code, Errc::invalid_argument);
+  const FusionRule no_bindings{{"test_scale"}, "test_scale", &scale_in_place_kernel, binds_nothing};
   auto e = value(device.command_encoder());
   e.start_capture();
   ok(record(e));
   ok(record(e));
-  EXPECT_EQ(fuse(value(e.take_capture()), {&names_none, 1}).error().code, Errc::invalid_argument);
+  EXPECT_EQ(fuse(value(e.take_capture()), {&no_bindings, 1}).error().code, Errc::invalid_argument);
 }
 
 TEST_F(Misuse, ScratchOfAnotherDeviceIsRefusedAndNullScratchCountsForNothing) {
-  Device other = value(Device::open("cpu", {.threads = 1}));
+  Device other = value(Device::open("cpu", {.cpu = {.threads = 1}}));
   const Scratch foreign{{value(other.alloc(DType::i32, {64}))}}, null{{Buffer()}};
   EXPECT_EQ(plan_memory(graph(), foreign).error().code, Errc::invalid_argument);
   EXPECT_EQ(fuse(graph(), {}, foreign).error().code, Errc::invalid_argument);
@@ -167,9 +169,9 @@ TEST_F(Misuse, ScratchOfAnotherDeviceIsRefusedAndNullScratchCountsForNothing) {
 }
 
 TEST_F(Misuse, AKernelWhoseCompilationFailedLeavesItsNameFree) {
-  const KernelDef good{"test_late", "x", {64, 1, 1}, scale_in_place_kernel.cpu};
+  const KernelDef good{"test_late", "x", scale_in_place_kernel.forms};
   {
-    const auto bad = std::make_unique<KernelDef>(KernelDef{"test_late", "x", {64, 1, 1}, nullptr});
+    const auto bad = std::make_unique<KernelDef>(KernelDef{"test_late", "x"});
     EXPECT_EQ(device.kernel(*bad).error().code, Errc::unsupported);
   }
   EXPECT_EQ(device.kernel("test_late").error().code, Errc::not_found);
@@ -178,7 +180,7 @@ TEST_F(Misuse, AKernelWhoseCompilationFailedLeavesItsNameFree) {
 }
 
 TEST_F(Misuse, NamesThatAreNotUtf8AreEscapedWhereverTheyArePrinted) {
-  const KernelDef odd{"odd\xff\n\"name", "x", {64, 1, 1}, scale_in_place_kernel.cpu};
+  const KernelDef odd{"odd\xff\n\"name", "x", scale_in_place_kernel.forms};
   auto e = value(device.command_encoder());
   e.start_capture();
   ok(record(e, odd));

@@ -32,6 +32,7 @@ ComputeGraph Draft::finish() const {
     std::byte* constants = to->arena.take(r.constants_bytes);
     std::memcpy(constants, r.constants, r.constants_bytes);
     r.constants = constants;
+    r.block = new (to->arena.take(sizeof(Grid))) Grid(*r.block);
     for (std::size_t i = 0; i < n; ++i)
       if (retained.insert(bindings[i].allocation).second) to->retained.push_back(memory.at(bindings[i].allocation));
     for (RecordedPlace p : node.places) {

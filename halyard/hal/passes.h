@@ -55,34 +55,34 @@ struct PlanMemoryOptions {
 /// alignment, up to 64 bytes. Errors: no memory.
 Result<PlannedGraph> plan_memory(const ComputeGraph&, const Scratch&, const PlanMemoryOptions& = {});
 
-/// One dispatch that does the work of several: of producers and of the consumer that reads what they wrote.
-struct FusedDispatch {
-  const KernelDef* kernel = nullptr;
-  Grid grid = {};
+/// How one dispatch does the work of several: of producers and of the consumer that reads what they wrote.
+struct Joined {
   struct From {
     std::uint32_t part, binding;
   };
   std::vector<From> bindings;  ///< whose window each is; read or written as that part reads or writes it
   Constants constants = {};
-  std::size_t shared_bytes = 0;
   /// Whether a part that works in place may still do so: each byte is written by the tile that alone reads it.
   bool in_place = false;
   /// Where each part's constants stand within the fused ones, so that parameters find their place; absent: nowhere.
   std::vector<std::optional<std::uint32_t>> constants_at = {};
 };
 
-/// What may be fused. The framework answers for hazards and for liveness; a rule says only that its kernel does what the
-/// parts do, with these windows and constants.
+/// What may be fused. The framework answers for hazards and for liveness, the fused kernel's form for how it is cut up; a rule
+/// says only that its kernel does what the parts do, with these windows and constants. Parts are named, so that an op need not
+/// see another's declarations.
 struct FusionRule {
   std::vector<std::string_view> producers;  ///< kernels, at least one; a part each
   std::string_view consumer;                ///< a kernel that reads what each producer wrote
-  /// The fused dispatch, if the parts are as the rule wants them: the producers in the order above, then the consumer.
-  std::optional<FusedDispatch> (*fuse)(std::span<const Record> parts) = nullptr;
+  const KernelDef* fused = nullptr;  ///< its forms decide the launch; devices that it has none for leave the rule out
+  /// What the fused dispatch binds, if the parts are as the rule wants them: the producers in the order above, then the
+  /// consumer. It reads their bindings and arguments, not how a device cuts them up.
+  std::optional<Joined> (*join)(std::span<const Record> parts) = nullptr;
 };
 
 /// Applies the rules until none applies. What a part writes and the fused dispatch does not must be dead afterwards; the
 /// producers must be free to move to the consumer's place, or a single producer's consumer to its; there must be no more
-/// barriers than before. Errors: a kernel that the device does not have.
+/// barriers than before. Errors: a fused kernel that does not compile, or whose form does not decide its launch.
 Result<ComputeGraph> fuse(const ComputeGraph&, std::span<const FusionRule>, const Scratch& = {});
 
 struct OptimizeOptions {

@@ -1,5 +1,6 @@
 // Fusion: the rules say what may become one dispatch, this file whether the graph allows it.
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <deque>
 
@@ -48,13 +49,13 @@ struct Part {
 };
 
 /// Whether the fused dispatch finds what its parts found, leaves what they left, and may have its tiles run side by side.
-bool does_as_its_parts(const FusedDispatch& fused, std::span<const Part> parts) {
-  const auto window = [&](FusedDispatch::From f) -> const Binding& { return parts[f.part].record.bindings[f.binding]; };
+bool does_as_its_parts(const AccessList& accesses, const Joined& fused, std::span<const Part> parts) {
+  const auto window = [&](Joined::From f) -> const Binding& { return parts[f.part].record.bindings[f.binding]; };
   for (std::size_t i = 0; i < fused.bindings.size(); ++i) {
-    const FusedDispatch::From from = fused.bindings[i];
+    const Joined::From from = fused.bindings[i];
     const Part& part = parts[from.part];
     const Binding& b = window(from);
-    const Access access = fused.kernel->access[i];
+    const Access access = accesses[i];
     if (access != Access::write &&
         (!reads(part.record, b) || std::any_of(parts.begin(), parts.end(), [&](const Part& p) {
           return p.at < part.at && writes_any_of(p.record, b);
@@ -67,7 +68,7 @@ bool does_as_its_parts(const FusedDispatch& fused, std::span<const Part> parts) 
       return false;
     // One tile must not write what another has yet to read or write.
     for (std::size_t k = 0; k < fused.bindings.size(); ++k) {
-      const FusedDispatch::From other = fused.bindings[k];
+      const Joined::From other = fused.bindings[k];
       if (k != i && overlap(window(other), b) && !(fused.in_place && other.part == from.part)) return false;
     }
   }
@@ -90,7 +91,8 @@ class Fuser {
 
   /// Tries to fuse node `at` as the rule's consumer. The fused node's place, if it was done.
   Result<std::optional<std::size_t>> try_rule(const FusionRule& rule, std::size_t at) {
-    if (record(at).kernel->def->name != rule.consumer) return std::nullopt;
+    if (record(at).kernel->def->name != rule.consumer || !rule.fused->forms.has(d_.device->driver->backend()))
+      return std::nullopt;
     sources_ = sources_of(at);
     chosen_.clear();
     return choose(rule, at);
@@ -143,11 +145,11 @@ class Fuser {
       records.push_back(record(n));
       parts.push_back({n, record(n)});
     }
-    const std::optional<FusedDispatch> fused = rule.fuse(records);
-    if (!fused) return std::nullopt;
-    HALYARD_TRY(check(*fused, parts));
-    if (!does_as_its_parts(*fused, parts)) return std::nullopt;
-    const auto node = HALYARD_TRY(make(*fused, parts));
+    const std::optional<Joined> joined = rule.join(records);
+    if (!joined) return std::nullopt;
+    HALYARD_TRY(check(*rule.fused, *joined, parts));
+    if (!does_as_its_parts(rule.fused->access, *joined, parts)) return std::nullopt;
+    const auto node = HALYARD_TRY(make(*rule.fused, *joined, parts));
     if (!node) return std::nullopt;
 
     std::sort(nodes.begin(), nodes.end());
@@ -159,22 +161,20 @@ class Fuser {
     return std::nullopt;
   }
 
-  static Result<void> check(const FusedDispatch& f, std::span<const Part> parts) {
-    if (!f.kernel) return fail(Errc::invalid_argument, "a rule of fusion names no kernel");
-    if (f.bindings.size() != f.kernel->access.size())
-      return fail(Errc::invalid_argument, fmt::format("fusing into {}: it has {} bindings, got {}", f.kernel->name,
-                                                      f.kernel->access.size(), f.bindings.size()));
-    for (const FusedDispatch::From b : f.bindings)
+  static Result<void> check(const KernelDef& into, const Joined& f, std::span<const Part> parts) {
+    if (f.bindings.size() != into.access.size())
+      return fail(Errc::invalid_argument, fmt::format("fusing into {}: it has {} bindings, got {}", into.name,
+                                                      into.access.size(), f.bindings.size()));
+    for (const Joined::From b : f.bindings)
       if (b.part >= parts.size() || b.binding >= parts[b.part].record.kernel->def->access.size())
         return fail(Errc::invalid_argument,
-                    fmt::format("fusing into {}: there is no binding {} of part {}", f.kernel->name, b.binding, b.part));
+                    fmt::format("fusing into {}: there is no binding {} of part {}", into.name, b.binding, b.part));
     return {};
   }
 
-  /// The node of a fused dispatch; nothing where it asks for more scratch or tiles than there may be, or leaves a parameter no place.
-  Result<std::optional<Node>> make(const FusedDispatch& f, std::span<const Part> parts) {
-    if (f.shared_bytes > d_.device->driver->capabilities().max_shared_bytes || too_many_tiles(f.grid, f.kernel->tile))
-      return std::nullopt;
+  /// The node of a fused dispatch; nothing where its form asks for more scratch or blocks than there may be, or it leaves a
+  /// parameter no place.
+  Result<std::optional<Node>> make(const KernelDef& into, const Joined& f, std::span<const Part> parts) {
     Node node;
     for (std::size_t i = 0; i < parts.size(); ++i)
       for (RecordedPlace p : nodes_[parts[i].at]->places) {
@@ -183,13 +183,28 @@ class Fuser {
         node.places.push_back(std::move(p));
       }
     auto* bindings = reinterpret_cast<Binding*>(d_.arena.take(f.bindings.size() * sizeof(Binding)));
-    for (std::size_t i = 0; i < f.bindings.size(); ++i)
+    std::array<std::size_t, AccessList::max_bindings> sizes;
+    for (std::size_t i = 0; i < f.bindings.size(); ++i) {
       bindings[i] = parts[f.bindings[i].part].record.bindings[f.bindings[i].binding];
+      sizes[i] = bindings[i].bytes;
+    }
+    const KernelRef kernel = HALYARD_TRY(Device(d_.device).kernel(into));
+    const Capabilities& capabilities = d_.device->driver->capabilities();
+    const Launch launch =
+        HALYARD_TRY(launch_of(*kernel.get(), {f.constants, std::span(sizes).first(f.bindings.size()), capabilities}));
+    if (!check_launch(*kernel.get(), launch.grid, launch.block, launch.shared_bytes, *d_.device->driver))
+      return std::nullopt;
     std::byte* constants = d_.arena.take(f.constants.size());
     std::memcpy(constants, f.constants.data(), f.constants.size());
-    const KernelRef kernel = HALYARD_TRY(Device(d_.device).kernel(*f.kernel));
-    node.record = {kernel.get(), bindings, constants, f.grid, static_cast<std::uint32_t>(f.constants.size()),
-                   static_cast<std::uint32_t>(f.shared_bytes), false};
+    const Grid* block = new (d_.arena.take(sizeof(Grid))) Grid(launch.block);
+    node.record = {kernel.get(),
+                   bindings,
+                   constants,
+                   block,
+                   launch.grid,
+                   static_cast<std::uint32_t>(launch.shared_bytes),
+                   static_cast<std::uint16_t>(f.constants.size()),
+                   false};
     return node;
   }
 
@@ -253,8 +268,9 @@ Result<ComputeGraph> fused(const ComputeGraph& graph, std::span<const FusionRule
   if (!graph.device()) return fail(Errc::invalid_state, "a graph that no encoder captured has no device to fuse kernels for");
   HALYARD_TRY(check_scratch(graph, scratch));
   for (std::size_t i = 0; i < rules.size(); ++i)
-    if (!rules[i].fuse || rules[i].producers.empty())
-      return fail(Errc::invalid_argument, fmt::format("rule {} of fusion: expected producers and a function", i));
+    if (!rules[i].fused || !rules[i].join || rules[i].producers.empty())
+      return fail(Errc::invalid_argument,
+                  fmt::format("rule {} of fusion: expected producers, a fused kernel and a function", i));
   Draft d(graph);
   Fuser fuser(d, scratch_of(graph, scratch));
   for (bool changed = true; changed;) {

@@ -96,66 +96,65 @@ void mix_copy(const CpuTile& t) {  // writes what is between, too
 }
 
 constexpr Grid tile = {8, 1, 1};
-const KernelDef fill_kernel = {"t_fill", "w", tile, cpu_portable<fill>};
-const KernelDef bump_kernel = {"t_bump", "x", tile, cpu_portable<bump>};
-const KernelDef copy_kernel = {"t_copy", "rw", tile, cpu_portable<copy>};
-const KernelDef mirror_kernel = {"t_mirror", "rw", tile, cpu_portable<mirror>};
-const KernelDef mix_kernel = {"t_mix", "rrw", tile, cpu_portable<mix>};
-const KernelDef gather_kernel = {"t_gather", "rx", tile, cpu_portable<gather>};
-const KernelDef copy_copy_kernel = {"t_copy_copy", "rw", tile, cpu_portable<copy_copy>};
-const KernelDef mirror_copy_kernel = {"t_mirror_copy", "rw", tile, cpu_portable<mirror_copy>};
-const KernelDef bump_copy_kernel = {"t_bump_copy", "xw", tile, cpu_portable<bump_copy>};
-const KernelDef copy_gather_kernel = {"t_copy_gather", "rx", tile, cpu_portable<copy_gather>};
-const KernelDef copy_mirror_kernel = {"t_copy_mirror", "rww", tile, cpu_portable<copy_mirror>};
-const KernelDef copies_mix_kernel = {"t_copies_mix", "rrw", tile, cpu_portable<copies_mix>};
-const KernelDef mix_copy_kernel = {"t_mix_copy", "rrww", tile, cpu_portable<mix_copy>};
+/// As many work-items as the last window has bytes.
+template <CpuKernelFn fn>
+constexpr CpuForm fused_form = {.select = cpu_form<fn>.select, .launch = [](const LaunchInputs& in) {
+                                  return Launch{.grid = {in.sizes.back()}, .block = tile};
+                                }};
+const KernelDef fill_kernel = {"t_fill", "w", {&cpu_form<fill, tile>}};
+const KernelDef bump_kernel = {"t_bump", "x", {&cpu_form<bump, tile>}};
+const KernelDef copy_kernel = {"t_copy", "rw", {&cpu_form<copy, tile>}};
+const KernelDef mirror_kernel = {"t_mirror", "rw", {&cpu_form<mirror, tile>}};
+const KernelDef mix_kernel = {"t_mix", "rrw", {&cpu_form<mix, tile>}};
+const KernelDef gather_kernel = {"t_gather", "rx", {&cpu_form<gather, tile>}};
+const KernelDef copy_copy_kernel = {"t_copy_copy", "rw", {&fused_form<copy_copy>}};
+const KernelDef mirror_copy_kernel = {"t_mirror_copy", "rw", {&fused_form<mirror_copy>}};
+const KernelDef bump_copy_kernel = {"t_bump_copy", "xw", {&fused_form<bump_copy>}};
+const KernelDef copy_gather_kernel = {"t_copy_gather", "rx", {&fused_form<copy_gather>}};
+const KernelDef copy_mirror_kernel = {"t_copy_mirror", "rww", {&fused_form<copy_mirror>}};
+const KernelDef copies_mix_kernel = {"t_copies_mix", "rrw", {&fused_form<copies_mix>}};
+const KernelDef fused_bump_kernel = {"t_fused_bump", "x", {&fused_form<bump>}};
+const KernelDef mix_copy_kernel = {"t_mix_copy", "rrww", {&fused_form<mix_copy>}};
 const KernelDef* const kKernels[] = {&fill_kernel, &bump_kernel, &copy_kernel, &mirror_kernel, &mix_kernel, &gather_kernel};
 
 // ------------------------------------------------------------------------------------------------------------ rules
 
-using Fused = std::optional<FusedDispatch>;
+using Fused = std::optional<Joined>;
 using Parts = std::span<const Record>;
 
 std::uint32_t constant_of(const Record& r) { return *reinterpret_cast<const std::uint32_t*>(r.constants); }
 
 /// A rule of one producer whose value, its last binding, is the consumer's first.
-Fused pair(const KernelDef& kernel, Parts p, std::vector<FusedDispatch::From> bindings) {
+Fused pair(Parts p, std::vector<Joined::From> bindings) {
   const Binding& between = p[0].bindings[p[0].kernel->def->access.size() - 1];
   if (between != p[1].bindings[0]) return {};
-  return FusedDispatch{.kernel = &kernel,
-                       .grid = p[0].grid,
-                       .bindings = std::move(bindings),
-                       .constants = Two{constant_of(p[0]), constant_of(p[1])},
-                       .constants_at = {0U, 4U}};
+  return Joined{.bindings = std::move(bindings),
+                .constants = Two{constant_of(p[0]), constant_of(p[1])},
+                .constants_at = {0U, 4U}};
 }
-Fused fuse_copy_copy(Parts p) { return pair(copy_copy_kernel, p, {{0, 0}, {1, 1}}); }
-Fused fuse_mirror_copy(Parts p) { return pair(mirror_copy_kernel, p, {{0, 0}, {1, 1}}); }
-Fused fuse_bump_copy(Parts p) { return pair(bump_copy_kernel, p, {{0, 0}, {1, 1}}); }
-Fused fuse_copy_gather(Parts p) { return pair(copy_gather_kernel, p, {{0, 0}, {1, 1}}); }
-Fused fuse_copy_mirror(Parts p) { return pair(copy_mirror_kernel, p, {{0, 0}, {0, 1}, {1, 1}}); }
-Fused fuse_mix_copy(Parts p) {
-  Fused f = pair(mix_copy_kernel, p, {{0, 0}, {0, 1}, {0, 2}, {1, 1}});
+Fused join_ends(Parts p) { return pair(p, {{0, 0}, {1, 1}}); }
+Fused join_copy_mirror(Parts p) { return pair(p, {{0, 0}, {0, 1}, {1, 1}}); }
+Fused join_mix_copy(Parts p) {
+  Fused f = pair(p, {{0, 0}, {0, 1}, {0, 2}, {1, 1}});
   if (f) f->in_place = true;
   return f;
 }
-Fused fuse_copies_mix(Parts p) {
+Fused join_copies_mix(Parts p) {
   if (p[0].bindings[1] != p[2].bindings[0] || p[1].bindings[1] != p[2].bindings[1]) return {};
   struct Three {
     std::uint32_t a, b, c;
   };
-  return FusedDispatch{.kernel = &copies_mix_kernel,
-                       .grid = p[2].grid,
-                       .bindings = {{0, 0}, {1, 0}, {2, 2}},
-                       .constants = Three{constant_of(p[0]), constant_of(p[1]), constant_of(p[2])},
-                       .constants_at = {0U, 4U, 8U}};
+  return Joined{.bindings = {{0, 0}, {1, 0}, {2, 2}},
+                .constants = Three{constant_of(p[0]), constant_of(p[1]), constant_of(p[2])},
+                .constants_at = {0U, 4U, 8U}};
 }
-const std::vector<FusionRule> kRules = {{{"t_copy"}, "t_copy", fuse_copy_copy},
-                                        {{"t_mirror"}, "t_copy", fuse_mirror_copy},
-                                        {{"t_bump"}, "t_copy", fuse_bump_copy},
-                                        {{"t_mix"}, "t_copy", fuse_mix_copy},
-                                        {{"t_copy"}, "t_gather", fuse_copy_gather},
-                                        {{"t_copy"}, "t_mirror", fuse_copy_mirror},
-                                        {{"t_copy", "t_copy"}, "t_mix", fuse_copies_mix}};
+const std::vector<FusionRule> kRules = {{{"t_copy"}, "t_copy", &copy_copy_kernel, join_ends},
+                                        {{"t_mirror"}, "t_copy", &mirror_copy_kernel, join_ends},
+                                        {{"t_bump"}, "t_copy", &bump_copy_kernel, join_ends},
+                                        {{"t_mix"}, "t_copy", &mix_copy_kernel, join_mix_copy},
+                                        {{"t_copy"}, "t_gather", &copy_gather_kernel, join_ends},
+                                        {{"t_copy"}, "t_mirror", &copy_mirror_kernel, join_copy_mirror},
+                                        {{"t_copy", "t_copy"}, "t_mix", &copies_mix_kernel, join_copies_mix}};
 
 // --------------------------------------------------------------------------------------------------------- programs
 
@@ -378,7 +377,7 @@ struct Seeds {
 };
 
 TEST(Passes, EachLeavesTheBytesOfTheRecordedOrderAndNoMoreBarriers) {
-  Device d = value(Device::open("cpu", {.threads = 3}));
+  Device d = value(Device::open("cpu", {.cpu = {.threads = 3}}));
   const Seeds seeds;
   std::size_t dead = 0, fused = 0, barriers = 0;
   for (std::uint64_t seed = seeds.first; seed < seeds.first + seeds.count; ++seed) {
@@ -404,7 +403,7 @@ TEST(Passes, EachLeavesTheBytesOfTheRecordedOrderAndNoMoreBarriers) {
 }
 
 TEST(Passes, AnySequenceOfThemDoesToo) {
-  Device d = value(Device::open("cpu", {.threads = 3}));
+  Device d = value(Device::open("cpu", {.cpu = {.threads = 3}}));
   const Seeds seeds;
   for (std::uint64_t seed = seeds.first; seed < seeds.first + seeds.count; ++seed) {
     Property property(d, seed);
@@ -428,7 +427,7 @@ TEST(Passes, AnySequenceOfThemDoesToo) {
 class Passes : public ::testing::Test {
  protected:
   static constexpr std::uint32_t a = 0, b = 1, c = 2, d = 3, e = 4;
-  Device device = value(Device::open("cpu", {.threads = 2}));
+  Device device = value(Device::open("cpu", {.cpu = {.threads = 2}}));
   Program program{{128, 128, 128, 128, 128}, {}, {}};
 
   static Window all(std::uint32_t buffer) { return {buffer, 0, 128}; }
@@ -762,11 +761,11 @@ TEST_F(Fuse, NotWhereAParameterWouldLoseItsPlace) {
   call(copy_kernel, {all(a), all(b)});
   call(copy_kernel, {all(b), all(d)});
   program.calls[1].parameter = true;
-  std::vector<FusionRule> rules = {{{"t_copy"}, "t_copy", [](Parts p) {
-                                      Fused f = fuse_copy_copy(p);
-                                      f->constants_at = {0U, std::nullopt};
-                                      return f;
-                                    }}};
+  const std::vector<FusionRule> rules = {{{"t_copy"}, "t_copy", &copy_copy_kernel, [](Parts p) {
+                                            Fused f = join_ends(p);
+                                            f->constants_at = {0U, std::nullopt};
+                                            return f;
+                                          }}};
   const Captured g = captured();
   EXPECT_EQ(names(value(fuse(g.graph, rules, g.scratch))), "copy copy");
   const ComputeGraph f = value(fuse(g.graph, kRules, g.scratch));
@@ -777,8 +776,8 @@ TEST_F(Fuse, NotWhereAParameterWouldLoseItsPlace) {
 TEST_F(Fuse, NotWhereARuleReadsWhatItsOwnPartsHaveYetToWrite) {
   call(copy_kernel, {all(a), all(b)});
   call(copy_kernel, {all(b), all(d)});
-  const std::vector<FusionRule> wrong = {{{"t_copy"}, "t_copy", [](Parts p) {
-                                            Fused f = fuse_copy_copy(p);
+  const std::vector<FusionRule> wrong = {{{"t_copy"}, "t_copy", &copy_copy_kernel, [](Parts p) {
+                                            Fused f = join_ends(p);
                                             f->bindings[0] = {1, 0};
                                             return f;
                                           }}};
@@ -789,38 +788,84 @@ TEST_F(Fuse, NotWhereARuleReadsWhatItsOwnPartsHaveYetToWrite) {
 TEST_F(Fuse, NotWhereARuleLeavesWhatALaterPartOverwrites) {
   call(bump_kernel, {all(b)});
   call(copy_kernel, {all(b), all(b)});
-  const std::vector<FusionRule> wrong = {{{"t_bump"}, "t_copy", [](Parts p) { return pair(bump_kernel, p, {{0, 0}}); }}};
+  const std::vector<FusionRule> wrong = {{{"t_bump"}, "t_copy", &fused_bump_kernel, [](Parts p) {
+                                            return pair(p, {{0, 0}});
+                                          }}};
   const Captured g = captured();
   EXPECT_EQ(names(value(fuse(g.graph, wrong, g.scratch))), "bump copy");
 }
 TEST_F(Fuse, NotWhereMoreScratchIsAskedForThanThreadsHave) {
   call(copy_kernel, {all(a), all(b)});
   call(copy_kernel, {all(b), all(d)});
-  const std::vector<FusionRule> greedy = {{{"t_copy"}, "t_copy", [](Parts p) {
-                                             Fused f = fuse_copy_copy(p);
-                                             f->shared_bytes = SIZE_MAX;
-                                             return f;
-                                           }}};
+  static constexpr CpuForm greedy_form = {.select = cpu_form<copy_copy>.select, .launch = [](const LaunchInputs& in) {
+                                            return Launch{
+                                                .grid = {in.sizes.back()}, .block = tile, .shared_bytes = SIZE_MAX};
+                                          }};
+  static const KernelDef greedy_kernel = {"t_greedy", "rw", {&greedy_form}};
+  const std::vector<FusionRule> greedy = {{{"t_copy"}, "t_copy", &greedy_kernel, join_ends}};
   const Captured g = captured();
   EXPECT_EQ(names(value(fuse(g.graph, greedy, g.scratch))), "copy copy");
+}
+TEST_F(Fuse, NotWhereTheDeviceHasNoFormOfTheFusedKernel) {
+  call(copy_kernel, {all(a), all(b)});
+  call(copy_kernel, {all(b), all(d)});
+  static const KernelDef elsewhere = {"t_elsewhere", "rw", {.vulkan = reinterpret_cast<const VulkanForm*>(&tile)}};
+  std::vector<FusionRule> rules = {{{"t_copy"}, "t_copy", &elsewhere, join_ends}};
+  const Captured g = captured();
+  EXPECT_EQ(names(value(fuse(g.graph, rules, g.scratch))), "copy copy");
+  rules.push_back(kRules[0]);
+  EXPECT_EQ(names(value(fuse(g.graph, rules, g.scratch))), "copy_copy") << "the next rule";
+}
+TEST_F(Fuse, TheFormOfTheFusedKernelDecidesHowItIsCut) {
+  call(copy_kernel, {all(a), all(b)});
+  call(copy_kernel, {all(b), all(d)});
+  static constexpr CpuForm halves_form = {.select = cpu_form<copy_copy>.select, .launch = [](const LaunchInputs& in) {
+                                            const auto joined = in.arguments.as<Two>();
+                                            EXPECT_EQ(joined.d, joined.c + 1) << "the constants of both";
+                                            return Launch{{in.sizes.back()}, {in.sizes.back() / 2}, 128};
+                                          }};
+  static const KernelDef halves = {"t_halves", "rw", {&halves_form}};
+  const std::vector<FusionRule> rules = {{{"t_copy"}, "t_copy", &halves, join_ends}};
+  const Captured g = captured();
+  const ComputeGraph f = value(fuse(g.graph, rules, g.scratch));
+  ASSERT_EQ(names(f), "halves");
+  const Record& r = f.recording().records[0];
+  EXPECT_EQ(r.grid, Grid{128});
+  EXPECT_EQ(*r.block, Grid{64});
+  EXPECT_EQ(r.shared_bytes, 128U);
 }
 TEST_F(Fuse, ARuleThatBindsWhatIsNotThereIsAnError) {
   call(copy_kernel, {all(a), all(b)});
   call(copy_kernel, {all(b), all(d)});
   const Captured g = captured();
   const auto message = [&](Fused (*rule)(Parts)) {
-    const FusionRule rules[] = {{{"t_copy"}, "t_copy", rule}};
+    const FusionRule rules[] = {{{"t_copy"}, "t_copy", &copy_copy_kernel, rule}};
     const auto fused = fuse(g.graph, rules, g.scratch);
     return fused ? std::string("fused") : fused.error().str();
   };
-  EXPECT_NE(message([](Parts p) { return pair(copy_copy_kernel, p, {{0, 0}}); }).find("t_copy_copy: it has 2 bindings, got 1"),
+  EXPECT_NE(message([](Parts p) {
+              return pair(p, {{0, 0}});
+            }).find("t_copy_copy: it has 2 bindings, got 1"),
             std::string::npos);
-  EXPECT_NE(message([](Parts p) { return pair(copy_copy_kernel, p, {{0, 0}, {2, 0}}); }).find("no binding 0 of part 2"),
+  EXPECT_NE(message([](Parts p) {
+              return pair(p, {{0, 0}, {2, 0}});
+            }).find("no binding 0 of part 2"),
             std::string::npos);
 }
 
+TEST_F(Fuse, AFusedKernelWhoseFormDecidesNoGridIsAnError) {
+  call(copy_kernel, {all(a), all(b)});
+  call(copy_kernel, {all(b), all(d)});
+  static const KernelDef undecided = {"t_undecided", "rw", {&cpu_form<copy_copy, tile>}};
+  const FusionRule rules[] = {{{"t_copy"}, "t_copy", &undecided, join_ends}};
+  const Captured g = captured();
+  const auto f = fuse(g.graph, rules, g.scratch);
+  ASSERT_FALSE(f);
+  EXPECT_NE(f.error().str().find("t_undecided: its form does not decide a grid"), std::string::npos) << f.error().str();
+}
+
 TEST(Placeholders, GetMemoryFromAPlanWhereItIsTold) {
-  Device device = value(Device::open("cpu", {.threads = 2}));
+  Device device = value(Device::open("cpu", {.cpu = {.threads = 2}}));
   Buffer out = value(device.alloc(DType::u8, {128}));
   const Buffer between = value(device.placeholder(DType::u8, {128})), other = value(device.placeholder(DType::u8, {128}));
   const auto record = [&](CommandEncoder& e) -> Result<void> {
@@ -862,6 +907,7 @@ TEST(Placeholders, GetMemoryFromAPlanWhereItIsTold) {
   EXPECT_EQ(plan_memory(g, {}, {.memory = [&](std::size_t) -> Result<Buffer> { return small; }}).error().code,
             Errc::invalid_argument);
 }
+
 TEST(Optimize, AGraphWithoutADeviceIsAnError) {
   const ComputeGraph g{std::make_shared<Recording>()};
   EXPECT_EQ(optimize(g, {}).error().code, Errc::invalid_state);

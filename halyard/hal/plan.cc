@@ -73,10 +73,14 @@ Result<void> bind(PlanState& plan, std::string_view name) {
 }
 
 std::size_t bindings_bytes(const Record& r) { return r.kernel->def->access.size() * sizeof(Binding); }
-std::size_t bytes_behind(const Record& r) { return bindings_bytes(r) + (r.constants_bytes + std::size_t{7}) / 8 * 8; }
+std::size_t bytes_behind(const Record& r) {
+  return sizeof(Grid) + bindings_bytes(r) + (r.constants_bytes + std::size_t{7}) / 8 * 8;
+}
 
 /// Copies what the record points to into bytes_behind() it at `block`: the plan may be gone before the record runs.
 void take_over(Record& r, std::byte* block) {
+  r.block = new (block) Grid(*r.block);
+  block += sizeof(Grid);
   const std::size_t bindings = bindings_bytes(r);
   if (bindings) std::memcpy(block, r.bindings, bindings);
   std::memcpy(block + bindings, r.constants, r.constants_bytes);
@@ -126,7 +130,7 @@ Result<Plan> ComputeGraph::make_plan(std::span<const std::string_view> parameter
       return fail(Errc::invalid_argument, fmt::format("parameter {} is named twice", name));
     HALYARD_TRY(bind(*plan, name));
   }
-  plan->prepared = device_->driver->prepare(*plan);
+  plan->prepared = HALYARD_TRY(device_->driver->prepare(*plan));
   for (const auto& a : recording_->retained) a->add_plan(*plan);
   return Plan(std::move(plan));
 }

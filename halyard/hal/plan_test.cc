@@ -51,7 +51,7 @@ Plan plan_of(Device d, const Buffer& memory, unsigned seed, std::uint32_t bias) 
 void replay_equals_recording(int threads, bool own_form, unsigned seed) {
   SCOPED_TRACE(seed);
   std::mt19937 random(seed);
-  Device d = value(Device::open("cpu", {.threads = threads}));
+  Device d = value(Device::open("cpu", {.cpu = {.threads = threads}}));
   Buffer recorded = value(d.alloc(DType::u32, {kElements})), replayed = value(d.alloc(DType::u32, {kElements}));
   const Plan plan = plan_of(d, replayed, seed, 5);
   if (!own_form) std::const_pointer_cast<PlanState>(plan.shared())->prepared.reset();

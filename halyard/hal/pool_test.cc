@@ -20,7 +20,7 @@ void use(BufferPool& pool, std::size_t bytes, std::size_t times = 1) {
 }
 
 TEST(Pool, LosesAtMostAQuarterToRounding) {
-  Device d = value(Device::open("cpu", {.threads = 1}));
+  Device d = value(Device::open("cpu", {.cpu = {.threads = 1}}));
   std::set<std::size_t> sizes;
   for (std::size_t bytes = 0; bytes <= 100'000; bytes += 1 + bytes / 97) {
     BufferPool pool(d);
@@ -34,7 +34,7 @@ TEST(Pool, LosesAtMostAQuarterToRounding) {
 }
 
 TEST(Pool, CountsWhatItDoes) {
-  Device d = value(Device::open("cpu", {.threads = 1}));
+  Device d = value(Device::open("cpu", {.cpu = {.threads = 1}}));
   BufferPool pool(d);
   use(pool, 1000, 3);
   {
@@ -56,7 +56,7 @@ TEST(Pool, CountsWhatItDoes) {
 }
 
 TEST(Pool, GivesBackWhatItDidNotNeedForAPeriod) {
-  Device d = value(Device::open("cpu", {.threads = 1}));
+  Device d = value(Device::open("cpu", {.cpu = {.threads = 1}}));
   BufferPool pool(d);
   {
     std::vector<Buffer> many;
@@ -79,7 +79,7 @@ TEST(Pool, GivesBackWhatItDidNotNeedForAPeriod) {
 }
 
 TEST(Pool, FreesWhatIsIdleBeforeItFailsForLackOfMemory) {
-  Device d = value(Device::open("cpu", {.threads = 1, .memory_budget = 10'000}));
+  Device d = value(Device::open("cpu", {.cpu = {.threads = 1}, .memory_budget = 10'000}));
   BufferPool pool(d);
   use(pool, 4096);
   const Buffer large = value(pool.acquire(DType::u8, {8192}));
@@ -94,7 +94,7 @@ TEST(Pool, FreesWhatIsIdleBeforeItFailsForLackOfMemory) {
 }
 
 TEST(Pool, DoesNotFreeMemoryOfWorkInFlight) {
-  Device d = value(Device::open("cpu", {.threads = 2}));
+  Device d = value(Device::open("cpu", {.cpu = {.threads = 2}}));
   BufferPool pool(d);
   auto e = value(d.command_encoder());
   {
@@ -125,7 +125,7 @@ TEST(Pool, GivesOutPoisonOnAValidatingDevice) {
 TEST(Pool, ManyThreadsGetBuffersOfTheirOwn) {
   const unsigned seed = std::random_device{}();
   SCOPED_TRACE(seed);
-  Device d = value(Device::open("cpu", {.threads = 2}));
+  Device d = value(Device::open("cpu", {.cpu = {.threads = 2}}));
   BufferPool pool(d);
   std::atomic<int> wrong{0};
   std::vector<std::thread> threads;

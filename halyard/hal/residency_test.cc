@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "halyard/hal/state.h"
+#include "halyard/testing/forwarding_driver.h"
 #include "halyard/testing/kernels.h"
 
 namespace halyard {
@@ -15,20 +16,13 @@ using namespace testing;
 
 /// Stands before the CPU driver and remembers what it is told to pin. Finds fault with memory that is pinned twice,
 /// unpinned while work uses it, or freed while pinned.
-class PinLog final : public Driver {
+class PinLog final : public ForwardingDriver {
  public:
-  PinLog() : inner_(std::move(*open_cpu_driver({.threads = 2, .pin = false}))) {}
-  const Capabilities& capabilities() const override { return inner_->capabilities(); }
-  Result<Memory> allocate(std::size_t bytes) override { return inner_->allocate(bytes); }
+  PinLog() : ForwardingDriver(std::move(*open_cpu_driver({.cpu = {.threads = 2, .pin = false}}))) {}
   void free(const Memory& m) override {
     EXPECT_FALSE(is_pinned(m.host)) << "freed while pinned";
-    inner_->free(m);
+    inner().free(m);
   }
-  Result<void> compile(const KernelDef& def, const Constants& c, CompiledKernel& out) override {
-    return inner_->compile(def, c, out);
-  }
-  std::unique_ptr<const PreparedPlan> prepare(const PlanState& p) override { return inner_->prepare(p); }
-  void wait(std::uint64_t sequence) override { inner_->wait(sequence); }
 
   Result<void> pin(const Memory& m) override {
     const std::lock_guard lock(mutex_);
@@ -47,7 +41,6 @@ class PinLog final : public Driver {
       EXPECT_NE(submission->ended, Profiler::Clock::time_point()) << "unpinned while " << submission->label << " uses it";
     }
   }
-  Result<void> make_ready(Submission& s) override { return inner_->make_ready(s); }
   void submit(std::shared_ptr<Submission> s, bool will_wait) noexcept override {
     {
       const std::lock_guard lock(mutex_);
@@ -59,7 +52,7 @@ class PinLog final : public Driver {
       pinned_at_submit_ = pinned_;
       submitted_.emplace_back(s, std::move(uses));
     }
-    inner_->submit(std::move(s), will_wait);
+    inner().submit(std::move(s), will_wait);
   }
 
   bool is_pinned(const void* host) const {
@@ -113,7 +106,7 @@ class ResidencyTest : public ::testing::Test {
   static void wait_at_gate(const CpuTile& t) {
     while (!t.constants_as<std::atomic<bool>*>()->load()) std::this_thread::yield();
   }
-  inline static const KernelDef gated_kernel = {"test_gated", "x", {1, 1, 1}, cpu_portable<wait_at_gate>};
+  inline static const KernelDef gated_kernel = {"test_gated", "x", {&cpu_form<wait_at_gate>}};
 
   std::atomic<bool> gate{false};
   PinLog* log = nullptr;
@@ -215,7 +208,7 @@ TEST_F(ResidencyTest, TheLastHandleTakesItsMemoryOutOfTheCountWhileWorkUsesIt) {
 }
 
 TEST_F(ResidencyTest, MemoryOfAnotherDeviceIsRefused) {
-  Device other = value(Device::open("cpu", {.threads = 1}));
+  Device other = value(Device::open("cpu", {.cpu = {.threads = 1}}));
   const Buffer foreign = value(other.alloc(DType::i32, {64}));
   EXPECT_FALSE(session->add_to_residency_set(foreign));
   EXPECT_FALSE(session->remove_from_residency_set(foreign));

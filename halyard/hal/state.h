@@ -15,7 +15,6 @@
 #include <vector>
 
 #include "halyard/base/guarded.h"
-#include "halyard/hal/cpu/attempt.h"
 #include "halyard/hal/driver.h"
 #include "halyard/hal/held_back.h"
 
@@ -182,7 +181,8 @@ struct DeviceState : std::enable_shared_from_this<DeviceState> {
     Constants specialisation;
     std::unique_ptr<CompiledKernel> compiled;
   };
-  std::shared_mutex kernels_mutex;
+  std::shared_mutex kernels_mutex;  ///< held for moments only
+  std::mutex compile_mutex;         ///< by who compiles, before kernels_mutex
   std::unordered_map<std::string_view, const KernelDef*> kernels_by_name;
   std::unordered_map<const KernelDef*, std::vector<KernelEntry>> kernels;
 
@@ -218,6 +218,20 @@ struct DeviceState : std::enable_shared_from_this<DeviceState> {
   std::uint64_t stuck_sequence = 0;  // what follows is set once, with `lost`
   Error loss;
 };
+
+/// What the kernel's form makes of a dispatch; an error where it makes nothing of any.
+Result<Launch> launch_of(const CompiledKernel&, const LaunchInputs&);
+/// Whether a dispatch may be run so.
+Result<void> refuse_launch(const CompiledKernel&, const Grid& grid, const Grid& block, std::size_t shared_bytes,
+                           const Capabilities&);
+inline Result<void> check_launch(const CompiledKernel& k, const Grid& grid, const Grid& block, std::size_t shared_bytes,
+                                 const Driver& driver) {
+  // Asking the driver is a call, which few dispatches need.
+  if (too_many_blocks(grid, block) || (shared_bytes && shared_bytes > driver.capabilities().max_shared_bytes))
+      [[unlikely]]
+    return refuse_launch(k, grid, block, shared_bytes, driver.capabilities());
+  return {};
+}
 
 /// A graph made ready to be replayed.
 struct PlanState {
@@ -257,7 +271,7 @@ class alignas(64) Allocation {
       : device(std::move(d)), memory(m), read_only(owner != nullptr), guard(g), imported(std::move(owner)) {}
   /// A placeholder: see Device::placeholder.
   Allocation(std::shared_ptr<DeviceState> d, std::size_t bytes)
-      : device(std::move(d)), memory{nullptr, bytes}, read_only(false), placeholder(true), guard(0) {}
+      : device(std::move(d)), memory{.bytes = bytes}, read_only(false), placeholder(true), guard(0) {}
   ~Allocation();
   Allocation(const Allocation&) = delete;
   Allocation& operator=(const Allocation&) = delete;
@@ -357,24 +371,5 @@ class InKernelsOf {
   const Submission& submission_;
   const InKernelsOf* const outer_;  // a kernel may wait for another device's
 };
-
-/// What a tile of a CPU kernel belongs to, for whoever calls kernels.
-struct CpuJob {
-  enum class Answer : std::uint8_t { none, yes, no };
-  Submission* submission;
-  const Record* record;
-  cpu::Attempt* attempt = nullptr;  ///< null: nobody else may do it
-  Answer answer = Answer::none;     ///< to may_write()
-};
-
-/// Runs a tile. What the kernel throws fails its command buffer.
-void kernel_threw(const CpuTile&, const char* what);
-inline void call_kernel(CpuKernelFn kernel, const CpuTile& t) {
-  try {
-    kernel(t);
-  } catch (const std::exception& e) { kernel_threw(t, e.what()); } catch (...) {
-    kernel_threw(t, "something that is no std::exception");
-  }
-}
 
 }  // namespace halyard

@@ -39,13 +39,6 @@ const Submission* InKernelsOf::any(const DeviceState& d) {
   return nullptr;
 }
 
-void kernel_threw(const CpuTile& t, const char* what) {
-  if (!t.may_write()) return;  // another thread does the tile
-  t.job->submission->fail_with(Errc::kernel_failed, [&] {
-    return fmt::format("kernel {} threw: {}", t.job->record->kernel->def->name, what);
-  });
-}
-
 // A kernel does not wait: the thread that is held back may be its own.
 void DeviceState::settle() const {
   if (!is_of_parent() && !InKernelsOf::any(*this)) held_back.settle();

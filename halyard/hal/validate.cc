@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-#include "halyard/hal/state.h"
+#include "halyard/hal/cpu/job.h"
 
 namespace halyard {
 
@@ -41,7 +41,7 @@ void poison_write_only(const Record& r) {
   for (std::size_t i = 0; i < r.kernel->def->access.size(); ++i) {
     if (reads(r.kernel->def->access[i])) continue;
     const Binding& b = r.bindings[i];
-    auto* host = static_cast<std::byte*>(b.allocation->memory.host);
+    auto* host = cpu_address(b.allocation->memory);
     for_gaps(windows(r, b.allocation, reads), static_cast<std::int64_t>(b.offset), static_cast<std::int64_t>(b.offset + b.bytes),
              [&](std::int64_t begin, std::int64_t end) { std::memset(host + begin, poison, static_cast<std::size_t>(end - begin)); });
   }
@@ -71,7 +71,7 @@ void WriteCheck::add(std::size_t binding, const Allocation* a, std::int64_t begi
 
 // Eight bytes a step, each step a bijection of the state, so that a single changed word always shows.
 std::uint64_t WriteCheck::hash_of(const Region& r) {
-  const auto* p = static_cast<const std::byte*>(r.allocation->memory.host) + r.begin;
+  const auto* p = cpu_address(r.allocation->memory) + r.begin;
   std::uint64_t hash = 0;
   for (std::size_t left = static_cast<std::size_t>(r.end - r.begin); left;) {
     const std::size_t n = std::min<std::size_t>(left, 8);

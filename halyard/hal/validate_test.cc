@@ -12,18 +12,18 @@ using Values = std::vector<std::int32_t>;
 
 // Says 'w', and adds to what it finds.
 void accumulate(const CpuTile& t) { t.as<std::int32_t>(0)[0] += 5; }
-const KernelDef accumulate_kernel = {"test_accumulate", "w", {1, 1, 1}, cpu_portable<accumulate>};
+const KernelDef accumulate_kernel = {"test_accumulate", "w", {&cpu_form<accumulate>}};
 
 // Shows what its scratch held, and leaves something in it.
 void show_scratch(const CpuTile& t) {
   t.as<std::uint8_t>(0)[t.x0] = std::to_integer<std::uint8_t>(t.shared[7]);
   t.shared[7] = std::byte{1};
 }
-const KernelDef show_scratch_kernel = {"test_show_scratch", "x", {1, 1, 1}, cpu_portable<show_scratch>};
+const KernelDef show_scratch_kernel = {"test_show_scratch", "x", {&cpu_form<show_scratch>}};
 
 // Writes past the end of its window.
 void stray(const CpuTile& t) { t.as<std::uint8_t>(0)[t.sizes[0]] = 1; }
-const KernelDef stray_kernel = {"test_stray", "w", {1, 1, 1}, cpu_portable<stray>};
+const KernelDef stray_kernel = {"test_stray", "w", {&cpu_form<stray>}};
 
 class Poison : public ::testing::Test {
  protected:

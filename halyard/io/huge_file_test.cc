@@ -86,7 +86,7 @@ class Frugal {
 TEST_F(HugeFile, IsImportedWithoutBeingRead) {
   const std::string path = make("");
   if (path.empty()) GTEST_SKIP() << "no sparse files of 100 GiB in " << folder_;
-  Device d = value(Device::open("cpu", {.threads = 2}));
+  Device d = value(Device::open("cpu", {.cpu = {.threads = 2}}));
   const Frugal frugal;
   const MappedFile file = value(MappedFile::open(path));
   ASSERT_EQ(file.bytes().size(), 100 * gib);
@@ -100,7 +100,7 @@ TEST_F(HugeFile, OfSafetensorsToo) {
   const std::uint64_t n = header.size();
   const std::string path = make(std::string(reinterpret_cast<const char*>(&n), sizeof n) + header);
   if (path.empty()) GTEST_SKIP() << "no sparse files of 100 GiB in " << folder_;
-  Device d = value(Device::open("cpu", {.threads = 2}));
+  Device d = value(Device::open("cpu", {.cpu = {.threads = 2}}));
   const Frugal frugal;
   const SafeTensors file = value(SafeTensors::open(path));
   const Tensor* w = file.find("w");

@@ -11,15 +11,6 @@
 
 namespace halyard::ops {
 
-/// Work-items of row-wise and element-wise kernels are this many elements: a few microseconds.
-inline constexpr std::size_t kItemElements = 2048;
-
-/// Work-items of `each` that make up `count`.
-inline std::uint64_t items(std::size_t count, std::size_t each) { return count / each + (count % each != 0); }
-
-/// Rows of `width` elements (at least 1) that one work-item does.
-inline std::size_t rows_per_item(std::size_t width) { return width < kItemElements ? kItemElements / width : 1; }
-
 inline std::string describe(const Buffer& b) {
   return b ? fmt::format("{} {}", to_string(b.dtype()), to_string(b.shape())) : std::string("a null buffer");
 }

@@ -87,7 +87,7 @@ void on_every_isa(int times, const std::function<void(Bench&)>& body) {
   Random random;
   for (const Isa isa : isas()) {
     Device several = open(isa, 3);
-    Device checked = must(Device::open("cpu", {.isa = isa, .validate = true}));
+    Device checked = must(Device::open("cpu", {.cpu = {.isa = isa}, .validate = true}));
     for (int i = 0; i < times; ++i) {
       SCOPED_TRACE(fmt::format("{}, {}", to_string(isa), i));
       Bench b(i % 3 ? several : checked, random);  // which sees to it that kernels write what they declare

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "halyard/ops/matmul/kernels.h"
+#include "halyard/ops/matmul/cpu.h"
 #include "halyard/ops/op_test.h"
 #include "halyard/ops/ops.h"
 
@@ -28,7 +28,7 @@ class Large : public ::testing::Test {
 #endif
     const char* validate = std::getenv("HALYARD_VALIDATE");
     if (validate && std::string_view(validate) != "0") GTEST_SKIP() << "validation reads all of the memory";
-    device = must(Device::open("cpu", {.threads = 2, .memory_budget = SIZE_MAX, .pin = false}));
+    device = must(Device::open("cpu", {.cpu = {.threads = 2, .pin = false}, .memory_budget = SIZE_MAX}));
   }
   /// Claims a size for a page of memory: for what must be refused before it is read.
   Buffer claim(DType t, Shape s) { return must(device->import_host(page, page.get(), t, s)); }
@@ -91,7 +91,7 @@ TEST_F(Large, AProductsTileLiesBeyondTheFirst2To32Outputs) {
   auto* in = reinterpret_cast<float*>(x.get());
   in[row] = 2, in[row + 1] = 3;
   float w[n] = {1, 10, 100, 1000};
-  const MatmulArgs args{.n = n, .k = 1};
+  const MatmulArgs args{.positions = row + 2, .n = n, .k = 1};
   std::byte* buffers[] = {x.get(), reinterpret_cast<std::byte*>(w), reinterpret_cast<std::byte*>(w), out.get()};
   const std::size_t sizes[] = {(row + 2) * 4, sizeof w, sizeof w, (row + 2) * n * 4};
   HALYARD_CPU_KERNEL(matmul_f32_cpu)
@@ -103,9 +103,9 @@ TEST_F(Large, AProductsTileLiesBeyondTheFirst2To32Outputs) {
   }
 }
 
-TEST_F(Large, EveryOpRefusesMoreThanItsTilesCanCount) {
+TEST_F(Large, EveryOpRefusesMoreThanItsBlocksCanCount) {
   const auto refused = [&](const std::function<Result<void>(CommandEncoder&)>& record) {
-    expect_refused(record, *device, {"expected at most 1073741824 tiles, got a grid of"});
+    expect_refused(record, *device, {"expected at most 1073741824 blocks, got a grid of"});
   };
   const auto with_out = [&](DType t, Shape s,
                             const std::function<Result<void>(CommandEncoder&, const Buffer&)>& record) {

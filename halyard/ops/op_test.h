@@ -13,6 +13,7 @@
 #include <gtest/gtest.h>
 
 #include "halyard/base/environment.h"
+#include "halyard/hal/cpu/isa.h"
 #include "halyard/hal/device.h"
 
 namespace halyard::ops::testing {
@@ -29,8 +30,10 @@ inline std::vector<Isa> isas() {
   return all;
 }
 
-inline Device open(Isa isa, int threads) { return must(Device::open("cpu", {.threads = threads, .isa = isa})); }
-inline Device any_device() { return must(Device::open("cpu", {.threads = 2})); }
+inline Device open(Isa isa, int threads) {
+  return must(Device::open("cpu", {.cpu = {.threads = threads, .isa = isa}}));
+}
+inline Device any_device() { return must(Device::open("cpu", {.cpu = {.threads = 2}})); }
 
 template <class T>
 Buffer put(Device device, Shape shape, const std::vector<T>& values) {

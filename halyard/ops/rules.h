@@ -12,7 +12,7 @@
 namespace halyard::ops {
 
 using Parts = std::span<const Record>;
-using Fused = std::optional<FusedDispatch>;
+using Fused = std::optional<Joined>;
 
 /// A record's constants, which are a T.
 template <class T>

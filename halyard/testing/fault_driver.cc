@@ -18,7 +18,7 @@ void fail_last_tile(const CpuTile& t) {
 }  // namespace
 
 FaultDriver::FaultDriver(std::unique_ptr<Driver> inner, std::uint64_t seed, FaultOdds odds)
-    : random_(seed), odds_(odds), inner_(std::move(inner)) {}
+    : ForwardingDriver(std::move(inner)), random_(seed), odds_(odds) {}
 
 void FaultDriver::set_odds(FaultOdds odds) {
   const std::lock_guard lock(mutex_);
@@ -47,30 +47,47 @@ Result<Memory> FaultDriver::allocate(std::size_t bytes) {
     const std::lock_guard lock(mutex_);
     if (hit(odds_.allocate)) return fail(Errc::out_of_memory, fmt::format("injected: no memory for {} bytes", bytes));
   }
-  return inner_->allocate(bytes);
+  return inner().allocate(bytes);
 }
 
-Result<void> FaultDriver::compile(const KernelDef& def, const Constants& specialisation, CompiledKernel& out) {
+Result<void> FaultDriver::write(const Memory& to, std::size_t offset, std::span<const std::byte> from) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (hit(odds_.copy)) return fail(Errc::io, fmt::format("injected: {} bytes are not written", from.size()));
+  }
+  return inner().write(to, offset, from);
+}
+
+Result<void> FaultDriver::read(const Memory& from, std::size_t offset, std::span<std::byte> to) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (hit(odds_.copy)) return fail(Errc::io, fmt::format("injected: {} bytes are not read", to.size()));
+  }
+  return inner().read(from, offset, to);
+}
+
+Result<std::unique_ptr<CompiledKernel>> FaultDriver::compile(const KernelDef& def, const Constants& specialisation) {
   {
     const std::lock_guard lock(mutex_);
     if (hit(odds_.compile))
       return fail(Errc::unsupported, fmt::format("injected: kernel {} does not compile", def.name));
   }
-  return inner_->compile(def, specialisation, out);
+  return inner().compile(def, specialisation);
 }
 
-std::unique_ptr<const PreparedPlan> FaultDriver::prepare(const PlanState& p) {
+Result<std::unique_ptr<const PreparedPlan>> FaultDriver::prepare(const PlanState& p) {
   {
     const std::lock_guard lock(mutex_);
+    if (hit(odds_.prepare)) return fail(Errc::unsupported, "injected: the plan cannot be made ready");
     if (chance(odds_.plan)) return nullptr;
   }
-  return inner_->prepare(p);
+  return inner().prepare(p);
 }
 
 // The kernel, but one of its tiles fails.
 const CompiledKernel* FaultDriver::failing(const CompiledKernel& kernel) {
-  failing_.push_back(kernel);
-  failing_.back().cpu = random_() % 2 ? fail_first_tile : fail_last_tile;
+  failing_.push_back(static_cast<const CpuKernel&>(kernel));
+  failing_.back().run = random_() % 2 ? fail_first_tile : fail_last_tile;
   return &failing_.back();
 }
 
@@ -82,8 +99,8 @@ struct Twin {
   PlanState plan;
 };
 
-std::shared_ptr<const PlanState> twin_of(const std::shared_ptr<const PlanState>& original, std::size_t record,
-                                         const CompiledKernel* kernel, Driver& driver) {
+Result<std::shared_ptr<const PlanState>> twin_of(const std::shared_ptr<const PlanState>& original, std::size_t record,
+                                                 const CompiledKernel* kernel, Driver& driver) {
   auto twin = std::make_shared<Twin>();
   twin->original = original;
   auto recording = std::make_shared<Recording>();
@@ -97,17 +114,17 @@ std::shared_ptr<const PlanState> twin_of(const std::shared_ptr<const PlanState>&
   p.patched = original->patched;
   p.constants = original->constants;
   p.last_sequence = original->last_sequence;  // it is replayed in its place
-  p.prepared = driver.prepare(p);
-  return {twin, &p};
+  p.prepared = HALYARD_TRY(driver.prepare(p));
+  return std::shared_ptr<const PlanState>(twin, &p);
 }
 
 }  // namespace
 
-std::optional<FaultDriver::Fault> FaultDriver::fail_one_dispatch(Submission& s) {
+Result<std::optional<FaultDriver::Fault>> FaultDriver::fail_one_dispatch(Submission& s) {
   std::vector<Record>& records = s.recording.records;
   std::size_t dispatches = records.size();
   for (const PlanCall& c : s.recording.calls) dispatches += c.plan->recording->records.size();
-  if (dispatches == 0 || !hit(odds_.kernel)) return {};
+  if (dispatches == 0 || !hit(odds_.kernel)) return std::nullopt;
   std::size_t at = random_() % dispatches;
   if (at < records.size()) {
     records[at].kernel = failing(*records[at].kernel);
@@ -118,12 +135,12 @@ std::optional<FaultDriver::Fault> FaultDriver::fail_one_dispatch(Submission& s) 
     const std::vector<Record>& of_plan = c.plan->recording->records;
     if (at < of_plan.size()) {
       const CompiledKernel* kernel = failing(*of_plan[at].kernel);
-      c.plan = twin_of(c.plan, at, kernel, *inner_);
+      c.plan = HALYARD_TRY(twin_of(c.plan, at, kernel, inner()));
       return Fault{std::string(kernel->def->name), true};
     }
     at -= of_plan.size();
   }
-  return {};
+  return std::nullopt;
 }
 
 namespace {
@@ -138,15 +155,16 @@ struct Faulty final : PreparedSubmission {
 
 // The driver behind says first whether there is memory: what comes after that is sure to be submitted.
 Result<void> FaultDriver::make_ready(Submission& s) {
-  HALYARD_TRY(inner_->make_ready(s));
+  HALYARD_TRY(inner().make_ready(s));
   const SpareNew faults;
   const std::lock_guard lock(mutex_);
   if (lost_at_) return {};
   auto faulty = std::make_shared<Faulty>();
   if (hit(odds_.submission)) {
     faulty->fault = Fault{};
-  } else if ((faulty->fault = fail_one_dispatch(s))) {
-    HALYARD_TRY(inner_->make_ready(s));
+  } else {
+    faulty->fault = HALYARD_TRY(fail_one_dispatch(s));
+    if (faulty->fault) HALYARD_TRY(inner().make_ready(s));
   }
   faulty->inner = std::exchange(s.prepared, faulty);
   return {};
@@ -171,7 +189,7 @@ void FaultDriver::submit(std::shared_ptr<Submission> s, bool will_wait) noexcept
 }
 
 void FaultDriver::hand_on(bool will_wait) {
-  for (; !held_.empty(); held_.pop_front()) inner_->submit(std::move(held_.front()), will_wait);
+  for (; !held_.empty(); held_.pop_front()) inner().submit(std::move(held_.front()), will_wait);
 }
 
 void FaultDriver::wait(std::uint64_t sequence) {
@@ -179,7 +197,7 @@ void FaultDriver::wait(std::uint64_t sequence) {
     const std::lock_guard lock(mutex_);
     hand_on(true);
   }
-  inner_->wait(sequence);
+  inner().wait(sequence);
 }
 
 bool FaultDriver::wait_for(std::uint64_t sequence, std::chrono::milliseconds timeout) {
@@ -196,14 +214,14 @@ bool FaultDriver::wait_for(std::uint64_t sequence, std::chrono::milliseconds tim
   if (lost_at_ && sequence >= lost_at_) return false;
   hand_on(true);
   lock.unlock();
-  return inner_->wait_for(sequence, timeout);
+  return inner().wait_for(sequence, timeout);
 }
 
 // The first of them never finishes; those behind it are given up.
 void FaultDriver::lose(Held held) {
   stuck_ = std::move(held.front());
   held.pop_front();
-  inner_->wait_for(lost_at_ - 1, std::chrono::hours(1));
+  inner().wait_for(lost_at_ - 1, std::chrono::hours(1));
   stuck_->device->lose(*stuck_, "injected");
   for (const auto& s : held) s->abandon();
 }

@@ -10,23 +10,25 @@
 #include <string>
 #include <unordered_map>
 
-#include "halyard/hal/driver.h"
+#include "halyard/hal/cpu/job.h"
+#include "halyard/testing/forwarding_driver.h"
 
 namespace halyard::testing {
 
 /// How often each thing happens, in thousandths.
 struct FaultOdds {
   unsigned allocate = 0, compile = 0, kernel = 0, submission = 0;  ///< calls that fail
+  unsigned copy = 0, prepare = 0;                                  ///< these too: reads and writes; forms of plans
   unsigned plan = 0;                                               ///< prepare() returns no form of its own: no failure
   unsigned hold =
       0;  ///< a submission is held back, and with it those behind, until somebody waits or more is submitted
   unsigned loss = 0;  ///< a wait with a timeout for work held back: the first of it never finishes
 };
 
-/// Stands before another driver and makes some calls fail: allocate() and compile() return an error, one tile of one
+/// Stands before a driver of CPU forms and makes some calls fail: allocate(), read(), … return an error, one tile of one
 /// dispatch (of a replayed plan, too) reports failure, a submission completes with failure and without running, or never
 /// completes, and the device is lost. What fails depends on the seed and the order of calls alone. Errors say "injected".
-class FaultDriver final : public Driver {
+class FaultDriver final : public ForwardingDriver {
  public:
   /// What was done to a submission.
   struct Fault {
@@ -35,6 +37,7 @@ class FaultDriver final : public Driver {
   };
 
   FaultDriver(std::unique_ptr<Driver> inner, std::uint64_t seed, FaultOdds);
+  ~FaultDriver() override { drop_inner(); }  // it may still run what the members describe
 
   void set_odds(FaultOdds);
   /// What was done to the submission of this number.
@@ -46,14 +49,11 @@ class FaultDriver final : public Driver {
   /// Lets it finish after all, as when a stuck kernel returns.
   void release();
 
-  const Capabilities& capabilities() const override { return inner_->capabilities(); }
   Result<Memory> allocate(std::size_t bytes) override;
-  void free(const Memory& m) override { inner_->free(m); }
-  Result<void> pin(const Memory& m) override { return inner_->pin(m); }
-  void unpin(const Memory& m) override { inner_->unpin(m); }
-  PinnedMemory pinned_memory() const override { return inner_->pinned_memory(); }
-  Result<void> compile(const KernelDef&, const Constants& specialisation, CompiledKernel& out) override;
-  std::unique_ptr<const PreparedPlan> prepare(const PlanState&) override;
+  Result<void> write(const Memory& to, std::size_t offset, std::span<const std::byte> from) override;
+  Result<void> read(const Memory& from, std::size_t offset, std::span<std::byte> to) override;
+  Result<std::unique_ptr<CompiledKernel>> compile(const KernelDef&, const Constants& specialisation) override;
+  Result<std::unique_ptr<const PreparedPlan>> prepare(const PlanState&) override;
   Result<void> make_ready(Submission&) override;
   void submit(std::shared_ptr<Submission>, bool will_wait) noexcept override;
   void wait(std::uint64_t sequence) override;
@@ -63,7 +63,7 @@ class FaultDriver final : public Driver {
   using Held = std::deque<std::shared_ptr<Submission>>;
   bool chance(unsigned thousandths) { return random_() % 1000 < thousandths; }
   bool hit(unsigned thousandths);
-  std::optional<Fault> fail_one_dispatch(Submission&);
+  Result<std::optional<Fault>> fail_one_dispatch(Submission&);
   const CompiledKernel* failing(const CompiledKernel&);
   void hand_on(bool will_wait);
   void lose(Held);
@@ -73,11 +73,10 @@ class FaultDriver final : public Driver {
   FaultOdds odds_;
   std::uint64_t count_ = 0;
   std::unordered_map<std::uint64_t, Fault> faults_;
-  std::deque<CompiledKernel> failing_;  // twins of real kernels, at a stable address
+  std::deque<CpuKernel> failing_;  // twins of real kernels, at a stable address
   Held held_;
   std::uint64_t lost_at_ = 0;          // the submission that never finished; 0: none
   std::shared_ptr<Submission> stuck_;  // it
-  std::unique_ptr<Driver> inner_;      // goes first: it may still run what the others describe
 };
 
 /// A device behind a FaultDriver, which lives as long as the device.

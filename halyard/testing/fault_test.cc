@@ -121,7 +121,7 @@ class Program {
 
   std::size_t pick(std::size_t n) { return random_() % n; }
   DeviceOptions options() {
-    DeviceOptions o{.threads = static_cast<int>(1 + random_() % 3)};
+    DeviceOptions o{.cpu = {.threads = static_cast<int>(1 + random_() % 3)}};
     if (random_() % 2) o.timeout = std::chrono::minutes(5);
     o.profile = random_() % 2;
     return o;
@@ -403,7 +403,8 @@ class Loss {
  public:
   explicit Loss(std::uint64_t seed)
       : random_(seed),
-        faulty_(open(seed, {.threads = static_cast<int>(1 + random_() % 3), .timeout = std::chrono::minutes(5)},
+        faulty_(open(seed,
+                     {.cpu = {.threads = static_cast<int>(1 + random_() % 3)}, .timeout = std::chrono::minutes(5)},
                      {.hold = 700, .loss = 500})),
         session_(value(faulty_.device.encoder_session())) {}
 

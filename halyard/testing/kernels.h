@@ -8,6 +8,7 @@
 
 #include <gtest/gtest.h>
 
+#include "halyard/hal/cpu/kernel.h"
 #include "halyard/hal/device.h"
 
 namespace halyard::testing {
@@ -28,7 +29,7 @@ inline void add_constant(const CpuTile& t) {
   for (std::uint64_t i = t.x0; i < t.x1; ++i)
     t.as<std::int32_t>(1)[i] = t.as<std::int32_t>(0)[i] + t.constants_as<std::int32_t>();
 }
-inline const KernelDef add_constant_kernel = {"test_add_constant", "rw", {64, 1, 1}, cpu_portable<add_constant>};
+inline const KernelDef add_constant_kernel = {"test_add_constant", "rw", {&cpu_form<add_constant, Grid{64, 1, 1}>}};
 
 /// x[i] = x[i] · 3 + constant, i32, in place: the order of two of them shows.
 inline void scale_in_place(const CpuTile& t) {
@@ -37,20 +38,20 @@ inline void scale_in_place(const CpuTile& t) {
     x = x * 3 + t.constants_as<std::uint32_t>();
   }
 }
-inline const KernelDef scale_in_place_kernel = {"test_scale", "x", {64, 1, 1}, cpu_portable<scale_in_place>};
+inline const KernelDef scale_in_place_kernel = {"test_scale", "x", {&cpu_form<scale_in_place, Grid{64, 1, 1}>}};
 
 /// Fails in the tile that holds the element numbered by the constant.
 inline void failing(const CpuTile& t) {
   const auto at = t.constants_as<std::uint32_t>();
   if (at >= t.x0 && at < t.x1) t.fail("element %lld is cursed", at);
 }
-inline const KernelDef failing_kernel = {"test_failing", "r", {64, 1, 1}, cpu_portable<failing>};
+inline const KernelDef failing_kernel = {"test_failing", "r", {&cpu_form<failing, Grid{64, 1, 1}>}};
 
 /// Sleeps as many milliseconds as the constant says, in each tile.
 inline void sleeping(const CpuTile& t) {
   std::this_thread::sleep_for(std::chrono::milliseconds(t.constants_as<std::int32_t>()));
 }
-inline const KernelDef sleeping_kernel = {"test_sleeping", "x", {1, 1, 1}, cpu_portable<sleeping>};
+inline const KernelDef sleeping_kernel = {"test_sleeping", "x", {&cpu_form<sleeping>}};
 
 inline Result<void> run(CommandEncoder& e, const KernelDef& k, std::initializer_list<Buffer> buffers, std::uint32_t n,
                         Constants c = {}) {

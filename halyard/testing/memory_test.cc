@@ -66,16 +66,16 @@ void scale_twice(const CpuTile& t) {
   scale_in_place(t);
   scale_in_place(t);
 }
-const KernelDef scale_twice_kernel = {"test_scale_twice", "x", {64, 1, 1}, cpu_portable<scale_twice>};
+constexpr CpuForm scale_twice_form = {.select = cpu_form<scale_twice>.select, .launch = [](const LaunchInputs& in) {
+                                        return Launch{.grid = {in.sizes[0] / sizeof(std::uint32_t)}, .block = {64}};
+                                      }};
+const KernelDef scale_twice_kernel = {"test_scale_twice", "x", {&scale_twice_form}};
 const FusionRule two_scales = {
-    {"test_scale"}, "test_scale", [](std::span<const Record> parts) -> std::optional<FusedDispatch> {
+    {"test_scale"}, "test_scale", &scale_twice_kernel, [](std::span<const Record> parts) -> std::optional<Joined> {
       if (std::memcmp(parts[0].constants, parts[1].constants, 4) != 0) return {};
-      FusedDispatch f{.kernel = &scale_twice_kernel, .grid = parts[1].grid, .bindings = {{0, 0}}};
       std::uint32_t c;
       std::memcpy(&c, parts[1].constants, 4);
-      f.constants = c;
-      f.in_place = true;
-      return f;
+      return Joined{.bindings = {{0, 0}}, .constants = c, .in_place = true};
     }};
 
 // Every public call of the device layer.
@@ -288,7 +288,7 @@ class OpsScenario {
   explicit OpsScenario(std::uint64_t n) {
     Outcome& o = outcome_;
     const FailNew fail(n);
-    HALYARD_ATTEMPT(device_.emplace(HALYARD_TRY(Device::open("cpu", {.threads = 2}))));
+    HALYARD_ATTEMPT(device_.emplace(HALYARD_TRY(Device::open("cpu", {.cpu = {.threads = 2}}))));
     if (o.wrong) return;
     HALYARD_ATTEMPT(weight_ = HALYARD_TRY(ops::Weight::load(*device_, view_, ops::Precision::fast)));
     HALYARD_ATTEMPT(table_ = HALYARD_TRY(ops::EmbeddingTable::load(*device_, view_)));
@@ -460,15 +460,15 @@ void fail_each(const DeviceOptions& options, Allocating whose) {
   if (whose == Allocating::this_thread) { EXPECT_GT(errors, 100U); }
 }
 
-TEST(MemoryRunsOut, EachCallSaysSoAndChangesNothing) { fail_each({.threads = 2}, Allocating::this_thread); }
+TEST(MemoryRunsOut, EachCallSaysSoAndChangesNothing) { fail_each({.cpu = {.threads = 2}}, Allocating::this_thread); }
 TEST(MemoryRunsOut, OnDevicesThatWatchAndProfile) {
-  fail_each({.threads = 2, .timeout = std::chrono::minutes(5), .profile = true}, Allocating::this_thread);
+  fail_each({.cpu = {.threads = 2}, .timeout = std::chrono::minutes(5), .profile = true}, Allocating::this_thread);
 }
 TEST(MemoryRunsOut, OnValidatingDevices) {
-  fail_each({.threads = 1, .validate = true, .profile = true}, Allocating::this_thread);
+  fail_each({.cpu = {.threads = 1}, .validate = true, .profile = true}, Allocating::this_thread);
 }
 TEST(MemoryRunsOut, OnWorkersChangesNothing) {
-  fail_each({.threads = 3, .timeout = std::chrono::minutes(5), .profile = true}, Allocating::other_threads);
+  fail_each({.cpu = {.threads = 3}, .timeout = std::chrono::minutes(5), .profile = true}, Allocating::other_threads);
 }
 
 }  // namespace

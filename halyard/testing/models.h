@@ -26,7 +26,7 @@ template <class T> T expect(Result<T> r) {
 
 inline models::Model load_model(const std::filesystem::path& folder, ops::Precision precision, int threads = 2) {
   const ModelDir dir = expect(ModelDir::open(folder));
-  return expect(models::Model::load(expect(Device::open("cpu", {.threads = threads})), dir, precision));
+  return expect(models::Model::load(expect(Device::open("cpu", {.cpu = {.threads = threads}})), dir, precision));
 }
 
 /// The elements of a tensor; i64 ids are narrowed where T is i32.

@@ -45,7 +45,7 @@ std::size_t page_size() { return static_cast<std::size_t>(::sysconf(_SC_PAGESIZE
 
 /// The whole pages that memory touches.
 std::span<std::byte> pages_of(const Memory& m) {
-  const auto at = reinterpret_cast<std::uintptr_t>(m.host);
+  const auto at = static_cast<std::uintptr_t>(m.address);
   const std::uintptr_t begin = at / page_size() * page_size(), end = round_up(at + m.bytes, page_size());
   return {reinterpret_cast<std::byte*>(begin), end - begin};
 }
@@ -62,8 +62,8 @@ Error why_not_pinned(int error) {
 class CpuDriver final : public Driver {
  public:
   CpuDriver(const DeviceOptions& o, int threads, bool take_over)
-      : isa_(std::min(o.isa.value_or(best_isa()), best_isa())),
-        pin_limit_(o.pin ? available_memory() / 4 * 3 : 0),
+      : isa_(std::min(o.cpu.isa.value_or(best_isa()), best_isa())),
+        pin_limit_(o.cpu.pin ? available_memory() / 4 * 3 : 0),
         team_(threads, o.timeout.count() > 0, take_over) {
     capabilities_ = {.backend = "cpu",
                      .name = processor_name(),
@@ -77,15 +77,27 @@ class CpuDriver final : public Driver {
   Result<void> start() { return team_.start(); }
 
   const Capabilities& capabilities() const override { return capabilities_; }
+  Backend backend() const override { return Backend::cpu; }
 
   Result<Memory> allocate(std::size_t bytes) override {
     void* p = bytes < mapped_from ? small(bytes) : mapped(bytes);
     if (!p) return tl::unexpected(Error{Errc::out_of_memory, fmt::format("no memory for {} bytes", bytes), {}});
-    return Memory{p, bytes};
+    return memory_at(p, bytes);
   }
   void free(const Memory& m) override {
-    if (m.bytes < mapped_from) std::free(m.host);
-    else ::munmap(m.host, m.bytes);
+    if (m.bytes < mapped_from) std::free(cpu_address(m));
+    else ::munmap(cpu_address(m), m.bytes);
+  }
+  Result<Memory> import(const void* data, std::size_t bytes) override {
+    return memory_at(const_cast<void*>(data), bytes);
+  }
+  Result<void> write(const Memory& to, std::size_t offset, std::span<const std::byte> from) override {
+    std::memcpy(cpu_address(to) + offset, from.data(), from.size());
+    return {};
+  }
+  Result<void> read(const Memory& from, std::size_t offset, std::span<std::byte> to) override {
+    std::memcpy(to.data(), cpu_address(from) + offset, to.size());
+    return {};
   }
 
   // MLOCK_ONFAULT keeps the pages that are touched, when they are: a file is not read in, and 700 MB take 0.4 ms fresh or on
@@ -114,14 +126,13 @@ class CpuDriver final : public Driver {
     return {pinned_bytes_, pin_limit_};
   }
 
-  Result<void> compile(const KernelDef& def, const Constants& specialisation, CompiledKernel& out) override {
-    if (!def.cpu) return fail(Errc::unsupported, fmt::format("kernel {} has no CPU form", def.name));
-    out.cpu = def.cpu(isa_, specialisation);
-    if (!out.cpu) return fail(Errc::unsupported, fmt::format("kernel {} has no CPU form for these constants", def.name));
-    return {};
+  Result<std::unique_ptr<CompiledKernel>> compile(const KernelDef& def, const Constants& specialisation) override {
+    return compile_cpu_form(def, isa_, specialisation);
   }
 
-  std::unique_ptr<const PreparedPlan> prepare(const PlanState& p) override { return cpu::prepare_plan(p, team_.threads()); }
+  Result<std::unique_ptr<const PreparedPlan>> prepare(const PlanState& p) override {
+    return cpu::prepare_plan(p, team_.threads());
+  }
   Result<void> make_ready(Submission& s) override {
     team_.make_ready(s);
     return {};
@@ -135,6 +146,7 @@ class CpuDriver final : public Driver {
   }
 
  private:
+  static Memory memory_at(void* p, std::size_t bytes) { return {reinterpret_cast<std::uintptr_t>(p), p, bytes}; }
   static void* small(std::size_t bytes) {
     const std::size_t rounded = round_up(std::max<std::size_t>(bytes, 1), 64);
     void* p = std::aligned_alloc(64, rounded);
@@ -171,11 +183,13 @@ class CpuDriver final : public Driver {
 }  // namespace
 
 Result<std::unique_ptr<Driver>> open_cpu_driver(const DeviceOptions& o, bool take_over) {
-  constexpr int most = DeviceOptions::max_threads;
-  if (o.threads < 0 || o.threads > most)
-    return fail(Errc::invalid_argument, fmt::format("threads: expected 1 to {}, or 0 for one a core; got {}", most, o.threads));
+  constexpr int most = CpuOptions::max_threads;
+  const int asked = o.cpu.threads;
+  if (asked < 0 || asked > most)
+    return fail(Errc::invalid_argument,
+                fmt::format("threads: expected 1 to {}, or 0 for one a core; got {}", most, asked));
   const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
-  const int threads = o.threads ? o.threads : std::min(cores, most);
+  const int threads = asked ? asked : std::min(cores, most);
   auto driver = std::make_unique<CpuDriver>(o, o.validate ? 1 : threads, take_over);
   HALYARD_TRY(driver->start());
   return driver;

@@ -2,9 +2,10 @@
 // set to the enumerator's name; the best one the processor has is chosen when a device is opened.
 //
 // How an op offers its kernels:
-//   in its x.h/x.cc:    template <Isa> void add_f32_cpu(const CpuTile&);
-//                       const KernelDef add_f32 = {"add_f32", "rrw", {4096}, HALYARD_CPU_KERNEL(add_f32_cpu)};
-//   in its cpu.isa.cc:  template <> void add_f32_cpu<kIsa>(const CpuTile& t) { … }
+//   in its x.cc:        const KernelDef add_def = {"add_f32", "rrw", {.cpu = &cpu::add}};
+//   in its cpu.h:       template <Isa> void add_cpu(const CpuTile&);
+//   in its cpu.cc:      const CpuForm add = {.select = HALYARD_CPU_KERNEL(add_cpu), .launch = …};
+//   in its cpu.isa.cc:  template <> void add_cpu<kIsa>(const CpuTile& t) { … }
 #pragma once
 
 #include <string_view>

@@ -19,7 +19,7 @@ constexpr std::size_t mib = std::size_t{1} << 20;
 void commit(Device& d) { ok(value(d.command_encoder()).commit_and_wait()); }
 
 TEST(Pinning, KeepsLargeMemoryAndTouchesNoneOfIt) {
-  Device d = value(Device::open("cpu", {.threads = 1}));
+  Device d = value(Device::open("cpu", {.cpu = {.threads = 1}}));
   const std::size_t locked = process_bytes("VmLck"), resident = process_bytes("VmRSS");
   Buffer large = value(d.alloc(DType::u8, {64 * mib})), small = value(d.alloc(DType::u8, {1000}));
   EXPECT_EQ(d.residency().pinned_bytes, 0U);
@@ -35,7 +35,7 @@ TEST(Pinning, KeepsLargeMemoryAndTouchesNoneOfIt) {
 }
 
 TEST(Pinning, EndsWhereMemoryLeavesTheSetAndComesBackWithIt) {
-  Device d = value(Device::open("cpu", {.threads = 1}));
+  Device d = value(Device::open("cpu", {.cpu = {.threads = 1}}));
   auto s = value(d.encoder_session());
   const Buffer b = value(d.alloc(DType::u8, {2 * mib}));
   commit(d);
@@ -48,7 +48,7 @@ TEST(Pinning, EndsWhereMemoryLeavesTheSetAndComesBackWithIt) {
 }
 
 TEST(Pinning, LeavesAQuarterOfMemoryToOthers) {
-  Device d = value(Device::open("cpu", {.threads = 1}));
+  Device d = value(Device::open("cpu", {.cpu = {.threads = 1}}));
   const std::size_t limit = d.residency().pin_limit, locked = process_bytes("VmLck");
   EXPECT_GT(limit, 0U);
   EXPECT_LT(limit, d.memory_budget());
@@ -60,7 +60,7 @@ TEST(Pinning, LeavesAQuarterOfMemoryToOthers) {
 }
 
 TEST(Pinning, CanBeTurnedOff) {
-  Device d = value(Device::open("cpu", {.threads = 1, .pin = false}));
+  Device d = value(Device::open("cpu", {.cpu = {.threads = 1, .pin = false}}));
   const std::size_t locked = process_bytes("VmLck");
   const Buffer b = value(d.alloc(DType::u8, {8 * mib}));
   commit(d);
@@ -104,7 +104,7 @@ class Unprivileged {
 
 TEST(Pinning, SaysWhatToDoWhereTheSystemRefuses) {
   const Unprivileged user;
-  Device d = value(Device::open("cpu", {.threads = 1}));
+  Device d = value(Device::open("cpu", {.cpu = {.threads = 1}}));
   Buffer b = value(d.alloc(DType::i32, {mib}));
   auto e = value(d.command_encoder());
   ok(run(e, scale_in_place_kernel, {b}, 64, 7U));

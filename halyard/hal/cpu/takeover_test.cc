@@ -66,7 +66,7 @@ void gated_add(const CpuTile& t) {
   const std::int32_t sum = item(t, 1).load(relaxed) + item(t, 0).load(relaxed);
   if (gate.may_write(t)) item(t, 0).store(sum, relaxed);
 }
-const KernelDef gated_add_kernel = {"test_gated_add", "xr", {1, 1, 1}, cpu_portable<gated_add>, true};
+const KernelDef gated_add_kernel = {"test_gated_add", "xr", {&cpu_form<gated_add, Grid{1, 1, 1}, true>}};
 
 void gated_failure(const CpuTile& t) {
   const bool first = gate.closed_at == t.x0;
@@ -74,7 +74,7 @@ void gated_failure(const CpuTile& t) {
   if (first) t.fail("late");
   if (gate.may_write(t)) item(t, 0).store(1, relaxed);
 }
-const KernelDef gated_failure_kernel = {"test_gated_failure", "x", {1, 1, 1}, cpu_portable<gated_failure>, true};
+const KernelDef gated_failure_kernel = {"test_gated_failure", "x", {&cpu_form<gated_failure, Grid{1, 1, 1}, true>}};
 
 // Three threads, none of them the test's own.
 class Takeover : public ::testing::Test {
@@ -97,7 +97,7 @@ class Takeover : public ::testing::Test {
     EXPECT_TRUE(soon([] { return gate.refused == gate.away; }));
   }
 
-  Device device = open({.threads = 4});
+  Device device = open({.cpu = {.threads = 4}});
   Buffer x = value(device.alloc(DType::i32, {tiles})), y = value(device.alloc(DType::i32, {tiles}));
 };
 
@@ -164,7 +164,7 @@ void drowsy_increment(const CpuTile& t) {
   if (random() % 80 == 0) std::this_thread::sleep_for(std::chrono::microseconds(random() % 600));
   item(t, 0).store(more, relaxed);
 }
-const KernelDef drowsy_kernel = {"test_drowsy", "x", {1, 1, 1}, cpu_portable<drowsy_increment>, true};
+const KernelDef drowsy_kernel = {"test_drowsy", "x", {&cpu_form<drowsy_increment, Grid{1, 1, 1}, true>}};
 
 TEST_F(Takeover, EachTileIsWrittenOnceWhoeverSleepsWhere) {
   constexpr int dispatches = 200;
@@ -180,7 +180,7 @@ void absent_increment(const CpuTile& t) {
   std::this_thread::sleep_for(2ms);
   if (t.may_write()) item(t, 0).store(more, relaxed);
 }
-const KernelDef absent_kernel = {"test_absent", "x", {1, 1, 1}, cpu_portable<absent_increment>, true};
+const KernelDef absent_kernel = {"test_absent", "x", {&cpu_form<absent_increment, Grid{1, 1, 1}, true>}};
 
 TEST_F(Takeover, EndsWhereEveryThreadSeemsAway) {
   const CommandBuffer c = commit(absent_kernel, {x});
@@ -189,11 +189,11 @@ TEST_F(Takeover, EndsWhereEveryThreadSeemsAway) {
 }
 
 void hasty(const CpuTile& t) { t.as<std::int32_t>(0)[t.x0] = 1; }
-const KernelDef hasty_kernel = {"test_hasty", "x", {1, 1, 1}, cpu_portable<hasty>, true};
+const KernelDef hasty_kernel = {"test_hasty", "x", {&cpu_form<hasty, Grid{1, 1, 1}, true>}};
 
 TEST(Restartable, AKernelThatDoesNotAskIsAnError) {
   for (const bool validate : {false, true}) {
-    Device d = open({.threads = 2, .validate = validate});
+    Device d = open({.cpu = {.threads = 2}, .validate = validate});
     const Buffer x = value(d.alloc(DType::i32, {tiles}));
     auto e = value(d.command_encoder());
     ok(run(e, hasty_kernel, {x}, tiles));

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <cstdio>
 #include <cstring>
 #include <new>
 #include <optional>
@@ -20,24 +19,6 @@
 #endif
 
 namespace halyard {
-
-bool CpuTile::may_write() const {
-  using Answer = CpuJob::Answer;
-  if (!job) return true;  // called outside a command buffer, by a test
-  if (job->answer == Answer::none) job->answer = !job->attempt || job->attempt->close() ? Answer::yes : Answer::no;
-  return job->answer == Answer::yes;
-}
-
-void CpuTile::fail(const char* format, long long a, long long b) const {
-  char text[256];
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-  std::snprintf(text, sizeof text, format, a, b);
-#pragma GCC diagnostic pop
-  if (!job || !may_write()) return;
-  job->submission->fail_with(Errc::kernel_failed,
-                             [&] { return fmt::format("kernel {}: {}", job->record->kernel->def->name, text); });
-}
 
 namespace cpu {
 namespace {
@@ -87,14 +68,15 @@ std::uint32_t dispatches_in(const Schedule& s) {
 constexpr std::uint32_t none = UINT32_MAX;
 void append(Schedule& to, const Record& r, Arena& arena, int threads, bool& open, std::uint32_t replay_constants = none) {
   if (r.barrier_before) open = false;
-  const Grid tile = r.kernel->def->tile;
+  const Grid tile = *r.block;
+  const CpuKernel& kernel = cpu_kernel(r);
   if (!r.grid.x || !r.grid.y || !r.grid.z) return;
-  // At most max_tiles together: the encoder has checked.
-  const auto tiles_x = static_cast<std::uint32_t>(tiles_along(r.grid.x, tile.x));
-  const auto tiles_y = static_cast<std::uint32_t>(tiles_along(r.grid.y, tile.y));
-  const std::uint32_t tiles = tiles_x * tiles_y * static_cast<std::uint32_t>(tiles_along(r.grid.z, tile.z));
+  // At most max_blocks together: the encoder has checked.
+  const auto tiles_x = static_cast<std::uint32_t>(blocks_along(r.grid.x, tile.x));
+  const auto tiles_y = static_cast<std::uint32_t>(blocks_along(r.grid.y, tile.y));
+  const std::uint32_t tiles = tiles_x * tiles_y * static_cast<std::uint32_t>(blocks_along(r.grid.z, tile.z));
   // Tiles are counted in 32 bits; an extra barrier does no harm.
-  if (open && to.phases.back().tiles > max_tiles) open = false;
+  if (open && to.phases.back().tiles > max_blocks) open = false;
   if (!open) {
     const Task* begin = to.tasks.data() + to.tasks.size();
     to.phases.push_back({begin, begin, 0, 0, dispatches_in(to), nullptr});
@@ -104,16 +86,16 @@ void append(Schedule& to, const Record& r, Arena& arena, int threads, bool& open
   auto* buffers = reinterpret_cast<std::byte**>(arena.take(n * (sizeof(void*) + sizeof(std::size_t))));
   auto* sizes = reinterpret_cast<std::size_t*>(buffers + n);
   for (std::size_t i = 0; i < n; ++i) {
-    buffers[i] = static_cast<std::byte*>(r.bindings[i].allocation->memory.host) + r.bindings[i].offset;
+    buffers[i] = cpu_address(r.bindings[i].allocation->memory) + r.bindings[i].offset;
     sizes[i] = r.bindings[i].bytes;
   }
   Phase& phase = to.phases.back();
-  to.tasks.push_back({r.kernel->cpu, buffers, sizes, replay_constants == none ? r.constants : nullptr, replay_constants,
+  to.tasks.push_back({kernel.run, buffers, sizes, replay_constants == none ? r.constants : nullptr, replay_constants,
                       phase.tiles, phase.tiles + tiles, tiles_x, tiles_y, tile, r.grid, r.shared_bytes != 0,
-                      threads > 1 && r.kernel->def->restartable, &r});
+                      threads > 1 && kernel.restartable, &r});
   ++phase.end;
   phase.tiles += tiles;
-  phase.share = static_cast<std::uint32_t>(tiles_along(phase.tiles, static_cast<std::uint64_t>(threads)));
+  phase.share = static_cast<std::uint32_t>(blocks_along(phase.tiles, static_cast<std::uint64_t>(threads)));
   to.widest = std::max(to.widest, phase.tiles);
 }
 
@@ -246,7 +228,7 @@ void run_tiles_checked(const Job& job, const Phase& phase, const Task& task, Til
   hand.attempt = nullptr;  // who takes over would write meanwhile
   const std::uint32_t end = std::min(mine.end, task.end_tile);
   const bool fresh = mine.begin == task.first_tile;
-  if (task.record->kernel->def->restartable && hand.scratch) {
+  if (cpu_kernel(*task.record).restartable && hand.scratch) {
     const auto check = check_writes(fresh, WriteCheck::Allowed::nothing);
     for (std::uint32_t tile = mine.begin; tile < end; ++tile) {
       CpuJob refused{job.submission.get(), task.record, nullptr, CpuJob::Answer::no};
@@ -338,7 +320,7 @@ void spread(Job& job, std::uint32_t lane, std::uint32_t lanes) {
   for (std::uint32_t i = 0; i < lanes; ++i)
     shared |= i != lane && job.lanes[i].core.load(std::memory_order_relaxed) == here;
   if (shared && here >= 0) {
-    std::array<int, DeviceOptions::max_threads> taken;
+    std::array<int, CpuOptions::max_threads> taken;
     std::size_t others = 0;
     for (std::uint32_t i = 0; i < lanes; ++i)
       if (i != lane) taken[others++] = job.lanes[i].core.load(std::memory_order_relaxed);

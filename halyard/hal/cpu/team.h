@@ -16,9 +16,8 @@
 #include <thread>
 #include <vector>
 
-#include "halyard/hal/cpu/attempt.h"
+#include "halyard/hal/cpu/job.h"
 #include "halyard/hal/cpu/placement.h"
-#include "halyard/hal/state.h"
 
 namespace halyard::cpu {
 

@@ -45,14 +45,14 @@ TEST(Threads, ThatDoNotStartAreAnErrorOfOpen) {
   for (const auto timeout : {0ms, 1000ms})
     for (const int start : {0, 1, 5}) {
       threads_left = start;
-      const auto d = Device::open("cpu", {.threads = 8, .timeout = timeout});
+      const auto d = Device::open("cpu", {.cpu = {.threads = 8}, .timeout = timeout});
       threads_left = -1;
       if (std::getenv("HALYARD_VALIDATE") && d) continue;  // it has one thread
       ASSERT_FALSE(d);
       EXPECT_EQ(d.error().code, Errc::limit_exceeded);
       EXPECT_TRUE(says(d.error().str(), {"cannot start thread", " of ", "fewer threads"})) << d.error().str();
     }
-  ok(value(Device::open("cpu", {.threads = 8})).wait_idle());
+  ok(value(Device::open("cpu", {.cpu = {.threads = 8}})).wait_idle());
 }
 
 TEST(Threads, ThatDoNotStartAreAnErrorOfWhatIsMeasured) {
@@ -70,14 +70,14 @@ void throwing(const CpuTile& t) {
   if (!t.may_write()) return;
   throw std::bad_alloc();
 }
-const KernelDef throwing_kernel = {"test_throwing", "x", {1, 1, 1}, cpu_portable<throwing>};
-const KernelDef throwing_late_kernel = {"test_throwing_late", "x", {1, 1, 1}, cpu_portable<throwing>, true};
+const KernelDef throwing_kernel = {"test_throwing", "x", {&cpu_form<throwing>}};
+const KernelDef throwing_late_kernel = {"test_throwing_late", "x", {&cpu_form<throwing, Grid{1, 1, 1}, true>}};
 
 TEST(Kernels, ThatThrowFailTheirCommandBuffer) {
   constexpr const char* what[] = {"threw: nobody expects it", "threw: something that is no std::exception", "bad_alloc"};
   for (const auto timeout : {0ms, 60'000ms})
     for (const bool validate : {false, true}) {
-      Device d = value(Device::open("cpu", {.threads = 3, .timeout = timeout, .validate = validate}));
+      Device d = value(Device::open("cpu", {.cpu = {.threads = 3}, .timeout = timeout, .validate = validate}));
       const Buffer x = value(d.alloc(DType::i32, {64}));
       for (const KernelDef* k : {&throwing_kernel, &throwing_late_kernel})
         for (const std::int32_t how : {0, 1, 2})
@@ -98,12 +98,12 @@ std::function<void()> inside;
 void calling(const CpuTile& t) {
   if (t.x0 == 0) inside();
 }
-const KernelDef calling_kernel = {"test_calling", "x", {1, 1, 1}, cpu_portable<calling>};
+const KernelDef calling_kernel = {"test_calling", "x", {&cpu_form<calling>}};
 
 TEST(Kernels, ThatWaitForTheirOwnCommandBufferGetAnError) {
   for (const auto timeout : {0ms, 60'000ms})
     for (const std::uint32_t tiles : {1U, 8U}) {
-      Device d = value(Device::open("cpu", {.threads = 2, .timeout = timeout}));
+      Device d = value(Device::open("cpu", {.cpu = {.threads = 2}, .timeout = timeout}));
       const Buffer x = value(d.alloc(DType::i32, {8})), idle = value(d.alloc(DType::i32, {8}));
       auto e = value(d.command_encoder());
       CommandBuffer own = e.command_buffer();
@@ -133,7 +133,8 @@ TEST(Kernels, ThatWaitForTheirOwnCommandBufferGetAnError) {
 }
 
 TEST(Kernels, MayWaitForAnotherDevice) {
-  Device d = value(Device::open("cpu", {.threads = 2})), other = value(Device::open("cpu", {.threads = 2}));
+  Device d = value(Device::open("cpu", {.cpu = {.threads = 2}})),
+         other = value(Device::open("cpu", {.cpu = {.threads = 2}}));
   const Buffer x = value(d.alloc(DType::i32, {8})), y = value(other.alloc(DType::i32, {8}));
   Result<void> waited = fail(Errc::internal, "not run");
   inside = [&] {
@@ -151,7 +152,7 @@ TEST(Timeout, MayBeAsLongAsThereIs) {
   using std::chrono::milliseconds;
   for (const auto timeout : {milliseconds::max(), milliseconds::max() - 1ms, milliseconds(INT64_MAX / 1'000'000),
                              milliseconds(INT64_MAX / 1'000'000 - 1)}) {
-    Device d = value(Device::open("cpu", {.threads = 2, .timeout = timeout}));
+    Device d = value(Device::open("cpu", {.cpu = {.threads = 2}, .timeout = timeout}));
     const Buffer x = value(d.alloc(DType::i32, {8}));
     auto e = value(d.command_encoder());
     ok(run(e, sleeping_kernel, {x}, 8, 3));
@@ -173,7 +174,7 @@ int in_child(const std::function<int()>& f) {
 }
 
 struct Everything {
-  Device device = value(Device::open("cpu", {.threads = 3, .profile = true}));
+  Device device = value(Device::open("cpu", {.cpu = {.threads = 3}, .profile = true}));
   Buffer x = value(device.alloc(DType::i32, {4096}));
   BufferPool pool{device};
   CommandEncoder encoder = value(device.command_encoder());
@@ -215,7 +216,7 @@ TEST(Fork, LeavesTheChildErrorsWithAReason) {
 
 #if !defined(HALYARD_SANITIZED)  // their allocators may be locked at the fork, and TSan starts no threads after one
 TEST(Fork, LetsTheChildOpenADeviceOfItsOwn) {
-  auto d = std::make_unique<Device>(value(Device::open("cpu", {.threads = 2})));
+  auto d = std::make_unique<Device>(value(Device::open("cpu", {.cpu = {.threads = 2}})));
   EXPECT_EQ(in_child([&] {
     Everything own;
     return own.committed.wait_until_completed() ? 0 : 1;

@@ -8,7 +8,7 @@
 namespace halyard::ops {
 namespace {
 
-const KernelDef argmax_def = {"argmax_f32", "rw", {}, HALYARD_CPU_KERNEL(argmax_cpu)};
+const KernelDef argmax_def = {"argmax_f32", "rw", {.cpu = &cpu::argmax}};
 
 }  // namespace
 
@@ -22,12 +22,8 @@ Result<void> argmax(CommandEncoder& e, const Buffer& x, const Buffer& out) {
     if (rows == 0) return {};
     if (width == 0 || width > std::numeric_limits<std::int32_t>::max() - 64)
       return bad_argument("argmax", "x", "rows of 1 to 2^31 - 65 elements", to_string(x.shape()));
-    const ArgmaxConstants c = {rows, width, rows_per_item(width)};
     const Buffer buffers[] = {x, out};
-    return e.dispatch({.kernel = HALYARD_TRY(e.kernel(argmax_def)),
-                       .grid = {items(c.rows, c.item_rows)},
-                       .buffers = buffers,
-                       .constants = c});
+    return e.dispatch(argmax_def, buffers, ArgmaxConstants{rows, width});
   });
 }
 

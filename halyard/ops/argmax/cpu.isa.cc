@@ -1,7 +1,6 @@
 // out[r] = the first i with x[r, i] = max_i x[r, i]. x [rows, width] f32, out [rows] i32. Limited by bytes.
 // Values are compared as integers in the order of the floats, NaN (of either sign) above +inf, -0 equal to +0.
-#include "halyard/ops/argmax/kernels.h"
-#include "halyard/ops/cpu/rows.h"
+#include "halyard/ops/argmax/cpu.h"
 #include "halyard/ops/cpu/simd.h"
 
 namespace halyard::ops {
@@ -36,8 +35,8 @@ std::int32_t argmax_row(const float* x, std::size_t width) {
 
 template <> void argmax_cpu<kIsa>(const CpuTile& t) {
   const auto& c = t.constants_as<ArgmaxConstants>();
-  for_each_row(t, c.rows, c.item_rows,
-               [&](std::uint64_t r) { t.as<std::int32_t>(1)[r] = argmax_row(t.as<float>(0) + r * c.width, c.width); });
+  for (std::uint64_t r = t.x0; r < t.x1; ++r)
+    t.as<std::int32_t>(1)[r] = argmax_row(t.as<float>(0) + r * c.width, c.width);
 }
 
 }  // namespace halyard::ops

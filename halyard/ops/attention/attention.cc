@@ -1,17 +1,14 @@
 #include "halyard/ops/attention/attention.h"
 
-#include <algorithm>
-
-#include "halyard/hal/device.h"
 #include "halyard/ops/attention/kernels.h"
 #include "halyard/ops/check.h"
 
 namespace halyard::ops {
 namespace {
 
-const KernelDef kv_append_def = {"kv_append", "rrx", {}, HALYARD_CPU_KERNEL(kv_append_cpu)};
-const KernelDef kv_move_def = {"kv_move", "rrx", {}, HALYARD_CPU_KERNEL(kv_move_cpu)};
-const KernelDef attention_def = {"attention", "rrrrrw", {}, HALYARD_CPU_KERNEL(attention_cpu), true};
+const KernelDef kv_append_def = {"kv_append", "rrx", {.cpu = &cpu::kv_append}};
+const KernelDef kv_move_def = {"kv_move", "rrx", {.cpu = &cpu::kv_move}};
+const KernelDef attention_def = {"attention", "rrrrrw", {.cpu = &cpu::attention}};
 
 constexpr std::size_t kMaxHeadDim = 256;
 
@@ -39,12 +36,8 @@ Result<void> kv_append(CommandEncoder& e, const Buffer& x, const Buffer& pages, 
     HALYARD_TRY(check_tensor(op, "slots", slots, {DType::i32}, {rows}));
     HALYARD_TRY(check_writes(op, {"pages", pages}, {}, {{"x", x}, {"slots", slots}}));
     if (x.shape().elements() == 0) return {};
-    const KvAppendConstants c = {rows * p.n_kv_heads, rows_per_item(p.head_dim), p, pages.dtype()};
     const Buffer buffers[] = {x, slots, pages};
-    return e.dispatch({.kernel = HALYARD_TRY(e.kernel(kv_append_def)),
-                       .grid = {items(c.rows, c.item_rows)},
-                       .buffers = buffers,
-                       .constants = c});
+    return e.dispatch(kv_append_def, buffers, KvAppendConstants{rows * p.n_kv_heads, p, pages.dtype()});
   });
 }
 
@@ -56,13 +49,10 @@ Result<void> kv_move(CommandEncoder& e, const Buffer& pages, const Buffer& from,
     HALYARD_TRY(check_tensor(op, "to", to, {DType::i32}, from.shape()));
     HALYARD_TRY(check_writes(op, {"pages", pages}, {}, {{"from", from}, {"to", to}}));
     if (from.shape()[0] == 0 || p.n_kv_heads == 0 || p.head_dim == 0) return {};
-    const KvMoveConstants c = {from.shape()[0] * p.n_kv_heads, rows_per_item(p.head_dim), p,
+    const KvMoveConstants c = {from.shape()[0] * p.n_kv_heads, p,
                                static_cast<std::uint32_t>(p.head_dim * size_of(pages.dtype()))};
     const Buffer buffers[] = {from, to, pages};
-    return e.dispatch({.kernel = HALYARD_TRY(e.kernel(kv_move_def)),
-                       .grid = {items(c.rows, c.item_rows)},
-                       .buffers = buffers,
-                       .constants = c});
+    return e.dispatch(kv_move_def, buffers, c);
   });
 }
 
@@ -92,34 +82,16 @@ Result<void> attention(CommandEncoder& e, const Buffer& q, const Buffer& k, cons
     if (queries > INT32_MAX || sequences > INT32_MAX || table_pages > INT32_MAX || heads > INT32_MAX)
       return bad_argument(op, "q", "fewer than 2^31 rows, heads, sequences and pages", to_string(q.shape()));
 
-    // How the work is cut changes no bit of the result. A tile has up to 96 rows (48 of long heads): enough to repay turning
-    // the keys, few enough for the second cache. One query of few KV heads is cut finer, that no thread be without work.
-    const std::size_t group = heads / kv_heads;
-    const auto threads = static_cast<std::size_t>(e.device().capabilities().threads);
-    const std::size_t wanted = queries == 1 ? std::min(group, threads / kv_heads) : 1;
-    const std::size_t head_tiles = std::max((group + 15) / 16, wanted);
-    const std::size_t tile_heads = (group + head_tiles - 1) / head_tiles;
-    const std::size_t tile_queries = std::clamp<std::size_t>((head_dim <= 128 ? 96 : 48) / tile_heads, 1, queries);
     const AttentionConstants c = {.queries = queries,
                                   .window = options.window == 0 ? UINT64_MAX : options.window,
                                   .pages = p,
                                   .sequences = static_cast<std::uint32_t>(sequences),
                                   .table_pages = static_cast<std::uint32_t>(table_pages),
                                   .n_heads = static_cast<std::uint32_t>(heads),
-                                  .tile_queries = static_cast<std::uint32_t>(tile_queries),
-                                  .tile_heads = static_cast<std::uint32_t>(tile_heads),
                                   .scale = options.scale,
                                   .cache = k.dtype()};
-    // However the queries are shared out, there are no more tiles than these: one a sequence, and one more for each
-    // tile_queries that are left when each sequence has one.
-    const std::size_t own = std::min(sequences, queries), tiles = own + (queries - own) / tile_queries;
-    const AttentionScratch scratch = {(tile_queries * tile_heads + 15) / 16 * 16, (head_dim + 15) / 16 * 16};
     const Buffer buffers[] = {q, k, v, batch.spans, batch.table, out};
-    return e.dispatch({.kernel = HALYARD_TRY(e.kernel(attention_def)),
-                       .grid = {tiles, kv_heads, items(group, tile_heads)},
-                       .buffers = buffers,
-                       .constants = c,
-                       .shared_bytes = scratch.end * sizeof(float)});
+    return e.dispatch(attention_def, buffers, c);
   });
 }
 

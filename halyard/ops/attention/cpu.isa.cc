@@ -8,8 +8,7 @@
 //
 // One query (decode): limited by the bytes of k and v, which all heads of a group share. Many (prefill): limited by
 // multiply-adds; a block of keys is turned once, so that both products are matrix products with rows of vectors.
-#include "halyard/ops/attention/kernels.h"
-#include "halyard/ops/cpu/rows.h"
+#include "halyard/ops/attention/cpu.h"
 #include "halyard/ops/cpu/simd.h"
 #include "halyard/ops/matmul/pack.h"
 #include "halyard/ops/rope/heads.h"
@@ -357,8 +356,9 @@ bool is_within(const Span& s, const AttentionConstants& c) {
          number(s.held) + number(s.rows) <= static_cast<std::uint64_t>(c.table_pages) * c.pages.page;
 }
 
-/// Tile `index` of all sequences' tiles; whether there is one.
-bool find_tile(const CpuTile& t, const AttentionConstants& c, std::uint64_t index, Attention& a) {
+/// Tile `index` of all sequences' tiles of `tile_queries`; whether there is one.
+bool find_tile(const CpuTile& t, const AttentionConstants& c, std::uint64_t index, std::uint64_t tile_queries,
+               Attention& a) {
   for (std::uint32_t s = 0; s < c.sequences; ++s) {
     const std::int32_t* p = t.as<const std::int32_t>(3) + 4 * s;
     const Span span = {p[0], p[1], p[2], p[3]};
@@ -366,14 +366,14 @@ bool find_tile(const CpuTile& t, const AttentionConstants& c, std::uint64_t inde
       t.fail("sequence %lld of the step: its rows or entries (%lld held) are outside", s, span.held);
       return false;
     }
-    const std::uint64_t rows = static_cast<std::uint64_t>(span.rows), tiles = (rows + c.tile_queries - 1) / c.tile_queries;
+    const std::uint64_t rows = static_cast<std::uint64_t>(span.rows), tiles = (rows + tile_queries - 1) / tile_queries;
     if (index >= tiles) {
       index -= tiles;
       continue;
     }
-    const std::uint64_t first = index * c.tile_queries;
+    const std::uint64_t first = index * tile_queries;
     a.query = static_cast<std::uint64_t>(span.first) + first;
-    a.queries = least(c.tile_queries, rows - first);
+    a.queries = least(tile_queries, rows - first);
     a.position = static_cast<std::uint64_t>(span.held) + first;
     a.window = span.window ? least(c.window, static_cast<std::uint64_t>(span.window)) : c.window;
     a.table = t.as<const std::int32_t>(4) + static_cast<std::uint64_t>(s) * c.table_pages;
@@ -384,38 +384,31 @@ bool find_tile(const CpuTile& t, const AttentionConstants& c, std::uint64_t inde
 
 void attention(const CpuTile& t, bool packed) {
   const auto& c = t.constants_as<AttentionConstants>();
-  const std::size_t group = c.n_heads / c.pages.n_kv_heads;
-  Attention a = {c, t, packed, 0, 0, 0, 0, nullptr, 0, 0, 0,
-                 {(c.tile_queries * c.tile_heads + 15UL) / 16 * 16, (c.pages.head_dim + 15UL) / 16 * 16}};
-  for (std::size_t x = t.x0; x < t.x1; ++x) {
-    if (!find_tile(t, c, t.grid.x - 1 - x, a)) {
-      (void)t.may_write();  // a restartable kernel asks, even where there is nothing to write
-      continue;
-    }
-    for (std::size_t z = t.z0; z < t.z1; ++z)
-      for (std::size_t y = t.y0; y < t.y1; ++y) {
-        const std::size_t head = z * c.tile_heads;
-        a.head = y * group + head;
-        a.heads = least(c.tile_heads, group - head);
-        a.kv_head = y;
-        if (c.cache == DType::f32) attend<float>(a);
-        if (c.cache == DType::f16) attend<f16>(a);
-        if (c.cache == DType::bf16) attend<bf16>(a);
-      }
+  const std::size_t group = c.n_heads / c.pages.n_kv_heads, tile_queries = t.x1 - t.x0, heads = t.z1 - t.z0;
+  Attention a = {c,     t,       packed,
+                 0,     0,       0,
+                 0,     nullptr, t.y0 * group + t.z0,
+                 heads, t.y0,    attention_scratch(tile_queries, heads, c.pages.head_dim)};
+  if (!find_tile(t, c, (t.grid.x - t.x1) / tile_queries, tile_queries, a)) {
+    (void)t.may_write();  // a restartable kernel asks, even where there is nothing to write
+    return;
   }
+  if (c.cache == DType::f32) attend<float>(a);
+  if (c.cache == DType::f16) attend<f16>(a);
+  if (c.cache == DType::bf16) attend<bf16>(a);
 }
 
 void move(const CpuTile& t) {
   const auto& c = t.constants_as<KvMoveConstants>();
-  for_each_row(t, c.rows, c.item_rows, [&](std::uint64_t r) {
+  for (std::uint64_t r = t.x0; r < t.x1; ++r) {
     const std::uint64_t head = r % c.pages.n_kv_heads;
     std::uint64_t from = 0, to = 0;
-    if (!heads::find_slot(t, c.pages, t.as<const std::int32_t>(0)[r / c.pages.n_kv_heads], from)) return;
-    if (!heads::find_slot(t, c.pages, t.as<const std::int32_t>(1)[r / c.pages.n_kv_heads], to)) return;
+    if (!heads::find_slot(t, c.pages, t.as<const std::int32_t>(0)[r / c.pages.n_kv_heads], from)) continue;
+    if (!heads::find_slot(t, c.pages, t.as<const std::int32_t>(1)[r / c.pages.n_kv_heads], to)) continue;
     const std::uint64_t size = c.row_bytes / c.pages.head_dim;
     __builtin_memcpy(t.buffers[2] + c.pages.element(to, head) * size, t.buffers[2] + c.pages.element(from, head) * size,
                      c.row_bytes);
-  });
+  }
 }
 
 }  // namespace
@@ -425,10 +418,9 @@ template <> void attention_pack_cpu<kIsa>(const CpuTile& t) { attention(t, true)
 
 template <> void kv_append_cpu<kIsa>(const CpuTile& t) {
   const auto& c = t.constants_as<KvAppendConstants>();
-  for_each_row(t, c.rows, c.item_rows, [&](std::uint64_t r) {
+  for (std::uint64_t r = t.x0; r < t.x1; ++r)
     heads::append(t, c.pages, c.cache, t.as<float>(0) + r * c.pages.head_dim,
                   t.as<const std::int32_t>(1)[r / c.pages.n_kv_heads], r % c.pages.n_kv_heads, t.buffers[2]);
-  });
 }
 template <> void kv_move_cpu<kIsa>(const CpuTile& t) { move(t); }
 

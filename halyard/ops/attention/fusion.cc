@@ -4,21 +4,19 @@
 namespace halyard::ops {
 namespace {
 
-const KernelDef attention_pack_def = {"attention_pack", "rrrrrw", {}, HALYARD_CPU_KERNEL(attention_pack_cpu), true};
+const KernelDef attention_pack_def = {"attention_pack", "rrrrrw", {.cpu = &cpu::attention_pack}};
 
 Fused attention_into_pack(Parts p) {
   const Record &attention = p[0], &pack = p[1];
   const auto c = constants_of<AttentionConstants>(attention);
   if (attention.bindings[5] != pack.bindings[0] || c.pages.head_dim % 32 != 0) return {};
-  return FusedDispatch{.kernel = &attention_pack_def,
-                       .grid = attention.grid,
-                       .bindings = {{0, 0}, {0, 1}, {0, 2}, {0, 3}, {0, 4}, {1, 1}},
-                       .constants = c,
-                       .shared_bytes = attention.shared_bytes};
+  return Joined{.bindings = {{0, 0}, {0, 1}, {0, 2}, {0, 3}, {0, 4}, {1, 1}}, .constants = c};
 }
 
 }  // namespace
 
-std::vector<FusionRule> attention_rules() { return {{{"attention"}, "pack_activations", attention_into_pack}}; }
+std::vector<FusionRule> attention_rules() {
+  return {{{"attention"}, "pack_activations", &attention_pack_def, attention_into_pack}};
+}
 
 }  // namespace halyard::ops

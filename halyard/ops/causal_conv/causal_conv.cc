@@ -6,7 +6,7 @@
 namespace halyard::ops {
 namespace {
 
-const KernelDef causal_conv_def = {"causal_conv", "rrrrrrxw", {}, HALYARD_CPU_KERNEL(causal_conv_cpu)};
+const KernelDef causal_conv_def = {"causal_conv", "rrrrrrxw", {.cpu = &cpu::causal_conv}};
 
 }  // namespace
 
@@ -33,10 +33,7 @@ Result<void> causal_conv(CommandEncoder& e, const Buffer& x, const Buffer& weigh
     if (x.shape().elements() == 0 || sequences == 0) return {};
     const CausalConvConstants c = {rows, channels, slots, static_cast<std::uint32_t>(taps), bias ? 1U : 0U};
     const Buffer buffers[] = {x, weight, bias ? bias : weight, batch.spans, batch.from, batch.to, state, out};
-    return e.dispatch({.kernel = HALYARD_TRY(e.kernel(causal_conv_def)),
-                       .grid = {items(channels, conv_channels), sequences},
-                       .buffers = buffers,
-                       .constants = c});
+    return e.dispatch(causal_conv_def, buffers, c);
   });
 }
 

@@ -1,6 +1,6 @@
-// out[t, c] = silu(bias[c] + Σ_k weight[k, c] · x[t - K + 1 + k, c]), x before the first row the state's rows. Each work-item
-// takes conv_channels channels of one sequence through all its rows: limited by operations, those of silu above all.
-#include "halyard/ops/causal_conv/kernels.h"
+// out[t, c] = silu(bias[c] + Σ_k weight[k, c] · x[t - K + 1 + k, c]), x before the first row the state's rows. Each tile
+// takes some channels of one sequence through all its rows: limited by operations, those of silu above all.
+#include "halyard/ops/causal_conv/cpu.h"
 #include "halyard/ops/cpu/simd.h"
 #include "halyard/ops/cpu/slots.h"
 
@@ -20,14 +20,13 @@ template <> void causal_conv_cpu<kIsa>(const CpuTile& t) {
     float* out = t.as<float>(7) + span.first * width;
     const float* before = span.from < 0 ? nullptr : t.as<float>(6) + static_cast<std::size_t>(span.from) * past * width;
     float* after = t.as<float>(6) + static_cast<std::size_t>(span.to) * past * width;
-    const std::size_t begin = t.x0 * conv_channels, limit = t.x1 * conv_channels, end = limit < width ? limit : width;
     // Row i of the state's followed by the sequence's.
     const auto row = [&](std::size_t i, std::size_t at, auto n) {
       if (i >= past) return load(x + (i - past) * width + at, n);
       return before ? load(before + i * width + at, n) : zero;
     };
-    for_each_vector(end - begin, [&](std::size_t i, auto n) {
-      const std::size_t at = begin + i;
+    for_each_vector(t.x1 - t.x0, [&](std::size_t i, auto n) {
+      const std::size_t at = t.x0 + i;
       for (std::size_t r = 0; r < span.rows; ++r) {
         F sum = c.has_bias ? load(bias + at, n) : zero;
         for (std::size_t k = 0; k < c.taps; ++k) sum = fma(load(weight + k * width + at, n), row(r + k, at, n), sum);

@@ -1,5 +1,5 @@
 // dst[i] = src[i] in dst's dtype. Limited by bytes.
-#include "halyard/ops/copy/kernels.h"
+#include "halyard/ops/copy/cpu.h"
 #include "halyard/ops/cpu/simd.h"
 
 namespace halyard::ops {
@@ -25,8 +25,7 @@ void convert_to(DType to, const std::byte* src, std::byte* dst, std::size_t begi
 
 template <> void copy_cpu<kIsa>(const CpuTile& t) {
   const auto& c = t.constants_as<CopyConstants>();
-  const std::size_t begin = t.x0 * c.item, limit = t.x1 * c.item;
-  const std::size_t count = (limit < c.elements ? limit : c.elements) - begin;
+  const std::size_t begin = t.x0, count = t.x1 - t.x0;
   if (c.from == c.to) {
     const std::size_t size = c.element_size;
     __builtin_memmove(t.buffers[1] + begin * size, t.buffers[0] + begin * size, count * size);

@@ -4,13 +4,20 @@
 
 namespace halyard::ops {
 
-/// Bindings: src, dst. One work-item does `item` elements.
+/// Bindings: src, dst.
 struct CopyConstants {
-  std::uint64_t elements, item;
+  std::uint64_t elements;
   DType from, to;
   std::uint8_t element_size;  ///< bytes, where from and to are one dtype
 };
 
-template <Isa> void copy_cpu(const CpuTile&);
+/// Bindings: x, rows, out.
+struct GatherConstants {
+  std::uint64_t rows, row_bytes, n;  ///< of x; of both; of out
+};
+
+namespace cpu {
+extern const CpuForm copy, gather_rows;
+}
 
 }  // namespace halyard::ops

@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "halyard/hal/kernel.h"
+#include "halyard/hal/cpu/kernel.h"
 
 namespace halyard::ops {
 namespace {

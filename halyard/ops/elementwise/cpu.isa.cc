@@ -1,4 +1,5 @@
 // out[i] = f(x[i]) or f(a[i], b[i]), any shape. Limited by bytes; silu and gelu, where the data is in cache, by operations.
+#include "halyard/ops/elementwise/cpu.h"
 #include "halyard/ops/elementwise/functions.h"
 #include "halyard/ops/matmul/pack.h"
 
@@ -7,30 +8,19 @@ namespace {
 
 using namespace simd;
 
-struct Range {
-  std::size_t begin, count;
-};
-Range range_of(const CpuTile& t) {
-  const auto& c = t.constants_as<ElementwiseConstants>();
-  const std::size_t begin = t.x0 * c.item, end = t.x1 * c.item;
-  return {begin, (end < c.elements ? end : c.elements) - begin};
-}
-
 template <class F2>
 void binary(const CpuTile& t, F2 f) {
-  const Range r = range_of(t);
-  const float* a = t.as<float>(0) + r.begin;
-  const float* b = t.as<float>(1) + r.begin;
-  float* out = t.as<float>(2) + r.begin;
-  for_each_vector(r.count, [&](std::size_t i, auto n) { store(out + i, f(load(a + i, n), load(b + i, n)), n); });
+  const float* a = t.as<float>(0) + t.x0;
+  const float* b = t.as<float>(1) + t.x0;
+  float* out = t.as<float>(2) + t.x0;
+  for_each_vector(t.x1 - t.x0, [&](std::size_t i, auto n) { store(out + i, f(load(a + i, n), load(b + i, n)), n); });
 }
 
 template <class F1>
 void unary(const CpuTile& t, F1 f) {
-  const Range r = range_of(t);
-  const float* x = t.as<float>(0) + r.begin;
-  float* out = t.as<float>(1) + r.begin;
-  for_each_vector(r.count, [&](std::size_t i, auto n) { store(out + i, f(load(x + i, n)), n); });
+  const float* x = t.as<float>(0) + t.x0;
+  float* out = t.as<float>(1) + t.x0;
+  for_each_vector(t.x1 - t.x0, [&](std::size_t i, auto n) { store(out + i, f(load(x + i, n)), n); });
 }
 
 }  // namespace
@@ -44,7 +34,7 @@ template <> void gelu_exact_mul_cpu<kIsa>(const CpuTile& t) { binary(t, GeluMul<
 template <> void gelu_tanh_mul_cpu<kIsa>(const CpuTile& t) { binary(t, GeluMul<GeluTanh>{}); }
 
 template <> void gated_pack_cpu<kIsa>(const CpuTile& t) {
-  with_gate(t.constants_as<Gate>(), [&](auto f) {
+  with_gate(t.constants_as<GatedPackConstants>().gate, [&](auto f) {
     for (std::size_t g = t.x0; g < t.x1; ++g) {
       float product[32];
       combine_32(t.as<float>(0) + 32 * g, t.as<float>(1) + 32 * g, product, f);

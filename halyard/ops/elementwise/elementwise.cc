@@ -6,11 +6,11 @@
 namespace halyard::ops {
 namespace {
 
-const KernelDef add_def = {"add_f32", "rrw", {}, HALYARD_CPU_KERNEL(add_cpu)};
-const KernelDef mul_def = {"mul_f32", "rrw", {}, HALYARD_CPU_KERNEL(mul_cpu)};
-const KernelDef silu_mul_def = {"silu_mul_f32", "rrw", {}, HALYARD_CPU_KERNEL(silu_mul_cpu)};
-const KernelDef gelu_exact_def = {"gelu_exact_f32", "rw", {}, HALYARD_CPU_KERNEL(gelu_exact_cpu)};
-const KernelDef gelu_tanh_def = {"gelu_tanh_f32", "rw", {}, HALYARD_CPU_KERNEL(gelu_tanh_cpu)};
+const KernelDef add_def = {"add_f32", "rrw", {.cpu = &cpu::add}};
+const KernelDef mul_def = {"mul_f32", "rrw", {.cpu = &cpu::mul}};
+const KernelDef silu_mul_def = {"silu_mul_f32", "rrw", {.cpu = &cpu::silu_mul}};
+const KernelDef gelu_exact_def = {"gelu_exact_f32", "rw", {.cpu = &cpu::gelu_exact}};
+const KernelDef gelu_tanh_def = {"gelu_tanh_f32", "rw", {.cpu = &cpu::gelu_tanh}};
 
 // Every buffer has the first one's shape; out is the last.
 template <std::size_t n>
@@ -25,10 +25,7 @@ Result<void> elementwise(CommandEncoder& e, std::string_view op, const KernelDef
     if (elements == 0) return {};
     Buffer buffers[n];
     for (std::size_t i = 0; i < n; ++i) buffers[i] = arguments[i].buffer;
-    return e.dispatch({.kernel = HALYARD_TRY(e.kernel(def)),
-                       .grid = {items(elements, kItemElements)},
-                       .buffers = buffers,
-                       .constants = ElementwiseConstants{elements, kItemElements}});
+    return e.dispatch(def, buffers, ElementwiseConstants{elements});
   });
 }
 

@@ -4,24 +4,23 @@
 
 namespace halyard::ops {
 
-/// Bindings: the inputs, then out. One work-item does `item` elements.
+/// Bindings: the inputs, then out.
 struct ElementwiseConstants {
   std::uint64_t elements;
-  std::uint64_t item;
 };
-
-template <Isa> void add_cpu(const CpuTile&);
-template <Isa> void mul_cpu(const CpuTile&);
-template <Isa> void silu_mul_cpu(const CpuTile&);
-template <Isa> void gelu_exact_cpu(const CpuTile&);
-template <Isa> void gelu_tanh_cpu(const CpuTile&);
 
 /// f of f(gate) · up.
 enum class Gate : std::uint32_t { silu, gelu_exact, gelu_tanh };
+/// packed = pack(f(gate) · up). Bindings: gate, up, packed.
+struct GatedPackConstants {
+  std::uint64_t groups;  ///< of 32 elements
+  Gate gate;
+};
 
-// Fused.
-template <Isa> void gelu_exact_mul_cpu(const CpuTile&);  ///< bindings: x, the other factor, out
-template <Isa> void gelu_tanh_mul_cpu(const CpuTile&);
-template <Isa> void gated_pack_cpu(const CpuTile&);      ///< bindings: gate, up, packed; constants: Gate; grid: groups
+namespace cpu {
+extern const CpuForm add, mul, silu_mul, gelu_exact, gelu_tanh;
+extern const CpuForm gelu_exact_mul, gelu_tanh_mul;  ///< fused; bindings: x, the other factor, out
+extern const CpuForm gated_pack;
+}  // namespace cpu
 
 }  // namespace halyard::ops

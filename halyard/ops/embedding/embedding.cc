@@ -1,4 +1,3 @@
-// out[t, j] = table[ids[t], j], dequantised to f32. Limited by bytes; a handful of rows, so one portable kernel is enough.
 #include "halyard/ops/embedding/embedding.h"
 
 #include <limits>
@@ -6,40 +5,12 @@
 #include <fmt/format.h>
 
 #include "halyard/ops/check.h"
-#include "halyard/quant/affine.h"
+#include "halyard/ops/embedding/kernels.h"
 
 namespace halyard::ops {
 namespace {
 
-struct EmbeddingArgs {
-  std::uint64_t n = 0;
-  std::uint32_t k = 0, group = 0;  // group: 0 for dense tables
-  std::int32_t bits = 0;
-  DType dtype = DType::f32;
-  std::uint64_t item_rows = 1;
-};
-
-// Bindings: ids, data, scales, biases, out. One work-item does `item_rows` ids.
-void embedding_cpu(const CpuTile& t) {
-  const auto& a = t.constants_as<EmbeddingArgs>();
-  quant::MatrixView table;
-  table.format = a.group ? quant::Format::affine : quant::Format::dense;
-  table.n = a.n, table.k = a.k, table.dtype = a.dtype, table.bits = a.bits, table.group_size = static_cast<int>(a.group);
-  table.data = {t.buffers[1], t.sizes[1]};
-  table.scales = {t.buffers[2], t.sizes[2]};
-  table.biases = {t.buffers[3], t.sizes[3]};
-  const std::size_t ids = t.sizes[0] / sizeof(std::int32_t);
-  for (std::size_t i = t.x0 * a.item_rows; i < ids && i < t.x1 * a.item_rows; ++i) {
-    const std::int32_t id = t.as<const std::int32_t>(0)[i];
-    if (id < 0 || static_cast<std::uint64_t>(id) >= a.n) {
-      t.fail("token id %lld is outside the table of %lld rows", id, static_cast<long long>(a.n));
-      return;
-    }
-    quant::dequantise_row(table, static_cast<std::size_t>(id), 0, {t.as<float>(4) + i * a.k, a.k});
-  }
-}
-
-const KernelDef embedding_kernel = {"embedding", "rrrrw", {1}, cpu_portable<embedding_cpu>};
+const KernelDef embedding_kernel = {"embedding", "rrrrw", {.cpu = &cpu::embedding}};
 
 }  // namespace
 
@@ -56,7 +27,7 @@ Result<EmbeddingTable> EmbeddingTable::load(Device device, const quant::MatrixVi
     table.bits_ = m.bits;
     table.group_size_ = m.format == quant::Format::affine ? m.group_size : 0;
     const auto import = [&](std::span<const std::byte> bytes) {
-      return device.import_host(m.owner, bytes.data(), DType::u8, {bytes.size()});
+      return device.import_or_copy(m.owner, bytes.data(), DType::u8, {bytes.size()});
     };
     table.data_ = HALYARD_TRY(import(m.data));
     table.scales_ = m.scales.empty() ? table.data_ : HALYARD_TRY(import(m.scales));
@@ -78,17 +49,10 @@ Result<void> embedding(CommandEncoder& encoder, const Buffer& ids, const Embeddi
       return fail(Errc::invalid_argument, fmt::format("embedding: out must be f32 {}, got {} {}", to_string(expected),
                                                       to_string(out.dtype()), to_string(out.shape())));
     HALYARD_TRY(check_writes("embedding", {"out", out}, {}, {{"ids", ids}}));  // the table is imported: never written
-    const EmbeddingArgs args{table.n_,
-                             static_cast<std::uint32_t>(table.k_),
-                             static_cast<std::uint32_t>(table.group_size_),
-                             table.bits_,
-                             table.dtype_,
-                             rows_per_item(table.k_)};
+    const EmbeddingArgs args{table.n_, static_cast<std::uint32_t>(table.k_),
+                             static_cast<std::uint32_t>(table.group_size_), table.bits_, table.dtype_};
     const Buffer buffers[] = {ids, table.data_, table.scales_, table.biases_, out};
-    return encoder.dispatch({.kernel = HALYARD_TRY(encoder.kernel(embedding_kernel)),
-                             .grid = {items(ids.shape()[0], args.item_rows)},
-                             .buffers = buffers,
-                             .constants = args});
+    return encoder.dispatch(embedding_kernel, buffers, args);
   });
 }
 

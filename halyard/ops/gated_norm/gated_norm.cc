@@ -6,7 +6,7 @@
 namespace halyard::ops {
 namespace {
 
-const KernelDef gated_norm_def = {"gated_norm", "rrrw", {}, HALYARD_CPU_KERNEL(gated_norm_cpu)};
+const KernelDef gated_norm_def = {"gated_norm", "rrrw", {.cpu = &cpu::gated_norm}};
 
 }  // namespace
 
@@ -24,10 +24,7 @@ Result<void> gated_norm(CommandEncoder& e, const Buffer& x, const Buffer& gate, 
     HALYARD_TRY(check_writes(op, {"out", out}, {{"x", x}, {"gate", gate}}, {{"weight", weight}}));
     if (x.shape().elements() == 0) return {};
     const Buffer buffers[] = {x, gate, weight, out};
-    return e.dispatch({.kernel = HALYARD_TRY(e.kernel(gated_norm_def)),
-                       .grid = {groups, rows},
-                       .buffers = buffers,
-                       .constants = GatedNormConstants{width / groups, eps}});
+    return e.dispatch(gated_norm_def, buffers, GatedNormConstants{rows, groups, width / groups, eps});
   });
 }
 

@@ -4,12 +4,14 @@
 
 namespace halyard::ops {
 
-/// Bindings: x, gate, weight, out. Grid: groups × rows.
+/// Bindings: x, gate, weight, out.
 struct GatedNormConstants {
-  std::uint64_t width;  ///< of a group
+  std::uint64_t rows, groups, width;  ///< of a row; of a group
   float eps;
 };
 
-template <Isa> void gated_norm_cpu(const CpuTile&);
+namespace cpu {
+extern const CpuForm gated_norm;
+}
 
 }  // namespace halyard::ops

@@ -10,7 +10,7 @@
 #include <limits>
 
 #include "halyard/ops/elementwise/functions.h"
-#include "halyard/ops/matmul/kernels.h"
+#include "halyard/ops/matmul/cpu.h"
 #include "halyard/ops/matmul/pack.h"
 #include "halyard/ops/matmul/simd.h"
 #include "halyard/ops/rope/heads.h"

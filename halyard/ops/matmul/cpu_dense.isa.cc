@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <bit>
 
-#include "halyard/ops/matmul/kernels.h"
+#include "halyard/ops/matmul/cpu.h"
 #include "halyard/ops/matmul/simd.h"
 
 namespace halyard::ops {

@@ -1,4 +1,4 @@
-// What matmul.cc and its kernels share: arguments, the layouts they agree on, and the kernels' names.
+// What matmul.cc and its kernels share: arguments, the layouts they agree on, and the kernels' forms.
 #pragma once
 
 #include <cstddef>
@@ -12,8 +12,10 @@
 
 namespace halyard::ops {
 
-/// The constants of every product. The grid is rows (or panels of them) by positions.
+/// The constants of every product. Bindings: x f32 [T, k] (fast affine: PackedGroup [T, k/32]), weights, bias f32 [n] or any,
+/// out f32 [T, n]; of exact affine ones: x, data, scales, biases, bias, out.
 struct MatmulArgs {
+  std::uint64_t positions = 0;  ///< T
   std::uint32_t n = 0, k = 0;
   std::uint32_t group = 0;        ///< affine: elements of a group
   std::uint8_t bits = 0;          ///< affine: of the source
@@ -50,53 +52,30 @@ inline std::size_t panel_bytes(const quant::MatrixView& m) {
 /// Writes panel `p` of an affine matrix.
 void repack_panel(const quant::MatrixView&, std::size_t p, std::byte* out);
 
-// CPU tiles, in work-items. Weights of a tile at k = 8192 and the activations it meets lie in 1 MiB of L2 together, one
-// row of activations (k = 2048) takes about 4 µs, and the smallest matrices still make eight tiles.
-inline constexpr std::uint32_t tile_rows = 64;
-inline constexpr std::uint32_t tile_positions = 48;
-
-// The kernels of dense and exact products sum `chunk` columns lane by lane, then the lanes, then the chunks: the same
-// order however many positions there are.
-inline constexpr std::size_t chunk = 1024;
-// Columns whose activations are converted at once: for one position, and for several.
-inline constexpr std::size_t span_single = 64 * chunk;
-inline constexpr std::size_t span_several = chunk;
-// Exact affine: rows that are dequantised together.
-inline constexpr std::size_t dequantised_rows = 4;
-
-// All products are restartable; plain ones until the end of the tile where it has one position, else until its start.
-// Bindings: x f32 [T, k] (fast affine: PackedGroup [T, k/32]), weights, bias f32 [n] or any, out f32 [T, n].
-template <Isa> void matmul_f32_cpu(const CpuTile&);
-template <Isa> void matmul_f16_cpu(const CpuTile&);
-template <Isa> void matmul_bf16_cpu(const CpuTile&);
-template <Isa> void matmul_bf16_fast_cpu(const CpuTile&);     // scratch: the activations of a span in bf16
-template <Isa> void matmul_affine4_fast_cpu(const CpuTile&);  // grid: panels × T
-template <Isa> void matmul_affine8_fast_cpu(const CpuTile&);
-// Bindings: x, data, scales, biases, bias, out. Scratch: dequantised_rows × chunk floats.
-template <Isa> void matmul_affine_cpu(const CpuTile&);
-// Bindings: x f32 [T, k], PackedGroup [T, k/32]. Grid: groups × T.
-template <Isa> void pack_activations_cpu(const CpuTile&);
+/// Bindings: x f32 [T, k], PackedGroup [T, k/32].
+struct PackConstants {
+  std::uint64_t groups, rows;  ///< k/32, T
+};
 
 /// packed = pack(f(gate · x) · (up · x)) in one go: the gated half of a feed-forward block. Bindings: x packed, gate, its
-/// bias, up, its bias, packed. Grid: groups of 32 rows × T. Scratch: the groups' 64 sums for each position of a tile.
+/// bias, up, its bias, packed.
 struct GatedArgs {
   MatmulArgs gate, up;
   Gate function;
 };
-template <Isa> void matmul_affine4_gated_pack_cpu(const CpuTile&);
-template <Isa> void matmul_affine8_gated_pack_cpu(const CpuTile&);
 
 /// A product whose rows are heads, and what they go through on their way to attention. Bindings: x packed, weights, bias,
-/// norm's weight, cos_sin, slots (any, where there is no such step), out or pages. Grid: heads × T. Scratch: a head for each
-/// position of a tile, and one more.
+/// norm's weight, cos_sin, slots (any, where there is no such step), out or pages.
 struct ProductHeadsArgs {
   MatmulArgs product;
   HeadConstants heads;
 };
-template <Isa> void matmul_affine4_heads_cpu(const CpuTile&);
-template <Isa> void matmul_affine8_heads_cpu(const CpuTile&);
 
-inline constexpr std::uint32_t fused_positions = 16;  // of a tile of these kernels: the sums lie in the first cache
+namespace cpu {
+extern const CpuForm matmul_f32, matmul_f16, matmul_bf16, matmul_bf16_fast, matmul_affine;
+extern const CpuForm matmul_affine4_fast, matmul_affine8_fast, pack_activations;
+extern const CpuForm matmul_affine4_gated_pack, matmul_affine8_gated_pack, matmul_affine4_heads, matmul_affine8_heads;
+}  // namespace cpu
 
 /// A product's two forms: out = …, and out += …, which also reads it.
 struct Product {

@@ -16,30 +16,26 @@
 namespace halyard::ops {
 namespace {
 
-constexpr Grid rows_tile{tile_rows, tile_positions};
-constexpr Grid panels_tile{tile_rows / panel_rows, tile_positions};
-
-constexpr Product product(std::string_view store, std::string_view accumulate, AccessList reads_write, AccessList reads_both,
-                          Grid tile, CpuKernelSelect cpu) {
-  return {{store, reads_write, tile, cpu, true}, {accumulate, reads_both, tile, cpu, true}};
+constexpr Product product(std::string_view store, std::string_view accumulate, AccessList reads_write,
+                          AccessList reads_both, KernelForms forms) {
+  return {{store, reads_write, forms}, {accumulate, reads_both, forms}};
 }
 
-const Product dense_f32 = product("matmul_f32", "matmul_f32_add", "rrrw", "rrrx", rows_tile, HALYARD_CPU_KERNEL(matmul_f32_cpu));
-const Product dense_f16 = product("matmul_f16", "matmul_f16_add", "rrrw", "rrrx", rows_tile, HALYARD_CPU_KERNEL(matmul_f16_cpu));
-const Product dense_bf16 =
-    product("matmul_bf16", "matmul_bf16_add", "rrrw", "rrrx", rows_tile, HALYARD_CPU_KERNEL(matmul_bf16_cpu));
+const Product dense_f32 = product("matmul_f32", "matmul_f32_add", "rrrw", "rrrx", {.cpu = &cpu::matmul_f32});
+const Product dense_f16 = product("matmul_f16", "matmul_f16_add", "rrrw", "rrrx", {.cpu = &cpu::matmul_f16});
+const Product dense_bf16 = product("matmul_bf16", "matmul_bf16_add", "rrrw", "rrrx", {.cpu = &cpu::matmul_bf16});
 const Product dense_bf16_fast =
-    product("matmul_bf16_fast", "matmul_bf16_fast_add", "rrrw", "rrrx", rows_tile, HALYARD_CPU_KERNEL(matmul_bf16_fast_cpu));
+    product("matmul_bf16_fast", "matmul_bf16_fast_add", "rrrw", "rrrx", {.cpu = &cpu::matmul_bf16_fast});
 const Product affine_exact =
-    product("matmul_affine", "matmul_affine_add", "rrrrrw", "rrrrrx", rows_tile, HALYARD_CPU_KERNEL(matmul_affine_cpu));
-const KernelDef pack_kernel = {"pack_activations", "rw", {256, 8}, HALYARD_CPU_KERNEL(pack_activations_cpu)};
+    product("matmul_affine", "matmul_affine_add", "rrrrrw", "rrrrrx", {.cpu = &cpu::matmul_affine});
+const KernelDef pack_kernel = {"pack_activations", "rw", {.cpu = &cpu::pack_activations}};
 
 }  // namespace
 
-const Product affine4_fast = product("matmul_affine4_fast", "matmul_affine4_fast_add", "rrrw", "rrrx", panels_tile,
-                                     HALYARD_CPU_KERNEL(matmul_affine4_fast_cpu));
-const Product affine8_fast = product("matmul_affine8_fast", "matmul_affine8_fast_add", "rrrw", "rrrx", panels_tile,
-                                     HALYARD_CPU_KERNEL(matmul_affine8_fast_cpu));
+const Product affine4_fast =
+    product("matmul_affine4_fast", "matmul_affine4_fast_add", "rrrw", "rrrx", {.cpu = &cpu::matmul_affine4_fast});
+const Product affine8_fast =
+    product("matmul_affine8_fast", "matmul_affine8_fast_add", "rrrw", "rrrx", {.cpu = &cpu::matmul_affine8_fast});
 
 namespace {
 
@@ -60,7 +56,31 @@ void in_parallel(std::size_t count, int threads, const F& f) {
 }
 
 Result<Buffer> import_span(Device& device, const quant::MatrixView& m, std::span<const std::byte> bytes) {
-  return device.import_host(m.owner, bytes.data(), DType::u8, {bytes.size()});
+  return device.import_or_copy(m.owner, bytes.data(), DType::u8, {bytes.size()});
+}
+
+// Fills [count, bytes] with what write(i, row) makes of each row: in place where the host sees the memory, else a few at a
+// time.
+template <class F>
+Result<void> fill_rows(Device& device, Buffer& to, std::size_t count, std::size_t bytes, const F& write) {
+  constexpr std::size_t at_once = std::size_t{4} << 20;  // bytes: also from where on threads are worth starting
+  const int threads = count * bytes > at_once ? device.capabilities().threads : 1;
+  if (device.capabilities().host_visible) {
+    const std::span<std::uint8_t> out = HALYARD_TRY(to.map<std::uint8_t>());
+    in_parallel(count, threads, [&](std::size_t i) { write(i, reinterpret_cast<std::byte*>(out.data()) + i * bytes); });
+    return {};
+  }
+  const std::size_t rows = std::max<std::size_t>(1, at_once / std::max<std::size_t>(bytes, 1));
+  std::vector<std::uint8_t> staged;
+  for (std::size_t first = 0; first < count; first += rows) {
+    const std::size_t n = std::min(rows, count - first);
+    staged.assign(n * bytes, 0);
+    in_parallel(n, threads,
+                [&](std::size_t i) { write(first + i, reinterpret_cast<std::byte*>(staged.data()) + i * bytes); });
+    Buffer window = HALYARD_TRY(to.view(first * bytes, DType::u8, {n * bytes}));
+    HALYARD_TRY(window.write<std::uint8_t>(staged));
+  }
+  return {};
 }
 
 // Activations f32 [T, k]: T.
@@ -76,21 +96,11 @@ struct Weight::Impl {
   MatmulArgs args;
   std::array<Buffer, 3> weights;  // as many as `bindings`: data, then affine exact: scales and biases
   std::size_t bindings = 1;
-  std::uint64_t grid_rows = 0;                       // rows, or panels of rows
-  std::size_t scratch(std::size_t positions) const;  // bytes a thread
 };
 
 struct MatmulAccess {
   static const Weight::Impl* impl(const Weight& w) { return w.impl_.get(); }
 };
-
-std::size_t Weight::Impl::scratch(std::size_t positions) const {
-  if (product == &affine_exact) return dequantised_rows * chunk * sizeof(float);
-  if (product != &dense_bf16_fast) return 0;
-  // A tile of one position can also be the last of many.
-  const std::size_t several = std::min<std::size_t>(positions, tile_positions) * std::min<std::size_t>(args.k, span_several);
-  return 2 * std::max(std::min<std::size_t>(args.k, span_single), several);
-}
 
 Result<Weight> Weight::load(Device device, const quant::MatrixView& m, Precision precision) {
   return guarded([&]() -> Result<Weight> {
@@ -101,18 +111,17 @@ Result<Weight> Weight::load(Device device, const quant::MatrixView& m, Precision
     const bool fast = precision == Precision::fast;
     const bool affine = m.format == quant::Format::affine;
     Impl w;
-    w.args = {static_cast<std::uint32_t>(m.n), static_cast<std::uint32_t>(m.k),
-              static_cast<std::uint32_t>(m.group_size), static_cast<std::uint8_t>(m.bits), m.dtype};
-    w.grid_rows = m.n;
+    w.args = {.n = static_cast<std::uint32_t>(m.n),
+              .k = static_cast<std::uint32_t>(m.k),
+              .group = static_cast<std::uint32_t>(m.group_size),
+              .bits = static_cast<std::uint8_t>(m.bits),
+              .dtype = m.dtype};
     if (affine && fast) {
       const std::size_t panels = panels_of(m.n), bytes = panel_bytes(m);
       w.product = panel_bits(m.bits) == 4 ? &affine4_fast : &affine8_fast;
-      w.grid_rows = panels;
       w.weights[0] = HALYARD_TRY(device.alloc(DType::u8, {panels, bytes}));
-      const std::span<std::uint8_t> out = HALYARD_TRY(w.weights[0].map<std::uint8_t>());
-      const int threads = out.size() > (std::size_t{4} << 20) ? device.capabilities().threads : 1;
-      in_parallel(panels, threads,
-                  [&](std::size_t p) { repack_panel(m, p, reinterpret_cast<std::byte*>(out.data()) + p * bytes); });
+      HALYARD_TRY(fill_rows(device, w.weights[0], panels, bytes,
+                            [&](std::size_t p, std::byte* out) { repack_panel(m, p, out); }));
     } else {
       w.weights[0] = HALYARD_TRY(import_span(device, m, m.data));
       if (affine) {
@@ -152,8 +161,7 @@ Result<void> pack_activations(CommandEncoder& encoder, const Buffer& x, const Bu
     HALYARD_TRY(check_tensor("pack_activations", "packed", packed, {DType::u8}, {packed_bytes(t, k)}));
     HALYARD_TRY(check_writes("pack_activations", {"packed", packed}, {}, {{"x", x}}));
     const Buffer buffers[] = {x, packed};
-    return encoder.dispatch(
-        {.kernel = HALYARD_TRY(encoder.kernel(pack_kernel)), .grid = {k / 32, t}, .buffers = buffers});
+    return encoder.dispatch(pack_kernel, buffers, PackConstants{k / 32, t});
   });
 }
 
@@ -174,6 +182,7 @@ Result<void> matmul(CommandEncoder& encoder, const Activations& a, const Weight&
                      {{"x", a.x}, {"packed", a.packed}, {"bias", options.bias}, {"the weight", w->weights[0]}}));
 
     MatmulArgs args = w->args;
+    args.positions = t;
     args.has_bias = options.bias ? 1 : 0;
     args.accumulate = options.accumulate ? 1 : 0;
     const KernelDef& def = options.accumulate ? w->product->accumulate : w->product->store;
@@ -184,11 +193,7 @@ Result<void> matmul(CommandEncoder& encoder, const Activations& a, const Weight&
     for (std::size_t i = 0; i < w->bindings; ++i) buffers[bound++] = w->weights[i];
     buffers[bound++] = options.bias ? options.bias : w->weights[0];  // a stand-in, not read
     buffers[bound++] = out;
-    return encoder.dispatch({.kernel = HALYARD_TRY(encoder.kernel(def)),
-                             .grid = {w->grid_rows, t},
-                             .buffers = std::span(buffers).first(bound),
-                             .constants = args,
-                             .shared_bytes = w->scratch(t)});
+    return encoder.dispatch(def, std::span(buffers).first(bound), args);
   });
 }
 

@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "halyard/base/float16.h"
+#include "halyard/hal/cpu/isa.h"
 #include "halyard/ops/matmul/kernels.h"
 #include "halyard/quant/affine.h"
 #include "halyard/testing/paths.h"
@@ -87,7 +88,7 @@ std::vector<Isa> isas() {
 }
 
 Device open(Isa isa, int threads = 2) {
-  auto device = Device::open("cpu", {.threads = threads, .isa = isa});
+  auto device = Device::open("cpu", {.cpu = {.threads = threads, .isa = isa}});
   EXPECT_TRUE(device) << device.error().str();
   return *device;
 }

@@ -1,7 +1,7 @@
 // rms_norm:   out[r, i] = x[r, i] / sqrt(mean_i(x[r, i]²) + eps) · weight[i]
 // layer_norm: out[r, i] = (x[r, i] - mean_i) / sqrt(var_i + eps) · weight[i] + bias[i]
 // x, out [rows, width] f32. Rows fit the first cache, so the passes after the first cost little: limited by bytes.
-#include "halyard/ops/cpu/rows.h"
+#include "halyard/ops/norm/cpu.h"
 #include "halyard/ops/elementwise/functions.h"
 #include "halyard/ops/matmul/pack.h"
 #include "halyard/ops/norm/rows.h"
@@ -40,9 +40,8 @@ void layer_norm_row(const float* x, const W* weight, const B* bias, float* out, 
 template <> void rms_norm_cpu<kIsa>(const CpuTile& t) {
   const auto& c = t.constants_as<NormConstants>();
   with_type(c.weight, t.buffers[1], [&](const auto* weight) {
-    for_each_row(t, c.rows, c.item_rows, [&](std::uint64_t r) {
+    for (std::uint64_t r = t.x0; r < t.x1; ++r)
       rms_norm_row(t.as<float>(0) + r * c.width, weight, t.as<float>(2) + r * c.width, c);
-    });
   });
 }
 
@@ -50,23 +49,23 @@ template <> void rms_norm_pack_cpu<kIsa>(const CpuTile& t) {
   const auto& c = t.constants_as<NormConstants>();
   auto* row = reinterpret_cast<float*>(t.shared);
   with_type(c.weight, t.buffers[1], [&](const auto* weight) {
-    for_each_row(t, c.rows, c.item_rows, [&](std::uint64_t r) {
+    for (std::uint64_t r = t.x0; r < t.x1; ++r) {
       rms_norm_row(t.as<float>(0) + r * c.width, weight, row, c);
       pack_row(row, t.as<PackedGroup>(2) + r * c.width / 32, c.width / 32);
-    });
+    }
   });
 }
 
 template <> void add_rms_norm_cpu<kIsa>(const CpuTile& t) {
   const auto& c = t.constants_as<NormConstants>();
   with_type(c.weight, t.buffers[2], [&](const auto* weight) {
-    for_each_row(t, c.rows, c.item_rows, [&](std::uint64_t r) {
+    for (std::uint64_t r = t.x0; r < t.x1; ++r) {
       const float* a = t.as<float>(0) + r * c.width;
       const float* b = t.as<float>(1) + r * c.width;
       float* sum = t.as<float>(3) + r * c.width;
       for_each_vector(c.width, [&](std::size_t i, auto n) { store(sum + i, Add{}(load(a + i, n), load(b + i, n)), n); });
       rms_norm_row(sum, weight, t.as<float>(4) + r * c.width, c);
-    });
+    }
   });
 }
 
@@ -74,9 +73,8 @@ template <> void layer_norm_cpu<kIsa>(const CpuTile& t) {
   const auto& c = t.constants_as<NormConstants>();
   with_type(c.weight, t.buffers[1], [&](const auto* weight) {
     with_type(c.bias, t.buffers[2], [&](const auto* bias) {
-      for_each_row(t, c.rows, c.item_rows, [&](std::uint64_t r) {
+      for (std::uint64_t r = t.x0; r < t.x1; ++r)
         layer_norm_row(t.as<float>(0) + r * c.width, weight, bias, t.as<float>(3) + r * c.width, c);
-      });
     });
   });
 }

@@ -6,8 +6,8 @@
 namespace halyard::ops {
 namespace {
 
-const KernelDef rms_norm_def = {"rms_norm", "rrw", {}, HALYARD_CPU_KERNEL(rms_norm_cpu)};
-const KernelDef layer_norm_def = {"layer_norm", "rrrw", {}, HALYARD_CPU_KERNEL(layer_norm_cpu)};
+const KernelDef rms_norm_def = {"rms_norm", "rrw", {.cpu = &cpu::rms_norm}};
+const KernelDef layer_norm_def = {"layer_norm", "rrrw", {.cpu = &cpu::layer_norm}};
 
 Result<void> check_common(std::string_view op, const Buffer& x, const Buffer& weight, const Buffer& out) {
   HALYARD_TRY(check_rank(op, "x", x, {DType::f32}, 0));
@@ -20,7 +20,6 @@ NormConstants constants(const Buffer& x, const Buffer& weight, float eps) {
   const std::size_t width = x.shape().back();
   return {.rows = x.shape().elements() / width,
           .width = width,
-          .item_rows = rows_per_item(width),
           .eps = eps,
           .weight = weight.dtype(),
           .bias = weight.dtype(),
@@ -33,12 +32,8 @@ Result<void> rms_norm(CommandEncoder& e, const Buffer& x, const Buffer& weight, 
   return guarded([&]() -> Result<void> {
     HALYARD_TRY(check_common("rms_norm", x, weight, out));
     if (x.shape().elements() == 0) return {};
-    const NormConstants c = constants(x, weight, eps);
     const Buffer buffers[] = {x, weight, out};
-    return e.dispatch({.kernel = HALYARD_TRY(e.kernel(rms_norm_def)),
-                       .grid = {items(c.rows, c.item_rows)},
-                       .buffers = buffers,
-                       .constants = c});
+    return e.dispatch(rms_norm_def, buffers, constants(x, weight, eps));
   });
 }
 
@@ -55,10 +50,7 @@ Result<void> layer_norm(CommandEncoder& e, const Buffer& x, const Buffer& weight
     c.has_bias = bool(bias);
     if (bias) c.bias = bias.dtype();
     const Buffer buffers[] = {x, weight, bias ? bias : weight, out};
-    return e.dispatch({.kernel = HALYARD_TRY(e.kernel(layer_norm_def)),
-                       .grid = {items(c.rows, c.item_rows)},
-                       .buffers = buffers,
-                       .constants = c});
+    return e.dispatch(layer_norm_def, buffers, c);
   });
 }
 

@@ -9,7 +9,6 @@ HeadConstants turned_heads(const Record& rope, bool interleaved) {
   const auto c = constants_of<RopeConstants>(rope);
   HeadConstants h = {};
   h.rows = c.rows;
-  h.item_rows = c.item_rows;
   h.heads = c.heads;
   h.head_dim = c.head_dim;
   h.pairs = c.pairs;
@@ -28,8 +27,8 @@ bool append_heads(HeadConstants& h, const Record& append) {
 
 namespace {
 
-const KernelDef norm_rope_def = {"norm_rope", "rrrrw", {}, HALYARD_CPU_KERNEL(heads_cpu)};
-const KernelDef heads_append_def = {"heads_append", "rrrrx", {}, HALYARD_CPU_KERNEL(heads_cpu)};
+const KernelDef norm_rope_def = {"norm_rope", "rrrrw", {.cpu = &cpu::heads}};
+const KernelDef heads_append_def = {"heads_append", "rrrrx", {.cpu = &cpu::heads}};
 
 template <bool interleaved>
 Fused norm_into_rope(Parts p) {
@@ -40,20 +39,12 @@ Fused norm_into_rope(Parts p) {
   h.norm = 1;
   h.eps = n.eps;
   h.weight = n.weight;
-  return FusedDispatch{.kernel = &norm_rope_def,
-                       .grid = rope.grid,
-                       .bindings = {{0, 0}, {0, 1}, {1, 1}, {1, 1}, {1, 2}},
-                       .constants = h,
-                       .shared_bytes = h.head_dim * sizeof(float)};
+  return Joined{.bindings = {{0, 0}, {0, 1}, {1, 1}, {1, 1}, {1, 2}}, .constants = h};
 }
 
-Fused into_append(Parts p, HeadConstants h, std::vector<FusedDispatch::From> bindings) {
+Fused into_append(Parts p, HeadConstants h, std::vector<Joined::From> bindings) {
   if (p[0].bindings[p[0].kernel->def->access.size() - 1] != p[1].bindings[0] || !append_heads(h, p[1])) return {};
-  return FusedDispatch{.kernel = &heads_append_def,
-                       .grid = p[0].grid,
-                       .bindings = std::move(bindings),
-                       .constants = h,
-                       .shared_bytes = h.head_dim * sizeof(float)};
+  return Joined{.bindings = std::move(bindings), .constants = h};
 }
 template <bool interleaved>
 Fused rope_into_append(Parts p) {
@@ -66,11 +57,11 @@ Fused norm_rope_into_append(Parts p) {
 }  // namespace
 
 std::vector<FusionRule> rope_rules() {
-  return {{{"rms_norm"}, "rope_half_split", norm_into_rope<false>},
-          {{"rms_norm"}, "rope_interleaved", norm_into_rope<true>},
-          {{"rope_half_split"}, "kv_append", rope_into_append<false>},
-          {{"rope_interleaved"}, "kv_append", rope_into_append<true>},
-          {{"norm_rope"}, "kv_append", norm_rope_into_append}};
+  return {{{"rms_norm"}, "rope_half_split", &norm_rope_def, norm_into_rope<false>},
+          {{"rms_norm"}, "rope_interleaved", &norm_rope_def, norm_into_rope<true>},
+          {{"rope_half_split"}, "kv_append", &heads_append_def, rope_into_append<false>},
+          {{"rope_interleaved"}, "kv_append", &heads_append_def, rope_into_append<true>},
+          {{"norm_rope"}, "kv_append", &heads_append_def, norm_rope_into_append}};
 }
 
 }  // namespace halyard::ops

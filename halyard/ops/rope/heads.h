@@ -2,6 +2,7 @@
 // everything has internal linkage, as in ops/cpu/simd.h.
 #pragma once
 
+#include "halyard/hal/cpu/kernel.h"
 #include "halyard/ops/norm/rows.h"
 #include "halyard/ops/rope/kernels.h"
 
@@ -87,7 +88,7 @@ inline void append(const CpuTile& t, const Pages& pages, DType cache, const floa
 inline void send(const CpuTile& t, const HeadConstants& c, std::uint64_t r, const float* x, const std::byte* weight,
                  const float* cos_sin, const std::int32_t* slots, std::byte* out, float* scratch) {
   if (c.norm) {
-    const NormConstants norm = {1, c.head_dim, 1, c.eps, c.weight, c.weight, 0};
+    const NormConstants norm = {1, c.head_dim, c.eps, c.weight, c.weight, 0};
     with_type(c.weight, weight, [&](const auto* w) { rms_norm_row(x, w, scratch, norm); });
     x = scratch;
   }

@@ -5,32 +5,29 @@
 
 namespace halyard::ops {
 
-/// One work-item does `item_rows` positions of `pairs` angles.
+/// Bindings: positions, inv_freq, cos_sin.
 struct RopeAnglesConstants {
-  std::uint64_t rows, pairs, item_rows;
+  std::uint64_t rows, pairs;
   float attention_factor;
 };
-/// One work-item does `item_rows` heads of `head_dim` elements.
+/// Bindings: x, cos_sin, out.
 struct RopeConstants {
-  std::uint64_t rows, heads, head_dim, pairs, item_rows;
+  std::uint64_t rows, heads, head_dim, pairs;  ///< rows: T · heads
 };
 
-void rope_angles_cpu(const CpuTile&);                  ///< bindings: positions, inv_freq, cos_sin
-template <Isa> void rope_half_split_cpu(const CpuTile&);   ///< bindings: x, cos_sin, out
-template <Isa> void rope_interleaved_cpu(const CpuTile&);  ///< bindings: x, cos_sin, out
-
-/// What heads go through on their way to attention, or part of it: rms_norm, rope, kv_append.
+/// What heads go through on their way to attention, or part of it: rms_norm, rope, kv_append. Bindings: x, norm's weight,
+/// rope's cos_sin, kv_append's slots (any, where there is no such step), out or pages.
 struct HeadConstants {
-  std::uint64_t rows, item_rows;           ///< T · heads, and how many of them one work-item does
-  std::uint64_t heads, head_dim, pairs;
+  std::uint64_t rows, heads, head_dim, pairs;  ///< as rope's
   Pages pages;                             ///< append: as kv_append's
   float eps;
   DType weight, cache;                     ///< dtypes
   std::uint8_t norm, turn, append;         ///< which steps are taken
   std::uint8_t interleaved;
 };
-/// Bindings: x, norm's weight, rope's cos_sin, kv_append's slots (any, where there is no such step), out or pages.
-/// Scratch: a head.
-template <Isa> void heads_cpu(const CpuTile&);
+
+namespace cpu {
+extern const CpuForm rope_angles, rope_half_split, rope_interleaved, heads;
+}
 
 }  // namespace halyard::ops

@@ -6,9 +6,9 @@
 namespace halyard::ops {
 namespace {
 
-const KernelDef rope_angles_def = {"rope_angles", "rrw", {}, cpu_portable<rope_angles_cpu>};
-const KernelDef half_split_def = {"rope_half_split", "rrw", {}, HALYARD_CPU_KERNEL(rope_half_split_cpu)};
-const KernelDef interleaved_def = {"rope_interleaved", "rrw", {}, HALYARD_CPU_KERNEL(rope_interleaved_cpu)};
+const KernelDef rope_angles_def = {"rope_angles", "rrw", {.cpu = &cpu::rope_angles}};
+const KernelDef half_split_def = {"rope_half_split", "rrw", {.cpu = &cpu::rope_half_split}};
+const KernelDef interleaved_def = {"rope_interleaved", "rrw", {.cpu = &cpu::rope_interleaved}};
 
 }  // namespace
 
@@ -22,13 +22,8 @@ Result<void> rope_angles(CommandEncoder& e, const Buffer& positions, const Buffe
     HALYARD_TRY(
         check_writes("rope_angles", {"cos_sin", cos_sin}, {}, {{"positions", positions}, {"inv_freq", inv_freq}}));
     if (rows * pairs == 0) return {};
-    // A sine costs about as much as 32 elements of the row-wise kernels.
-    const RopeAnglesConstants c = {rows, pairs, rows_per_item(32 * pairs), attention_factor};
     const Buffer buffers[] = {positions, inv_freq, cos_sin};
-    return e.dispatch({.kernel = HALYARD_TRY(e.kernel(rope_angles_def)),
-                       .grid = {items(c.rows, c.item_rows)},
-                       .buffers = buffers,
-                       .constants = c});
+    return e.dispatch(rope_angles_def, buffers, RopeAnglesConstants{rows, pairs, attention_factor});
   });
 }
 
@@ -45,13 +40,9 @@ Result<void> rope(CommandEncoder& e, const Buffer& x, const Buffer& cos_sin, con
     HALYARD_TRY(check_tensor("rope", "out", out, {DType::f32}, x.shape()));
     HALYARD_TRY(check_writes("rope", {"out", out}, {{"x", x}}, {{"cos_sin", cos_sin}}));
     if (x.shape().elements() == 0) return {};
-    const RopeConstants c = {positions * heads, heads, head_dim, pairs, rows_per_item(head_dim)};
     const Buffer buffers[] = {x, cos_sin, out};
     const KernelDef& def = layout == RopeLayout::half_split ? half_split_def : interleaved_def;
-    return e.dispatch({.kernel = HALYARD_TRY(e.kernel(def)),
-                       .grid = {items(c.rows, c.item_rows)},
-                       .buffers = buffers,
-                       .constants = c});
+    return e.dispatch(def, buffers, RopeConstants{positions * heads, heads, head_dim, pairs});
   });
 }
 

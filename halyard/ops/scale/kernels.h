@@ -4,12 +4,14 @@
 
 namespace halyard::ops {
 
-/// Bindings: x, out. One work-item does kItemElements elements.
+/// Bindings: x, out.
 struct ScaleConstants {
   std::uint64_t elements;
   float factor;
 };
 
-template <Isa> void scale_cpu(const CpuTile&);
+namespace cpu {
+extern const CpuForm scale;
+}
 
 }  // namespace halyard::ops

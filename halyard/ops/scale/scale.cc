@@ -6,7 +6,7 @@
 namespace halyard::ops {
 namespace {
 
-const KernelDef scale_def = {"scale_f32", "rw", {}, HALYARD_CPU_KERNEL(scale_cpu)};
+const KernelDef scale_def = {"scale_f32", "rw", {.cpu = &cpu::scale}};
 
 }  // namespace
 
@@ -19,10 +19,7 @@ Result<void> scale(CommandEncoder& e, const Buffer& x, float factor, const Buffe
     const std::size_t elements = x.shape().elements();
     if (elements == 0) return {};
     const Buffer buffers[] = {x, out};
-    return e.dispatch({.kernel = HALYARD_TRY(e.kernel(scale_def)),
-                       .grid = {items(elements, kItemElements)},
-                       .buffers = buffers,
-                       .constants = ScaleConstants{elements, factor}});
+    return e.dispatch(scale_def, buffers, ScaleConstants{elements, factor});
   });
 }
 

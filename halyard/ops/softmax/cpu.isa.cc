@@ -1,9 +1,8 @@
 // out[r, i] = e^(x[r, i] - m) / Σ_i e^(x[r, i] - m), m = max_i x[r, i]. x, out [rows, width] f32.
 // Limited by operations (e^x) where a row fits the cache, else by bytes: x is read twice, out written and read once more.
 // The sum runs over blocks of 1024 elements in f32 lanes, the blocks' sums in f64: an order given by the width alone.
-#include "halyard/ops/cpu/rows.h"
+#include "halyard/ops/softmax/cpu.h"
 #include "halyard/ops/cpu/simd.h"
-#include "halyard/ops/softmax/kernels.h"
 
 namespace halyard::ops {
 namespace {
@@ -41,9 +40,8 @@ void softmax_row(const float* x, float* out, std::size_t width) {
 
 template <> void softmax_cpu<kIsa>(const CpuTile& t) {
   const auto& c = t.constants_as<SoftmaxConstants>();
-  for_each_row(t, c.rows, c.item_rows, [&](std::uint64_t r) {
+  for (std::uint64_t r = t.x0; r < t.x1; ++r)
     softmax_row(t.as<float>(0) + r * c.width, t.as<float>(1) + r * c.width, c.width);
-  });
 }
 
 }  // namespace halyard::ops

@@ -4,11 +4,13 @@
 
 namespace halyard::ops {
 
-/// One work-item does `item_rows` rows of `width` elements.
+/// Bindings: x, out.
 struct SoftmaxConstants {
-  std::uint64_t rows, width, item_rows;
+  std::uint64_t rows, width;
 };
 
-template <Isa> void softmax_cpu(const CpuTile&);  ///< bindings: x, out
+namespace cpu {
+extern const CpuForm softmax;
+}
 
 }  // namespace halyard::ops

@@ -6,7 +6,7 @@
 namespace halyard::ops {
 namespace {
 
-const KernelDef softmax_def = {"softmax_f32", "rw", {}, HALYARD_CPU_KERNEL(softmax_cpu)};
+const KernelDef softmax_def = {"softmax_f32", "rw", {.cpu = &cpu::softmax}};
 
 }  // namespace
 
@@ -17,12 +17,8 @@ Result<void> softmax(CommandEncoder& e, const Buffer& x, const Buffer& out) {
     HALYARD_TRY(check_writes("softmax", {"out", out}, {{"x", x}}, {}));
     const std::size_t elements = x.shape().elements(), width = x.shape().back();
     if (elements == 0) return {};
-    const SoftmaxConstants c = {elements / width, width, rows_per_item(width)};
     const Buffer buffers[] = {x, out};
-    return e.dispatch({.kernel = HALYARD_TRY(e.kernel(softmax_def)),
-                       .grid = {items(c.rows, c.item_rows)},
-                       .buffers = buffers,
-                       .constants = c});
+    return e.dispatch(softmax_def, buffers, SoftmaxConstants{elements / width, width});
   });
 }
 

@@ -4,7 +4,7 @@
 
 #include "halyard/ops/cpu/simd.h"
 #include "halyard/ops/cpu/slots.h"
-#include "halyard/ops/ssd/kernels.h"
+#include "halyard/ops/ssd/cpu.h"
 
 namespace halyard::ops {
 namespace {

@@ -4,13 +4,15 @@
 
 namespace halyard::ops {
 
-/// Bindings: xbc, dt, a, d, dt_bias, spans, from, to, state, out. Grid: heads × sequences.
+/// Bindings: xbc, dt, a, d, dt_bias, spans, from, to, state, out.
 struct SsdConstants {
   std::uint64_t rows, slots;
   std::uint32_t heads, head_dim, groups, state;  ///< H, P, G, N
   float dt_min, dt_max;
 };
 
-template <Isa> void ssd_cpu(const CpuTile&);
+namespace cpu {
+extern const CpuForm ssd;
+}
 
 }  // namespace halyard::ops

@@ -6,7 +6,7 @@
 namespace halyard::ops {
 namespace {
 
-const KernelDef ssd_def = {"ssd", "rrrrrrrrxw", {}, HALYARD_CPU_KERNEL(ssd_cpu)};
+const KernelDef ssd_def = {"ssd", "rrrrrrrrxw", {.cpu = &cpu::ssd}};
 
 }  // namespace
 
@@ -39,10 +39,7 @@ Result<void> ssd(CommandEncoder& e, const Buffer& xbc, const Buffer& dt, const B
                             static_cast<std::uint32_t>(groups), static_cast<std::uint32_t>(width), options.dt_min,
                             options.dt_max};
     const Buffer buffers[] = {xbc, dt, a, d, dt_bias, batch.spans, batch.from, batch.to, state, out};
-    return e.dispatch({.kernel = HALYARD_TRY(e.kernel(ssd_def)),
-                       .grid = {heads, sequences},
-                       .buffers = buffers,
-                       .constants = c});
+    return e.dispatch(ssd_def, buffers, c);
   });
 }
 

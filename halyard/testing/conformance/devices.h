@@ -21,7 +21,7 @@ struct DeviceCase {
 };
 
 template <int threads> Device open_cpu(DeviceOptions options) {
-  options.threads = threads;
+  options.cpu.threads = threads;
   return value(Device::open("cpu", options));
 }
 

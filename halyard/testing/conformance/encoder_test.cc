@@ -43,8 +43,8 @@ TEST_P(Encoder, RecordsNothingOfABadDispatch) {
 
 // Adds the items of each tile to the sum of its number.
 void count_items(const CpuTile& t) { t.as<std::uint64_t>(0)[t.x0 >> 33] += (t.x1 - t.x0) * (t.y1 - t.y0); }
-const KernelDef count_items_kernel = {
-    "test_count_items", "x", {std::uint64_t{1} << 33, std::uint64_t{1} << 20}, cpu_portable<count_items>};
+constexpr Grid count_items_tile = {std::uint64_t{1} << 33, std::uint64_t{1} << 20};
+const KernelDef count_items_kernel = {"test_count_items", "x", {&cpu_form<count_items, count_items_tile>}};
 
 TEST_P(Encoder, RunsGridsOfMoreThan32Bits) {
   Device d = open();
@@ -55,6 +55,46 @@ TEST_P(Encoder, RunsGridsOfMoreThan32Bits) {
   ok(e.commit_and_wait());
   const std::uint64_t whole = 1000ULL << 33;
   EXPECT_EQ(value(b.read<std::uint64_t>()), (std::vector<std::uint64_t>{whole, whole, 5000}));
+}
+
+// out[i] = the tile's work-items, whether it has scratch, and the argument: how the form below cuts it up shows.
+struct Cut {
+  std::uint32_t tile, scratch;
+};
+void show_cut(const CpuTile& t) {
+  for (std::uint64_t i = t.x0; i < t.x1; ++i)
+    t.as<std::uint32_t>(0)[i] =
+        static_cast<std::uint32_t>(100 * (t.x1 - t.x0) + (t.shared ? 10 : 0)) + t.constants_as<Cut>().tile;
+}
+constexpr CpuForm show_cut_form = {.select = cpu_form<show_cut>.select, .launch = [](const LaunchInputs& in) {
+                                     const auto c = in.arguments.as<Cut>();
+                                     return Launch{{in.sizes[0] / 4}, {c.tile}, c.scratch};
+                                   }};
+const KernelDef show_cut_kernel = {"test_show_cut", "w", {&show_cut_form}};
+
+TEST_P(Encoder, LetsTheKernelsFormDecideTheGrid) {
+  Device d = open();
+  const Buffer b = value(d.alloc(DType::u32, {7}));
+  auto e = value(d.command_encoder());
+  ok(e.dispatch(show_cut_kernel, std::span(&b, 1), Cut{3, 64}));
+  ok(e.commit_and_wait());
+  EXPECT_EQ(value(b.read<std::uint32_t>()), (std::vector<std::uint32_t>{313, 313, 313, 313, 313, 313, 113}));
+}
+
+TEST_P(Encoder, RecordsNothingWhereTheFormDecidesNothingThatCanBeRun) {
+  Device d = open();
+  const Buffer b = value(d.alloc(DType::u32, {7}));
+  auto e = value(d.command_encoder());
+  const auto refused = [&](const Result<void>& r, const char* part) {
+    ASSERT_FALSE(r);
+    EXPECT_EQ(r.error().code, Errc::invalid_argument);
+    EXPECT_NE(r.error().str().find(part), std::string::npos) << r.error().str();
+  };
+  refused(e.dispatch(scale_in_place_kernel, std::span(&b, 1), 1U), "does not decide a grid");
+  refused(e.dispatch(show_cut_kernel, std::span(&b, 1), Cut{0, 0}), "empty blocks");
+  refused(e.dispatch(show_cut_kernel, std::span(&b, 1), Cut{1, ~0U}), "shared memory");
+  refused(e.dispatch(show_cut_kernel, {}, Cut{1, 0}), "has 1 bindings, got 0");
+  EXPECT_EQ(d.stats().dispatches, 0U);
 }
 
 TEST_P(Encoder, RecordsNothingMoreOnceItHasCommitted) {
@@ -287,13 +327,13 @@ TEST_P(Kernels, CompileOnceForEachSpecialisation) {
 TEST_P(Kernels, AreRefusedWithAReason) {
   Device d = open();
   value(d.kernel(add_constant_kernel));
-  static const KernelDef impostor = {"test_add_constant", "r", {1}, cpu_portable<failing>};
+  static const KernelDef impostor = {"test_add_constant", "r", {&cpu_form<failing>}};
   EXPECT_EQ(d.kernel(impostor).error().code, Errc::invalid_argument);
-  static const KernelDef bodiless = {"test_bodiless", "r", {1}, nullptr};
+  static const KernelDef bodiless = {"test_bodiless", "r"};
   EXPECT_EQ(d.kernel(bodiless).error().code, Errc::unsupported);
-  static const KernelDef misspelt = {"test_misspelt", "rq", {1}, cpu_portable<failing>};
+  static const KernelDef misspelt = {"test_misspelt", "rq", {&cpu_form<failing>}};
   EXPECT_EQ(d.kernel(misspelt).error().code, Errc::invalid_argument);
-  static const KernelDef without_tile = {"test_without_tile", "r", {0}, cpu_portable<failing>};
+  static const KernelDef without_tile = {"test_without_tile", "r", {&cpu_form<failing, Grid{0}>}};
   EXPECT_EQ(d.kernel(without_tile).error().code, Errc::invalid_argument);
   const KernelDef* const impostors[] = {&impostor};
   EXPECT_EQ(d.register_kernels(impostors).error().code, Errc::invalid_argument);

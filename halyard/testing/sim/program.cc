@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <span>
 
+#include "halyard/hal/cpu/kernel.h"
 #include "halyard/hal/passes.h"
 #include "halyard/testing/sim/random.h"
 
@@ -53,13 +54,13 @@ void fold(const CpuTile& t) {
 }
 
 constexpr Grid tile = {8, 1, 1};
-const std::array<KernelDef, 7> kernels = {{{"sim_fill", "w", tile, cpu_portable<fill>},
-                                           {"sim_update", "x", tile, cpu_portable<update>},
-                                           {"sim_copy", "rw", tile, cpu_portable<copy>},
-                                           {"sim_mix", "rrw", tile, cpu_portable<mix>},
-                                           {"sim_accumulate", "rx", tile, cpu_portable<accumulate>},
-                                           {"sim_mirror", "rw", tile, cpu_portable<mirror>},
-                                           {"sim_fold", "rw", tile, cpu_portable<fold>}}};
+const std::array<KernelDef, 7> kernels = {{{"sim_fill", "w", {&cpu_form<fill, tile>}},
+                                           {"sim_update", "x", {&cpu_form<update, tile>}},
+                                           {"sim_copy", "rw", {&cpu_form<copy, tile>}},
+                                           {"sim_mix", "rrw", {&cpu_form<mix, tile>}},
+                                           {"sim_accumulate", "rx", {&cpu_form<accumulate, tile>}},
+                                           {"sim_mirror", "rw", {&cpu_form<mirror, tile>}},
+                                           {"sim_fold", "rw", {&cpu_form<fold, tile>}}}};
 const KernelDef& kernel_of(Op op) { return kernels[static_cast<std::size_t>(op)]; }
 
 // Work-items of a call.

@@ -12,6 +12,7 @@
 
 #include <fmt/format.h>
 
+#include "halyard/hal/cpu/job.h"
 #include "halyard/testing/fail_new.h"
 #include "halyard/testing/open_device.h"
 #include "halyard/testing/sim/random.h"
@@ -74,6 +75,7 @@ class SimDriver final : public Driver {
   }
 
   const Capabilities& capabilities() const override { return capabilities_; }
+  Backend backend() const override { return Backend::cpu; }
 
   // What was freed last is handed out first: work that still used it would be seen.
   Result<Memory> allocate(std::size_t bytes) override {
@@ -92,7 +94,18 @@ class SimDriver final : public Driver {
     }
     refused_.erase(p);
     std::memset(p, options_.mistake == SimMistake::memory_not_zeroed ? poison : 0, block);
-    return Memory{p, bytes};
+    return memory_at(p, bytes);
+  }
+  Result<Memory> import(const void* data, std::size_t bytes) override {
+    return memory_at(const_cast<void*>(data), bytes);
+  }
+  Result<void> write(const Memory& to, std::size_t offset, std::span<const std::byte> from) override {
+    std::memcpy(cpu_address(to) + offset, from.data(), from.size());
+    return {};
+  }
+  Result<void> read(const Memory& from, std::size_t offset, std::span<std::byte> to) override {
+    std::memcpy(to.data(), cpu_address(from) + offset, to.size());
+    return {};
   }
   void free(const Memory& m) override {
     const SpareNew simulation;
@@ -117,13 +130,11 @@ class SimDriver final : public Driver {
     if (in_use(m)) complain("memory is unpinned while work needs it");
   }
 
-  Result<void> compile(const KernelDef& def, const Constants& specialisation, CompiledKernel& out) override {
-    out.cpu = def.cpu ? def.cpu(Isa::plain, specialisation) : nullptr;
-    if (!out.cpu) return fail(Errc::unsupported, fmt::format("kernel {} has no CPU form", def.name));
-    return {};
+  Result<std::unique_ptr<CompiledKernel>> compile(const KernelDef& def, const Constants& specialisation) override {
+    return compile_cpu_form(def, Isa::plain, specialisation);
   }
 
-  std::unique_ptr<const PreparedPlan> prepare(const PlanState& p) override {
+  Result<std::unique_ptr<const PreparedPlan>> prepare(const PlanState& p) override {
     if (p.recording->records.empty() || !options_.own_plans.value_or(random_.one_in(2))) return nullptr;
     auto plan = std::make_unique<SimPlan>();
     plan->records = p.recording->records;
@@ -173,6 +184,7 @@ class SimDriver final : public Driver {
   }
 
  private:
+  static Memory memory_at(void* p, std::size_t bytes) { return {reinterpret_cast<std::uintptr_t>(p), p, bytes}; }
   static std::size_t block_bytes(std::size_t bytes) { return (std::max<std::size_t>(bytes, 1) + 63) / 64 * 64; }
 
   void complain(const char* what) const {
@@ -237,16 +249,16 @@ class SimDriver final : public Driver {
     const Tile tile = job.tiles[job.next++];
     const Record& r = job.records[tile.record];
     const Record& constants_of = options_.mistake == SimMistake::constants_shared ? job.records.back() : r;
-    const Grid each = r.kernel->def->tile;
-    const std::uint64_t across = tiles_along(r.grid.x, each.x), down = tiles_along(r.grid.y, each.y);
+    const Grid each = *r.block;
+    const std::uint64_t across = blocks_along(r.grid.x, each.x), down = blocks_along(r.grid.y, each.y);
     const std::uint64_t x = tile.index % across * each.x, y = tile.index / across % down * each.y,
                         z = tile.index / across / down * each.z;
     std::memset(shared_, poison, r.shared_bytes);
     CpuJob owner{job.submission.get(), &r};
     const auto begin = Profiler::Clock::now();
-    call_kernel(r.kernel->cpu, {x, std::min(x + each.x, r.grid.x), y, std::min(y + each.y, r.grid.y), z,
-                                std::min(z + each.z, r.grid.z), r.grid, job.windows[tile.record].data(),
-                                job.sizes[tile.record].data(), constants_of.constants, shared_, &owner});
+    call_kernel(cpu_kernel(r).run, {x, std::min(x + each.x, r.grid.x), y, std::min(y + each.y, r.grid.y), z,
+                                    std::min(z + each.z, r.grid.z), r.grid, job.windows[tile.record].data(),
+                                    job.sizes[tile.record].data(), constants_of.constants, shared_, &owner});
     const SpareNew simulation;
     if (job.submission->device->profiler) job.spans.push_back({&r, tile.record, 0, begin, Profiler::Clock::now()});
   }
@@ -360,9 +372,9 @@ class SimDriver final : public Driver {
         phase = to.size();
       }
       const Record& r = records[i];
-      const Grid each = r.kernel->def->tile;
+      const Grid each = *r.block;
       std::uint64_t tiles =
-          tiles_along(r.grid.x, each.x) * tiles_along(r.grid.y, each.y) * tiles_along(r.grid.z, each.z);
+          blocks_along(r.grid.x, each.x) * blocks_along(r.grid.y, each.y) * blocks_along(r.grid.z, each.z);
       if (options_.mistake == SimMistake::last_tile_lost && i + 1 == records.size() && tiles) --tiles;
       for (std::uint32_t t = 0; t < tiles; ++t) to.push_back({i, t});
     }

@@ -254,7 +254,7 @@ TEST(RandomPrograms, GiveTheSameBytesOnTheTeam) {
   const std::uint64_t first = first_seed(), programs = share_from_environment().programs / 25;
   for (const int threads : {1, 2, 5}) {
     for (const auto& [validate, profile] : {std::pair{false, false}, {true, false}, {false, true}, {true, true}}) {
-      Device d = value(Device::open("cpu", {.threads = threads, .validate = validate, .profile = profile}));
+      Device d = value(Device::open("cpu", {.cpu = {.threads = threads}, .validate = validate, .profile = profile}));
       for (std::uint64_t i = 0; i < programs; ++i) {
         SCOPED_TRACE(
             fmt::format("{} threads, validate {}, profile {}, HALYARD_SEED={}", threads, validate, profile, first + i));
