@@ -7,6 +7,7 @@
 #include "halyard/base/json.h"
 #include "halyard/engine/generator.h"
 #include "halyard/engine/perplexity.h"
+#include "halyard/testing/hidden_driver.h"
 #include "halyard/testing/models.h"
 #include "halyard/testing/paths.h"
 #include "halyard/text/tokenizer.h"
@@ -58,6 +59,20 @@ class DefaultModel : public ::testing::Test {
   Json texts_;
   std::optional<SafeTensors> logits_;
 };
+
+// Weights are copied, the logits read, by call: nothing on the way may want a pointer.
+TEST_F(DefaultModel, WritesTheSameOnADeviceWhoseMemoryTheHostCannotSee) {
+  const ModelDir dir = expect(ModelDir::open(default_model()));
+  for (const Precision p : {Precision::fast, Precision::exact}) {
+    const models::Model hidden = expect(models::Model::load(expect(open_hidden_device()), dir, p));
+    EXPECT_FALSE(hidden.device().capabilities().host_visible);
+    const models::Model here = load_model(default_model(), p);
+    for (std::size_t i = 0; i < 2; ++i) {
+      const auto prompt = texts_[i]["ids"].get<std::vector<std::int32_t>>();
+      EXPECT_EQ(greedy(hidden, prompt, 40), greedy(here, prompt, 40)) << i;
+    }
+  }
+}
 
 // Written by testdata/windows/make_windows.py: mlx-lm's tokens with --max-kv-size, for several sizes of the prefill step.
 TEST_F(DefaultModel, AFullWindowGivesTheTextOfMlxLmWhateverThePrefillStep) {

@@ -117,10 +117,11 @@ TEST_F(IoFaults, AFileThatEndsBeforeItsSizeIsAnError) {
 TEST_F(IoFaults, WeightsThatShrinkBeforeTheyAreLoadedAreAnError) {
   const ModelDir dir = ModelDir::open(folder.string()).value();
   models::DirectoryWeights source(dir);
-  EXPECT_TRUE(source.vector("a", 4096));
+  const Shape shapes[] = {{4096}};
+  EXPECT_TRUE(source.values("a", shapes));
   fs::resize_file(weights(), 1000);  // the pages behind the first are gone
   for (const char* name : {"a", "b"}) {
-    const auto v = source.vector(name, 4096);
+    const auto v = source.values(name, shapes);
     ASSERT_FALSE(v);
     expect_error(v.error(), Errc::io, {"model.safetensors", "1000 bytes"});
   }

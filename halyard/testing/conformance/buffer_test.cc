@@ -69,6 +69,24 @@ TEST_P(DeviceMemory, OfTheHostIsHeldAndNeverWritten) {
   EXPECT_EQ(value(out.read<std::int32_t>())[63], 6);
 }
 
+TEST_P(DeviceMemory, OfTheHostIsCopiedWhereItCannotBeUsedInPlace) {
+  Device d = open();
+  auto owner = std::make_shared<std::vector<std::int32_t>>(64, 5);
+  const std::weak_ptr<void> watch = owner;
+  const Buffer in = value(d.import_or_copy(owner, owner->data(), DType::i32, {64})),
+               out = value(d.alloc(DType::i32, {64}));
+  const bool in_place = d.capabilities().host_visible;
+  EXPECT_EQ(d.stats().bytes_allocated, in_place ? 256U : 512U);
+  EXPECT_EQ(d.residency_count(), 2U);
+  owner.reset();
+  EXPECT_EQ(watch.expired(), !in_place);
+  auto e = value(d.command_encoder());
+  ok(run(e, add_constant_kernel, {in, out}, 64, 1));
+  ok(e.commit_and_wait());
+  EXPECT_EQ(value(out.read<std::int32_t>()), std::vector<std::int32_t>(64, 6));
+  EXPECT_EQ(d.import_or_copy(nullptr, nullptr, DType::i32, {64}).error().code, Errc::invalid_argument);
+}
+
 TEST_P(Buffers, RespectTheirWindowAndType) {
   Device d = open();
   Buffer b = value(d.alloc(DType::i32, {8}));
@@ -200,7 +218,11 @@ TEST_P(Budget, IsHeldAndNamedWhenExceeded) {
 TEST_P(Budget, DoesNotCountMemoryOfTheHost) {
   Device d = open({.memory_budget = 8});
   const auto owner = std::make_shared<std::vector<std::uint8_t>>(1000);
-  if (d.capabilities().host_visible) { EXPECT_TRUE(d.import_host(owner, owner->data(), DType::u8, {1000})); }
+  if (d.capabilities().host_visible) {
+    EXPECT_TRUE(d.import_host(owner, owner->data(), DType::u8, {1000}));
+  } else {
+    EXPECT_EQ(d.import_or_copy(owner, owner->data(), DType::u8, {1000}).error().code, Errc::out_of_memory);
+  }
   EXPECT_TRUE(d.alloc(DType::u8, {8}));
 }
 

@@ -8,6 +8,7 @@
 
 #include <gtest/gtest.h>
 
+#include "halyard/testing/hidden_driver.h"
 #include "halyard/testing/kernels.h"
 #include "halyard/testing/sim/sim_driver.h"
 
@@ -25,6 +26,11 @@ template <int threads> Device open_cpu(DeviceOptions options) {
   return value(Device::open("cpu", options));
 }
 
+inline Device open_hidden(DeviceOptions options) {
+  options.cpu.threads = 2;
+  return value(open_hidden_device(options));
+}
+
 /// Each one opened has another schedule; the device's name says which.
 template <bool own_plans> Device open_sim(DeviceOptions options) {
   static std::uint64_t seed = 0;
@@ -33,7 +39,7 @@ template <bool own_plans> Device open_sim(DeviceOptions options) {
 
 inline constexpr DeviceCase devices[] = {
     {"cpu_1_thread", open_cpu<1>, true}, {"cpu_2_threads", open_cpu<2>, true},     {"cpu_5_threads", open_cpu<5>, true},
-    {"sim", open_sim<false>, false},     {"sim_own_plans", open_sim<true>, false},
+    {"sim", open_sim<false>, false},     {"sim_own_plans", open_sim<true>, false}, {"hidden", open_hidden, true},
 };
 
 inline std::vector<DeviceCase> concurrent_devices() {
