@@ -167,7 +167,8 @@ INSTANTIATE_TEST_SUITE_P(Goldens, Family,
                                            "llama-affine4-g32", "mamba2", "mistral", "qwen2", "qwen3",
                                            "qwen3-affine2-g64", "qwen3-affine3-g64", "qwen3-affine4-g32",
                                            "qwen3-affine4-g64", "qwen3-affine4-g128", "qwen3-affine5-g64",
-                                           "qwen3-affine6-g64", "qwen3-affine8-g64"),
+                                           "qwen3-affine6-g64", "qwen3-affine8-g64", "qwen3_moe",
+                                           "qwen3_moe-affine4-g32"),
                          [](const auto& p) {
                            std::string name = p.param;
                            std::replace(name.begin(), name.end(), '-', '_');

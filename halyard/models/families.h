@@ -13,5 +13,6 @@ Result<std::unique_ptr<Recipe>> make_mamba2(const ConfigView&);
 Result<std::unique_ptr<Recipe>> make_mistral(const ConfigView&);
 Result<std::unique_ptr<Recipe>> make_qwen2(const ConfigView&);
 Result<std::unique_ptr<Recipe>> make_qwen3(const ConfigView&);
+Result<std::unique_ptr<Recipe>> make_qwen3_moe(const ConfigView&);
 
 }  // namespace halyard::models

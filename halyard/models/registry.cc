@@ -16,6 +16,7 @@ struct Family {
 constexpr Family kFamilies[] = {
     {"gemma3_text", make_gemma3_text}, {"llama", make_llama}, {"mamba2", make_mamba2},
     {"mistral", make_mistral},         {"qwen2", make_qwen2}, {"qwen3", make_qwen3},
+    {"qwen3_moe", make_qwen3_moe},
 };
 
 }  // namespace

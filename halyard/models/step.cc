@@ -39,9 +39,9 @@ Value Step::embed(const ops::EmbeddingTable& table) {
   return out;
 }
 
-ops::Activations Step::activations(const Value& x, const Linear& l) {
+ops::Activations Step::activations(const Value& x, const ops::Weight& weight) {
   const Buffer from = at(x);
-  if (!status_ || !l.weight.wants_packed()) return {from, {}};
+  if (!status_ || !weight.wants_packed()) return {from, {}};
   Buffer& packed = packed_[x.id_];
   if (!packed) {
     packed = got(device_.placeholder(DType::u8, {ops::packed_bytes(x.rows(), x.width())}));
@@ -51,7 +51,7 @@ ops::Activations Step::activations(const Value& x, const Linear& l) {
 }
 
 Value Step::multiply(const Value& x, const Linear& l) {
-  const ops::Activations a = activations(x, l);
+  const ops::Activations a = activations(x, l.weight);
   const Value out = value(x.rows(), l.weight.rows(), x.of_wanted_);
   if (status_) did(ops::matmul(encoder_, a, l.weight, at(out), {.bias = l.bias}));
   return out;
@@ -144,6 +144,32 @@ Value Step::ssd(std::size_t layer, std::size_t part, const Value& xbc, const Val
   return out;
 }
 
+Buffer Step::temporary(DType type, Shape shape) { return status_ ? got(device_.placeholder(type, shape)) : Buffer(); }
+
+Value Step::multiply_experts(const Value& x, const ops::Weight& weight, const Buffer& starts) {
+  const ops::Activations a = activations(x, weight);
+  const Value out = value(x.rows(), weight.rows(), x.of_wanted_);
+  if (status_) did(ops::matmul_experts(encoder_, a, weight, starts, at(out)));
+  return out;
+}
+
+Value Step::mixture(const Value& x, const Linear& router, const Experts& experts, std::size_t k, bool normalise) {
+  const std::size_t rows = x.rows();
+  const Value logits = multiply(x, router);
+  const Buffer ids = temporary(DType::i32, {rows, k}), shares = temporary(DType::f32, {rows, k}),
+               order = temporary(DType::i32, {rows * k}), places = temporary(DType::i32, {rows, k}),
+               starts = temporary(DType::i32, {experts.gate.experts() + 1});
+  if (status_) did(ops::expert_choice(encoder_, at(logits), ids, shares, normalise));
+  if (status_) did(ops::expert_order(encoder_, ids, order, places, starts));
+  const Value sorted = value(rows * k, x.width(), x.of_wanted_);
+  if (status_) did(ops::gather_rows(encoder_, at(x), order, at(sorted)));
+  const Value gate = multiply_experts(sorted, experts.gate, starts), up = multiply_experts(sorted, experts.up, starts);
+  const Value down = multiply_experts(silu_mul(gate, up), experts.down, starts);
+  const Value out = like(x);
+  if (status_) did(ops::expert_sum(encoder_, at(down), places, shares, at(out)));
+  return out;
+}
+
 Value Step::gated_norm(const Value& x, const Value& gate, const Buffer& weight, float eps, std::size_t groups) {
   const Value out = like(x);
   const Buffer from = at(x), g = at(gate);
@@ -167,7 +193,7 @@ Value Step::wanted(const Value& x) {
 void Step::logits(const Value& x, const Linear& head) {
   if (!tensors_.logits) return;
   const Value asked = wanted(x);
-  const ops::Activations a = activations(asked, head);
+  const ops::Activations a = activations(asked, head.weight);
   if (status_) did(ops::matmul(encoder_, a, head.weight, tensors_.logits, {.bias = head.bias}));
 }
 

@@ -59,6 +59,11 @@ class Value {
   bool of_wanted_ = false;                  // its rows are the wanted ones
 };
 
+/// The gated feed-forward blocks of a layer's experts, each matrix for all of them.
+struct Experts {
+  ops::Weight gate, up, down;
+};
+
 /// How a family turns its heads. See ops::rope_frequencies and ops::rope.
 struct Rope {
   Buffer inv_freq;  ///< f64 [n_rot / 2]
@@ -93,6 +98,8 @@ class Step {
   Value causal_conv(std::size_t layer, std::size_t part, const Value& x, const Buffer& weight, const Buffer& bias);
   Value ssd(std::size_t layer, std::size_t part, const Value& xbc, const Value& dt, const Buffer& a, const Buffer& d,
             const Buffer& dt_bias, const ops::SsdOptions&);
+  /// Σ of the k experts that the router thinks most of, each down(silu(gate(x)) · up(x)), by its share.
+  Value mixture(const Value& x, const Linear& router, const Experts&, std::size_t k, bool normalise);
   Value gated_norm(const Value& x, const Value& gate, const Buffer& weight, float eps, std::size_t groups);
 
   /// Those rows of x for which the layer must find more than what it keeps of them: in the last layer the wanted ones.
@@ -109,7 +116,9 @@ class Step {
   Value like(const Value& x) { return value(x.rows(), x.width(), x.of_wanted_); }
   Buffer at(const Value&);
   Buffer heads(const Value&, std::size_t head_dim);
-  ops::Activations activations(const Value&, const Linear&);
+  ops::Activations activations(const Value&, const ops::Weight&);
+  Value multiply_experts(const Value&, const ops::Weight&, const Buffer& starts);
+  Buffer temporary(DType, Shape);
   Buffer angles(bool of_wanted, const Rope&);
   ops::SlotBatch slots() const { return {tensors_.batch.spans, tensors_.slot_from, tensors_.slot_to}; }
   bool some_are_wanted() const { return static_cast<bool>(tensors_.wanted); }

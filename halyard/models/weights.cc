@@ -16,8 +16,14 @@ tl::unexpected<Error> wrong(const Tensor& t, std::string message) {
   return fail(Errc::bad_file, fmt::format("{}: {}: {}", *t.file, t.name, message));
 }
 
+/// Whether a tensor has the shape expected. Matrices stacked along a first axis are one, each below the one before.
+bool is_of(const Shape& s, const Shape& expected) {
+  return s == expected || (s.rank() == 3 && expected.rank() == 2 && s[2] == expected[1] && s[1] != 0 && expected[0] % s[1] == 0 &&
+         s[0] == expected[0] / s[1]);
+}
+
 Result<void> check_shape(const Tensor& t, const Shape& expected) {
-  if (t.shape == expected) return {};
+  if (is_of(t.shape, expected)) return {};
   return wrong(t, fmt::format("expected shape {}, got {}", to_string(expected), to_string(t.shape)));
 }
 
@@ -61,7 +67,7 @@ Result<quant::MatrixView> affine_matrix(const ModelDir& dir, const std::string& 
   const auto bits = static_cast<std::size_t>(q.bits), group = static_cast<std::size_t>(q.group_size);
   if (w.dtype != DType::u32) return wrong(w, fmt::format("expected packed words of U32, got {}", w.type));
   if (k % group != 0) return wrong(w, fmt::format("{} columns do not divide into groups of {}", k, group));
-  if (!(w.shape == Shape{n, k * bits / 32})) {
+  if (const Shape packed{n, k * bits / 32}; !is_of(w.shape, packed)) {
     return wrong(w, fmt::format("expected shape {} ([{}, {}] with {} bits), got {}", to_string(Shape{n, k * bits / 32}),
                                 n, k, bits, to_string(w.shape)));
   }
@@ -112,8 +118,8 @@ QuantConfig settled_by_shapes(const ModelDir& dir, const std::string& name, Quan
   if (said.mode != "affine" || !w || !scales || w->dtype != DType::u32) return said;
   for (const int bits : {2, 3, 4, 5, 6, 8})
     for (const int group : {32, 64, 128})
-      if (w->shape == Shape{n, k * static_cast<std::size_t>(bits) / 32} &&
-          scales->shape == Shape{n, k / static_cast<std::size_t>(group)} && k % static_cast<std::size_t>(group) == 0)
+      if (is_of(w->shape, {n, k * static_cast<std::size_t>(bits) / 32}) &&
+          is_of(scales->shape, {n, k / static_cast<std::size_t>(group)}) && k % static_cast<std::size_t>(group) == 0)
         return {bits, group, said.mode};
   return said;
 }
@@ -185,6 +191,27 @@ Result<std::vector<Linear>> Weights::linears(const std::string& name, std::span<
   }
   count(n * k, bytes_of(view));
   return parts;
+}
+
+Result<ops::Weight> Weights::experts(const std::string& prefix, const std::string& name, std::size_t experts,
+                                     std::size_t active, std::size_t n, std::size_t k) {
+  std::vector<quant::MatrixView> all;
+  const std::string stacked = prefix + "switch_mlp." + name;
+  if (source_.has(stacked + ".weight") && !source_.has(fmt::format("{}experts.0.{}.weight", prefix, name))) {
+    const quant::MatrixView view = HALYARD_TRY(source_.matrix(stacked, experts * n, k));
+    for (std::size_t e = 0; e < experts; ++e) all.push_back(quant::rows_of(view, e * n, n));
+  } else {
+    for (std::size_t e = 0; e < experts; ++e)
+      all.push_back(HALYARD_TRY(source_.matrix(fmt::format("{}experts.{}.{}", prefix, e, name), n, k)));
+  }
+  ops::Weight w;
+  if (device_) w = HALYARD_TRY(ops::Weight::load_experts(*device_, all, precision_));
+  std::size_t bytes = 0;
+  for (const quant::MatrixView& view : all) bytes += bytes_of(view);
+  totals_.matmul_parameters += active * n * k;
+  totals_.matmul_bytes += (device_ ? w.bytes() : bytes) / experts * active;
+  count(experts * n * k, bytes);
+  return w;
 }
 
 Result<std::vector<float>> Weights::values(const std::string& name, std::span<const Shape> shapes) {

@@ -84,6 +84,10 @@ class Weights {
   /// Several matrices that stand under one name, one below the other: [Σ ns, k].
   Result<std::vector<Linear>> linears(const std::string& name, std::span<const std::size_t> ns, std::size_t k,
                                       bool has_bias = false);
+  /// A matrix [n, k] of each of a layer's experts, of which `active` multiply each position: under prefix, as
+  /// switch_mlp.NAME.weight [experts, n, k] or experts.E.NAME.weight.
+  Result<ops::Weight> experts(const std::string& prefix, const std::string& name, std::size_t count, std::size_t active,
+                              std::size_t n, std::size_t k);
   /// The values of a tensor, counted.
   Result<std::vector<float>> values(const std::string& name, std::span<const Shape> shapes);
   /// f32 on the device; null without one.

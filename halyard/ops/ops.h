@@ -12,6 +12,7 @@
 #include "halyard/ops/fusion.h"
 #include "halyard/ops/gated_norm/gated_norm.h"
 #include "halyard/ops/matmul/matmul.h"
+#include "halyard/ops/moe/moe.h"
 #include "halyard/ops/norm/norm.h"
 #include "halyard/ops/rope/rope.h"
 #include "halyard/ops/scale/scale.h"

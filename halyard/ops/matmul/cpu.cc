@@ -5,9 +5,14 @@
 namespace halyard::ops::cpu {
 namespace {
 
+/// Of one matrix or of experts.
+MatmulArgs product_of(const LaunchInputs& in) {
+  return in.arguments.size() == sizeof(ExpertArgs) ? in.arguments.as<ExpertArgs>().product : in.arguments.as<MatmulArgs>();
+}
+
 /// As many bytes of scratch as `scratch` says.
 template <std::size_t (*scratch)(const MatmulArgs&)> Launch in_rows_and_positions(const LaunchInputs& in) {
-  const auto a = in.arguments.as<MatmulArgs>();
+  const MatmulArgs a = product_of(in);
   return {.grid = {a.n, a.positions}, .block = {tile_rows, tile_positions}, .shared_bytes = scratch(a)};
 }
 std::size_t no_scratch(const MatmulArgs&) { return 0; }
@@ -20,7 +25,7 @@ std::size_t rounded_activations(const MatmulArgs& a) {
 std::size_t dequantised(const MatmulArgs&) { return dequantised_rows * chunk * sizeof(float); }
 
 Launch in_panels(const LaunchInputs& in) {
-  const auto a = in.arguments.as<MatmulArgs>();
+  const MatmulArgs a = product_of(in);
   return {.grid = {panels_of(a.n), a.positions}, .block = {tile_rows / panel_rows, tile_positions}};
 }
 
@@ -54,6 +59,14 @@ const CpuForm matmul_bf16_fast =
 const CpuForm matmul_affine = restartable(HALYARD_CPU_KERNEL(matmul_affine_cpu), in_rows_and_positions<dequantised>);
 const CpuForm matmul_affine4_fast = restartable(HALYARD_CPU_KERNEL(matmul_affine4_fast_cpu), in_panels);
 const CpuForm matmul_affine8_fast = restartable(HALYARD_CPU_KERNEL(matmul_affine8_fast_cpu), in_panels);
+const CpuForm experts_f32 = restartable(HALYARD_CPU_KERNEL(experts_f32_cpu), in_rows_and_positions<no_scratch>);
+const CpuForm experts_f16 = restartable(HALYARD_CPU_KERNEL(experts_f16_cpu), in_rows_and_positions<no_scratch>);
+const CpuForm experts_bf16 = restartable(HALYARD_CPU_KERNEL(experts_bf16_cpu), in_rows_and_positions<no_scratch>);
+const CpuForm experts_bf16_fast =
+    restartable(HALYARD_CPU_KERNEL(experts_bf16_fast_cpu), in_rows_and_positions<rounded_activations>);
+const CpuForm experts_affine = restartable(HALYARD_CPU_KERNEL(experts_affine_cpu), in_rows_and_positions<dequantised>);
+const CpuForm experts_affine4_fast = restartable(HALYARD_CPU_KERNEL(experts_affine4_fast_cpu), in_panels);
+const CpuForm experts_affine8_fast = restartable(HALYARD_CPU_KERNEL(experts_affine8_fast_cpu), in_panels);
 const CpuForm pack_activations = {.select = HALYARD_CPU_KERNEL(pack_activations_cpu),
                                   .launch = [](const LaunchInputs& in) {
                                     const auto c = in.arguments.as<PackConstants>();

@@ -31,6 +31,14 @@ template <Isa> void matmul_affine_cpu(const CpuTile&);        // scratch: dequan
 template <Isa> void matmul_affine4_fast_cpu(const CpuTile&);  // work-items: panels × T
 template <Isa> void matmul_affine8_fast_cpu(const CpuTile&);
 template <Isa> void pack_activations_cpu(const CpuTile&);  // work-items: groups × T
+// The same of experts.
+template <Isa> void experts_f32_cpu(const CpuTile&);
+template <Isa> void experts_f16_cpu(const CpuTile&);
+template <Isa> void experts_bf16_cpu(const CpuTile&);
+template <Isa> void experts_bf16_fast_cpu(const CpuTile&);
+template <Isa> void experts_affine_cpu(const CpuTile&);
+template <Isa> void experts_affine4_fast_cpu(const CpuTile&);
+template <Isa> void experts_affine8_fast_cpu(const CpuTile&);
 // Work-items: groups of 32 rows × T. Scratch: the groups' 64 sums for each position of a tile.
 template <Isa> void matmul_affine4_gated_pack_cpu(const CpuTile&);
 template <Isa> void matmul_affine8_gated_pack_cpu(const CpuTile&);

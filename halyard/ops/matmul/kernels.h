@@ -71,15 +71,24 @@ struct ProductHeadsArgs {
   HeadConstants heads;
 };
 
+/// Products of rows with experts, sorted by expert. Bindings as a product's, `starts` in bias's place.
+struct ExpertArgs {
+  MatmulArgs product;        ///< of one expert, positions all rows
+  std::uint64_t strides[3];  ///< bytes from one expert to the next in each binding of weights
+  std::uint32_t experts;
+};
+
 namespace cpu {
 extern const CpuForm matmul_f32, matmul_f16, matmul_bf16, matmul_bf16_fast, matmul_affine;
 extern const CpuForm matmul_affine4_fast, matmul_affine8_fast, pack_activations;
 extern const CpuForm matmul_affine4_gated_pack, matmul_affine8_gated_pack, matmul_affine4_heads, matmul_affine8_heads;
+extern const CpuForm experts_f32, experts_f16, experts_bf16, experts_bf16_fast, experts_affine, experts_affine4_fast,
+    experts_affine8_fast;
 }  // namespace cpu
 
-/// A product's two forms: out = …, and out += …, which also reads it.
+/// A product's kernels: out = …; out += …, which also reads it; and out = … with experts.
 struct Product {
-  KernelDef store, accumulate;
+  KernelDef store, accumulate, experts;
 };
 extern const Product affine4_fast, affine8_fast;
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cstring>
 #include <exception>
 #include <limits>
 #include <thread>
@@ -16,26 +17,24 @@
 namespace halyard::ops {
 namespace {
 
-constexpr Product product(std::string_view store, std::string_view accumulate, AccessList reads_write,
-                          AccessList reads_both, KernelForms forms) {
-  return {{store, reads_write, forms}, {accumulate, reads_both, forms}};
-}
+/// Its names with what it is called in front; `weights`: bindings of them.
+#define HALYARD_PRODUCT(kind, weights)                                                                    \
+  {{"matmul_" #kind, "r" weights "rw", {.cpu = &cpu::matmul_##kind}},                                     \
+   {"matmul_" #kind "_add", "r" weights "rx", {.cpu = &cpu::matmul_##kind}},                              \
+   {"experts_" #kind, "r" weights "rw", {.cpu = &cpu::experts_##kind}}}
 
-const Product dense_f32 = product("matmul_f32", "matmul_f32_add", "rrrw", "rrrx", {.cpu = &cpu::matmul_f32});
-const Product dense_f16 = product("matmul_f16", "matmul_f16_add", "rrrw", "rrrx", {.cpu = &cpu::matmul_f16});
-const Product dense_bf16 = product("matmul_bf16", "matmul_bf16_add", "rrrw", "rrrx", {.cpu = &cpu::matmul_bf16});
-const Product dense_bf16_fast =
-    product("matmul_bf16_fast", "matmul_bf16_fast_add", "rrrw", "rrrx", {.cpu = &cpu::matmul_bf16_fast});
-const Product affine_exact =
-    product("matmul_affine", "matmul_affine_add", "rrrrrw", "rrrrrx", {.cpu = &cpu::matmul_affine});
+const Product dense_f32 = HALYARD_PRODUCT(f32, "r");
+const Product dense_f16 = HALYARD_PRODUCT(f16, "r");
+const Product dense_bf16 = HALYARD_PRODUCT(bf16, "r");
+const Product dense_bf16_fast = HALYARD_PRODUCT(bf16_fast, "r");
+const Product affine_exact = HALYARD_PRODUCT(affine, "rrr");
 const KernelDef pack_kernel = {"pack_activations", "rw", {.cpu = &cpu::pack_activations}};
 
 }  // namespace
 
-const Product affine4_fast =
-    product("matmul_affine4_fast", "matmul_affine4_fast_add", "rrrw", "rrrx", {.cpu = &cpu::matmul_affine4_fast});
-const Product affine8_fast =
-    product("matmul_affine8_fast", "matmul_affine8_fast_add", "rrrw", "rrrx", {.cpu = &cpu::matmul_affine8_fast});
+const Product affine4_fast = HALYARD_PRODUCT(affine4_fast, "r");
+const Product affine8_fast = HALYARD_PRODUCT(affine8_fast, "r");
+#undef HALYARD_PRODUCT
 
 namespace {
 
@@ -53,10 +52,6 @@ void in_parallel(std::size_t count, int threads, const F& f) {
   }
   work();
   for (std::thread& t : team) t.join();
-}
-
-Result<Buffer> import_span(Device& device, const quant::MatrixView& m, std::span<const std::byte> bytes) {
-  return device.import_or_copy(m.owner, bytes.data(), DType::u8, {bytes.size()});
 }
 
 // Fills [count, bytes] with what write(i, row) makes of each row: in place where the host sees the memory, else a few at a
@@ -102,9 +97,46 @@ struct MatmulAccess {
   static const Weight::Impl* impl(const Weight& w) { return w.impl_.get(); }
 };
 
+namespace {
+
+/// Whether they lie one behind the other in one owner's memory.
+bool adjoin(std::span<const quant::MatrixView> all, std::span<const std::byte> quant::MatrixView::*part) {
+  for (std::size_t i = 1; i < all.size(); ++i)
+    if (all[i].owner != all[0].owner || (all[i].*part).data() != (all[i - 1].*part).data() + (all[i - 1].*part).size()) return false;
+  return true;
+}
+
+/// The bytes of one part of all matrices: where they lie, or copied together.
+Result<Buffer> together(Device& device, std::span<const quant::MatrixView> all,
+                        std::span<const std::byte> quant::MatrixView::*part) {
+  const std::size_t bytes = (all[0].*part).size();
+  if (adjoin(all, part))
+    return device.import_or_copy(all[0].owner, (all[0].*part).data(), DType::u8, {all.size() * bytes});
+  Buffer copy = HALYARD_TRY(device.alloc(DType::u8, {all.size(), bytes}));
+  HALYARD_TRY(fill_rows(device, copy, all.size(), bytes,
+                        [&](std::size_t i, std::byte* out) { std::memcpy(out, (all[i].*part).data(), bytes); }));
+  return copy;
+}
+
+}  // namespace
+
 Result<Weight> Weight::load(Device device, const quant::MatrixView& m, Precision precision) {
+  Weight w = HALYARD_TRY(load_experts(std::move(device), std::span(&m, 1), precision));
+  w.experts_ = 0;
+  return w;
+}
+
+Result<Weight> Weight::load_experts(Device device, std::span<const quant::MatrixView> all, Precision precision) {
   return guarded([&]() -> Result<Weight> {
-    HALYARD_TRY(quant::validate(m));
+    if (all.empty()) return fail(Errc::invalid_argument, "experts without a matrix");
+    const quant::MatrixView& m = all[0];
+    for (const quant::MatrixView& each : all) {
+      HALYARD_TRY(quant::validate(each));
+      if (each.format != m.format || each.n != m.n || each.k != m.k || each.dtype != m.dtype || each.bits != m.bits ||
+          each.group_size != m.group_size)
+        return fail(Errc::unsupported,
+                    fmt::format("{} and {} are experts of one layer: expected one shape and format", m.name, each.name));
+    }
     constexpr std::size_t most = std::numeric_limits<std::int32_t>::max();
     if (m.n > most || m.k > most)
       return fail(Errc::unsupported, fmt::format("{}: [{}, {}] has an extent of more than 2^31", m.name, m.n, m.k));
@@ -119,16 +151,17 @@ Result<Weight> Weight::load(Device device, const quant::MatrixView& m, Precision
     if (affine && fast) {
       const std::size_t panels = panels_of(m.n), bytes = panel_bytes(m);
       w.product = panel_bits(m.bits) == 4 ? &affine4_fast : &affine8_fast;
-      w.weights[0] = HALYARD_TRY(device.alloc(DType::u8, {panels, bytes}));
-      HALYARD_TRY(fill_rows(device, w.weights[0], panels, bytes,
-                            [&](std::size_t p, std::byte* out) { repack_panel(m, p, out); }));
+      w.weights[0] = HALYARD_TRY(device.alloc(DType::u8, {all.size() * panels, bytes}));
+      HALYARD_TRY(fill_rows(device, w.weights[0], all.size() * panels, bytes, [&](std::size_t p, std::byte* out) {
+        repack_panel(all[p / panels], p % panels, out);
+      }));
     } else {
-      w.weights[0] = HALYARD_TRY(import_span(device, m, m.data));
+      w.weights[0] = HALYARD_TRY(together(device, all, &quant::MatrixView::data));
       if (affine) {
         w.product = &affine_exact;
         w.bindings = 3;
-        w.weights[1] = HALYARD_TRY(import_span(device, m, m.scales));
-        w.weights[2] = HALYARD_TRY(import_span(device, m, m.biases));
+        w.weights[1] = HALYARD_TRY(together(device, all, &quant::MatrixView::scales));
+        w.weights[2] = HALYARD_TRY(together(device, all, &quant::MatrixView::biases));
       } else {
         w.product = m.dtype == DType::f32   ? &dense_f32
                     : m.dtype == DType::f16 ? &dense_f16
@@ -139,6 +172,7 @@ Result<Weight> Weight::load(Device device, const quant::MatrixView& m, Precision
     Weight weight;
     weight.n_ = m.n;
     weight.k_ = m.k;
+    weight.experts_ = all.size();
     weight.packed_ = affine && fast;
     weight.impl_ = std::make_shared<const Impl>(std::move(w));
     return weight;
@@ -170,6 +204,8 @@ Result<void> matmul(CommandEncoder& encoder, const Activations& a, const Weight&
   return guarded([&]() -> Result<void> {
     const Weight::Impl* w = MatmulAccess::impl(weight);
     if (!w) return fail(Errc::invalid_argument, "matmul: the weight was never loaded");
+    if (weight.experts() != 0)
+      return fail(Errc::invalid_argument, fmt::format("matmul: the weight is {} experts: see matmul_experts", weight.experts()));
     const std::size_t n = weight.rows(), k = weight.columns();
     const std::size_t t = HALYARD_TRY(positions_of("matmul", a.x));
     HALYARD_TRY(check_tensor("matmul", "x", a.x, {DType::f32}, {t, k}));
@@ -194,6 +230,34 @@ Result<void> matmul(CommandEncoder& encoder, const Activations& a, const Weight&
     buffers[bound++] = options.bias ? options.bias : w->weights[0];  // a stand-in, not read
     buffers[bound++] = out;
     return encoder.dispatch(def, std::span(buffers).first(bound), args);
+  });
+}
+
+Result<void> matmul_experts(CommandEncoder& encoder, const Activations& a, const Weight& weight, const Buffer& starts,
+                            const Buffer& out) {
+  return guarded([&]() -> Result<void> {
+    constexpr std::string_view op = "matmul_experts";
+    const Weight::Impl* w = MatmulAccess::impl(weight);
+    if (!w || weight.experts() == 0) return fail(Errc::invalid_argument, "matmul_experts: the weight is no experts'");
+    const std::size_t n = weight.rows(), k = weight.columns(), t = HALYARD_TRY(positions_of(op, a.x));
+    HALYARD_TRY(check_tensor(op, "x", a.x, {DType::f32}, {t, k}));
+    if (weight.wants_packed()) HALYARD_TRY(check_tensor(op, "packed", a.packed, {DType::u8}, {packed_bytes(t, k)}));
+    HALYARD_TRY(check_tensor(op, "starts", starts, {DType::i32}, {weight.experts() + 1}));
+    HALYARD_TRY(check_tensor(op, "out", out, {DType::f32}, {t, n}));
+    HALYARD_TRY(check_writes(op, {"out", out}, {},
+                             {{"x", a.x}, {"packed", a.packed}, {"starts", starts}, {"the weight", w->weights[0]}}));
+    ExpertArgs args = {.product = w->args, .strides = {}, .experts = static_cast<std::uint32_t>(weight.experts())};
+    args.product.positions = t;
+    std::array<Buffer, 6> buffers;
+    std::size_t bound = 0;
+    buffers[bound++] = weight.wants_packed() ? a.packed : a.x;
+    for (std::size_t i = 0; i < w->bindings; ++i) {
+      buffers[bound++] = w->weights[i];
+      args.strides[i] = w->weights[i].size_bytes() / weight.experts();
+    }
+    buffers[bound++] = starts;
+    buffers[bound++] = out;
+    return encoder.dispatch(w->product->experts, std::span(buffers).first(bound), args);
   });
 }
 

@@ -1,6 +1,8 @@
 // Products with weight matrices.
 #pragma once
 
+#include <span>
+
 #include "halyard/hal/device.h"
 #include "halyard/hal/encoder.h"
 #include "halyard/quant/format.h"
@@ -18,9 +20,12 @@ class Weight {
  public:
   /// Fast affine weights are rearranged for the processor's dot products; others are used where they lie.
   static Result<Weight> load(Device, const quant::MatrixView&, Precision);
+  /// Matrices of one shape and format: the experts of a layer, for matmul_experts.
+  static Result<Weight> load_experts(Device, std::span<const quant::MatrixView>, Precision);
 
   std::size_t rows() const { return n_; }      ///< outputs
   std::size_t columns() const { return k_; }   ///< inputs
+  std::size_t experts() const { return experts_; }  ///< 0: one matrix
   /// Bytes that one product with a single row reads.
   std::size_t bytes() const;
   /// Whether products need the activations packed (see pack_activations).
@@ -30,7 +35,7 @@ class Weight {
 
  private:
   friend struct MatmulAccess;
-  std::size_t n_ = 0, k_ = 0;
+  std::size_t n_ = 0, k_ = 0, experts_ = 0;
   bool packed_ = false;
   std::shared_ptr<const Impl> impl_;
 };
@@ -52,5 +57,10 @@ struct MatmulOptions {
 };
 /// out[t, i] = Σ_j x[t, j] · w[i, j]. out: f32 [T, n], apart from x, packed, bias and the weight.
 Result<void> matmul(CommandEncoder&, const Activations&, const Weight&, const Buffer& out, const MatmulOptions& = {});
+
+/// The same where each row has an expert: out[p, i] = Σ_j x[p, j] · w[e, i, j], starts[e] ≤ p < starts[e + 1]. starts: i32 [E + 1],
+/// ascending to at most the rows of x, or the command buffer fails; rows beyond the last are undefined in out. out: f32 [T, n], apart
+/// from all else.
+Result<void> matmul_experts(CommandEncoder&, const Activations&, const Weight&, const Buffer& starts, const Buffer& out);
 
 }  // namespace halyard::ops
