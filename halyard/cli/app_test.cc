@@ -183,6 +183,29 @@ TEST_F(CliTest, CtrlCEndsWithExitCode130) {
   for (const int fd : {input[0], input[1], output[0], output[1], err}) ::close(fd);
 }
 
+// Both signals come before the program can look at its flag: the first asks it to stop, the second ends it here and now.
+TEST_F(CliTest, ASecondSignalEndsItAtOnce) {
+  int input[2];
+  ASSERT_EQ(::pipe2(input, O_CLOEXEC), 0);
+  write("in", "");
+  const int out = open("out", O_WRONLY | O_CREAT);
+  const std::string tokenizer = (testing::default_model() / "tokenizer.json").string();
+  if (!fs::exists(tokenizer)) GTEST_SKIP() << "no " << tokenizer;
+  const pid_t child = start({"tokenize", "--model", tokenizer, "--json-lines"}, input[0], out, out);
+  ASSERT_EQ(::write(input[1], "\"\"\n", 3), 3);
+  for (struct stat st{}; st.st_size == 0 && ::kill(child, 0) == 0; ::usleep(1000)) ASSERT_EQ(::fstat(out, &st), 0);
+  int status = 0;
+  ::kill(child, SIGSTOP);
+  ASSERT_EQ(::waitpid(child, &status, WUNTRACED), child);
+  ASSERT_TRUE(WIFSTOPPED(status));
+  for (const int signal : {SIGINT, SIGTERM, SIGCONT}) ::kill(child, signal);
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFSIGNALED(status)) << WEXITSTATUS(status);
+  EXPECT_TRUE(WTERMSIG(status) == SIGINT || WTERMSIG(status) == SIGTERM) << WTERMSIG(status);
+  EXPECT_EQ(read_text(folder_ / "out"), "[]\n");
+  for (const int fd : {input[0], input[1], out}) ::close(fd);
+}
+
 // ---- tokenize
 
 /// The golden cases of one tokenizer, empty where there are none.

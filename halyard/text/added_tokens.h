@@ -66,7 +66,7 @@ class AddedTokens {
     static constexpr std::uint32_t none = ~std::uint32_t{0};
     std::uint32_t step(std::uint32_t node, char byte) const;
     std::array<std::uint32_t, 256> roots_ = filled();
-    std::unordered_map<std::uint64_t, std::uint32_t> edges_;  // node << 8 | byte -> node
+    std::unordered_map<std::uint64_t, std::uint32_t, SeededHash> edges_;  // node << 8 | byte -> node
     std::vector<std::uint32_t> token_at_;                     // by node; none: no string ends there
     static std::array<std::uint32_t, 256> filled() {
       std::array<std::uint32_t, 256> a;
@@ -80,7 +80,7 @@ class AddedTokens {
   std::vector<AddedToken> tokens_;
   std::int32_t highest_id_ = -1;
   std::map<std::string, std::uint32_t, std::less<>> by_content_;  // index in tokens_
-  std::unordered_map<std::int32_t, std::uint32_t> by_id_;
+  std::unordered_map<std::int32_t, std::uint32_t, SeededHash> by_id_;
   Trie raw_;
   Trie normalized_;
 };

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "halyard/base/seeded_hash.h"
 #include "halyard/text/jinja/ast.h"
 #include "halyard/text/jinja/stack.h"
 #include "halyard/text/jinja/value.h"
@@ -44,7 +45,7 @@ class Interpreter {
 
   /// Numbers that differ from render to render.
   std::mt19937& random() {
-    if (!random_) random_.emplace(std::random_device{}());
+    if (!random_) random_.emplace(static_cast<std::mt19937::result_type>(random_seed()));
     return *random_;
   }
 
