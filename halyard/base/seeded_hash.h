@@ -15,10 +15,12 @@ class SeededHash {
   SeededHash() noexcept : by_(wide()), plus_(wide()), base_(random_seed() % kPrime | 1) {}
 
   /// Multiply-shift (M. Dietzfelbinger, 1996): two keys collide in the upper l bits by a chance of 2^-l.
-  std::uint64_t operator()(std::uint64_t key) const { return static_cast<std::uint64_t>((by_ * key + plus_) >> 64); }
+  std::uint64_t operator()(std::uint64_t key) const noexcept {
+    return static_cast<std::uint64_t>((by_ * key + plus_) >> 64);
+  }
   /// A polynomial of the text's 7-byte parts modulo 2^61 - 1, its length among them: texts of n bytes become one by a
   /// chance of n / 2^63.
-  std::uint64_t operator()(std::string_view text) const {
+  std::uint64_t operator()(std::string_view text) const noexcept {
     std::uint64_t sum = text.size();
     for (; text.size() > 7; text.remove_prefix(7)) sum = step(sum, text.data(), 7);
     return (*this)(step(sum, text.data(), text.size()));
