@@ -92,7 +92,11 @@ Result<std::string> under_a_free_name(const std::string& path, const std::string
   for (unsigned n = 0; n < 1000; ++n) {
     std::string name = fmt::format("{}/.halyard-{}-{}.tmp", folder_of(place), ::getpid(), n);
     if (make(name.c_str()) >= 0) return name;
-    if (errno != EEXIST) return os_error(path, errno);
+    if (errno == EEXIST) continue;
+    const std::string folder = folder_of(place);
+    if (errno == ENOENT && ::access(folder.c_str(), F_OK) == 0)  // /proc says so
+      return fail(Errc::io, fmt::format("{}: no file can be made in the folder {}", path, folder));
+    return os_error(path, errno);
   }
   return os_error(path, EEXIST);
 }

@@ -183,6 +183,29 @@ TEST_F(CliTest, CtrlCEndsWithExitCode130) {
   for (const int fd : {input[0], input[1], output[0], output[1], err}) ::close(fd);
 }
 
+// Both signals come before the program can look at its flag: the first asks it to stop, the second ends it here and now.
+TEST_F(CliTest, ASecondSignalEndsItAtOnce) {
+  int input[2];
+  ASSERT_EQ(::pipe2(input, O_CLOEXEC), 0);
+  write("in", "");
+  const int out = open("out", O_WRONLY | O_CREAT);
+  const std::string tokenizer = (testing::default_model() / "tokenizer.json").string();
+  if (!fs::exists(tokenizer)) GTEST_SKIP() << "no " << tokenizer;
+  const pid_t child = start({"tokenize", "--model", tokenizer, "--json-lines"}, input[0], out, out);
+  ASSERT_EQ(::write(input[1], "\"\"\n", 3), 3);
+  for (struct stat st{}; st.st_size == 0 && ::kill(child, 0) == 0; ::usleep(1000)) ASSERT_EQ(::fstat(out, &st), 0);
+  int status = 0;
+  ::kill(child, SIGSTOP);
+  ASSERT_EQ(::waitpid(child, &status, WUNTRACED), child);
+  ASSERT_TRUE(WIFSTOPPED(status));
+  for (const int signal : {SIGINT, SIGTERM, SIGCONT}) ::kill(child, signal);
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFSIGNALED(status)) << WEXITSTATUS(status);
+  EXPECT_TRUE(WTERMSIG(status) == SIGINT || WTERMSIG(status) == SIGTERM) << WTERMSIG(status);
+  EXPECT_EQ(read_text(folder_ / "out"), "[]\n");
+  for (const int fd : {input[0], input[1], out}) ::close(fd);
+}
+
 // ---- tokenize
 
 /// The golden cases of one tokenizer, empty where there are none.
@@ -386,9 +409,34 @@ TEST_F(GenerateTest, AnExtraEosTokenIsOneTextWhateverIsInIt) {
   }
   const Outcome several = generate({"-m", "1", "--extra-eos-token", "1", "--extra-eos-token", "[q]", "-p", "x"});
   EXPECT_NE(several.err.find("no token \"[q]\""), std::string::npos) << several.err;
+  // mlx-lm's nargs="+": as many as come, up to the next flag.
+  for (const Arguments& flag :
+       {Arguments{"-p", "x"}, {"--prompt", "x"}, {"--top-k", "0"}, {"--verbose", "false"}, {}}) {
+    Arguments more{"-m", "1", "--extra-eos-token", "1", "-2", "[r]", "[q]", "3"};
+    more.insert(more.end(), flag.begin(), flag.end());
+    const Outcome each = generate(more);
+    EXPECT_EQ(each.code, 1) << each.err;
+    EXPECT_NE(each.err.find("no token \"[r]\""), std::string::npos) << each.err;
+  }
+  EXPECT_EQ(answer({"-m", "1", "--extra-eos-token", "1", "2", "-p", "The prompt"})["prompt"], "The prompt");
+  const Outcome typo = generate({"-p", "x", "--extra-eos-token", "1", "--tmep", "0"});
+  EXPECT_EQ(typo.code, 2);
+  EXPECT_NE(typo.err.find("--tmep"), std::string::npos) << typo.err;
   const Outcome eaten = generate({"--extra-eos-token", "--temp", "0"});
   EXPECT_EQ(eaten.code, 2);
   EXPECT_NE(eaten.err.find("got the flag --temp"), std::string::npos) << eaten.err;
+}
+
+TEST_F(GenerateTest, LimitsAreNamedAndAWindowMayHaveAnySize) {
+  const Outcome tokens = run({"logits", "--tokens", "99999999999", "-o", (folder_ / "l").string()});
+  EXPECT_NE(tokens.err.find("expected a whole number from 0 to 2147483647, got '99999999999'"), std::string::npos)
+      << tokens.err;
+  EXPECT_NE(generate({"-m", "2147483648"}).err.find("from -1 to 2147483647"), std::string::npos);
+  EXPECT_NE(generate({"--max-kv-size", "99999999999999999999"}).err.find("from 0 to 9223372036854775807"),
+            std::string::npos);
+  const Json plain = answer({"-m", "4", "-p", "The old house"});
+  for (const char* size : {"2147483648", "4294967296", "9223372036854775807"})
+    EXPECT_EQ(answer({"-m", "4", "-p", "The old house", "--max-kv-size", size})["text"], plain["text"]) << size;
 }
 
 TEST_F(GenerateTest, AnEosIdOutsideTheVocabularyIsNoErrorWithXtc) {

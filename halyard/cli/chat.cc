@@ -111,7 +111,7 @@ class Chat {
 Result<void> run_chat(const ChatFlags& f, Context& context) {
   const LoadedModel loaded = HALYARD_TRY(load(f.model, f.device, /*chat=*/true));
   engine::Sequence sequence =
-      HALYARD_TRY(engine::Sequence::make(loaded.model, {.max_kv_size = static_cast<std::size_t>(f.max_kv_size)}));
+      HALYARD_TRY(engine::Sequence::make(loaded.model, {.max_kv_size = window_size(f.max_kv_size)}));
   Chat chat(loaded, std::move(sequence), f, context);
   const bool person = ::isatty(STDIN_FILENO) == 1;
   if (person) print_message(kHelp);
@@ -151,7 +151,7 @@ void add_chat(CLI::App& root, Context& context) {
   flags->device.add(command);
   command
       .add_option("--max-kv-size", flags->max_kv_size, "Positions kept: the first 4, and of the rest the last; 0: all")
-      ->check(whole_in(0, most))
+      ->check(whole_in(0, std::numeric_limits<std::int64_t>::max()))
       ->type_name("N")
       ->group("Device");
   on_run(command, context, [flags, &context] { return run_chat(*flags, context); });

@@ -63,16 +63,18 @@ void add_flags(CLI::App& command, GenerateFlags& f) {
     f.extra_eos = tokens;
     return true;
   };
+  constexpr int most_tokens = 1 << 16;
   command
-      .add_option("--extra-eos-token", keep, "A token, or a token's id, that ends the text as well; may be given again")
+      .add_option("--extra-eos-token", keep, "Tokens, or tokens' ids, that end the text as well; may be given again")
+      ->expected(1, most_tokens)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->check([&command](const std::string& token) { return not_a_flag(command, token); })
-      ->type_name("TOKEN")
+      ->type_name("TOKEN ...")
       ->group("Text");
   f.sampling.add(command);
   f.device.add(command);
   command.add_option("--max-kv-size", f.max_kv_size, "Positions kept: the first 4, and of the rest the last; 0: all")
-      ->check(whole_in(0, most))
+      ->check(whole_in(0, std::numeric_limits<std::int64_t>::max()))
       ->type_name("N")
       ->group("Device");
   command
@@ -186,7 +188,7 @@ Result<void> run_generate(const GenerateFlags& f, Context& context) {
   for (const std::int32_t id : options.stop_ids)  // an id without logits never comes up
     if (id >= 0 && static_cast<std::size_t>(id) < rows) options.sampling.xtc_special_tokens.push_back(id);
   engine::Sequence sequence =
-      HALYARD_TRY(engine::Sequence::make(loaded.model, {.max_kv_size = static_cast<std::size_t>(f.max_kv_size),
+      HALYARD_TRY(engine::Sequence::make(loaded.model, {.max_kv_size = window_size(f.max_kv_size),
                                                         .prefill_step = static_cast<std::size_t>(f.prefill_step)}));
 
   StreamDecoder decoder(loaded.text.tokenizer(), /*skip_special_tokens=*/false);

@@ -1,9 +1,11 @@
 #include "halyard/cli/load.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <vector>
 
 #include <fmt/format.h>
@@ -39,6 +41,10 @@ Result<FileWriter> open_output(const std::string& path, const std::string& model
 Result<std::string> text_or_input(Context& context, const std::string& text) {
   if (text != "-") return text;
   return context.in.all();
+}
+
+std::size_t window_size(std::int64_t given) {
+  return static_cast<std::size_t>(std::min<std::int64_t>(given, std::numeric_limits<std::int32_t>::max()));
 }
 
 Result<engine::GenerateStats> with_advice(Result<engine::GenerateStats> outcome) {

@@ -33,6 +33,9 @@ Result<FileWriter> open_output(const std::string& path, const std::string& model
 /// `text`, or all of standard input where it is "-".
 Result<std::string> text_or_input(Context&, const std::string& text);
 
+/// What --max-kv-size means: any size, but positions are 32-bit, so that a larger window never fills.
+std::size_t window_size(std::int64_t given);
+
 /// A generation's outcome; where the text was too long, its error says which flag helps. For commands with --max-kv-size.
 Result<engine::GenerateStats> with_advice(Result<engine::GenerateStats>);
 

@@ -34,7 +34,7 @@ CLI::Validator number_in(T low, T high, const char* kind) {
   const auto check = [=](std::string& text) -> std::string {
     T value{};
     if (parse_number(text, value) && value >= low && value <= high) return {};
-    const bool bounded = high < static_cast<T>(std::numeric_limits<std::int32_t>::max());
+    const bool bounded = std::is_integral_v<T> || high < std::numeric_limits<T>::max();
     const bool signless = low > std::numeric_limits<T>::lowest();
     const std::string range = bounded ? fmt::format(" from {} to {}", low, high) : signless ? fmt::format(" >= {}", low) : "";
     return fmt::format("expected {}{}, got '{}'", kind, range, text);

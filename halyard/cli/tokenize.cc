@@ -49,7 +49,12 @@ Result<std::string> encode(const Tokenizer& tokenizer, const TokenizeFlags& flag
 
 Result<std::string> decode(const Tokenizer& tokenizer, const TokenizeFlags& flags, std::string_view json) {
   const Json array = HALYARD_TRY(parse_json(json, {.max_values = std::size_t{64} << 20}));  // numbers: 16 bytes each
-  return tokenizer.decode(HALYARD_TRY(ids_of(array)), flags.skip_special_tokens);
+  const std::vector<std::int32_t> ids = HALYARD_TRY(ids_of(array));
+  for (const std::int32_t id : ids)
+    if (!tokenizer.id_to_token(id))
+      return fail(Errc::invalid_argument,
+                  fmt::format("no token has the id {}; the highest is {}", id, tokenizer.vocab_size() - 1));
+  return tokenizer.decode(ids, flags.skip_special_tokens);
 }
 
 /// One line of --json-lines: a JSON value in, a JSON value out.
@@ -91,11 +96,7 @@ void add_tokenize(CLI::App& root, Context& context) {
   flags->model.add(command, "Model folder, of which only the tokenizer is read, or a tokenizer.json");
   command.add_flag("--json-lines", flags->json_lines, "One JSON value a line, one result a line")->group("Input and output");
   auto* decode_flag =
-      command
-          .add_flag(
-              "--decode", flags->decode,
-              "From a JSON array of ids to text; ids that no token has are left out, as the tokenizers library does it")
-          ->group("Input and output");
+      command.add_flag("--decode", flags->decode, "From a JSON array of ids to text")->group("Input and output");
   command.add_flag("--no-special-tokens", flags->no_special_tokens, "Only the text's own tokens, without BOS and the like")
       ->excludes(decode_flag)->group("Special tokens");
   command.add_flag("--skip-special-tokens", flags->skip_special_tokens, "Leave special tokens out of the text")

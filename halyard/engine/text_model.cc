@@ -12,7 +12,7 @@ namespace halyard::engine {
 Result<TextModel> TextModel::load(const ModelDir& dir, bool chat) {
   const ModelFile& file = dir.tokenizer();
   if (!file.present) return fail(Errc::not_found, fmt::format("{}: the model has no tokenizer.json", file.path));
-  TextModel t(HALYARD_TRY(Tokenizer::load_folder(dir.path())), file.path);
+  TextModel t(HALYARD_TRY(Tokenizer::load_folder(dir.path())));
   HALYARD_TRY(t.add_stop_ids(dir.config()));
   if (const Json* g = dir.generation_config())
     HALYARD_TRY(t.add_stop_ids({*g, dir.path() + "/generation_config.json"}));
@@ -57,8 +57,9 @@ Result<std::vector<std::int32_t>> TextModel::encode(std::string_view text, bool 
   std::vector<std::int32_t> ids = HALYARD_TRY(tokenizer_.encode(text, add_special_tokens));
   for (const std::int32_t id : ids) {
     if (static_cast<std::size_t>(id) < rows) continue;
-    return fail(Errc::bad_file, fmt::format("{}: token {} has id {}, but model.embed_tokens has {} rows", file_,
-                                            describe(std::string(tokenizer_.id_to_token(id).value_or(""))), id, rows));
+    return fail(Errc::bad_file,
+                fmt::format("{}: token {} has id {}, but model.embed_tokens has {} rows", tokenizer_.file_of(id),
+                            describe(std::string(tokenizer_.id_to_token(id).value_or(""))), id, rows));
   }
   return ids;
 }

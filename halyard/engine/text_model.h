@@ -32,12 +32,11 @@ class TextModel {
   const std::vector<std::int32_t>& stop_ids() const { return stop_ids_; }
 
  private:
-  TextModel(Tokenizer tokenizer, std::string file) : tokenizer_(std::move(tokenizer)), file_(std::move(file)) {}
+  explicit TextModel(Tokenizer tokenizer) : tokenizer_(std::move(tokenizer)) {}
   Result<void> add_stop_ids(const ConfigView&);
   void add_stop_id(std::int64_t id);
 
   Tokenizer tokenizer_;
-  std::string file_;  // tokenizer.json
   std::optional<ChatTemplate> chat_;
   OrderedJson special_tokens_ = OrderedJson::object();  // bos_token, eos_token …: what templates may name
   std::vector<std::int32_t> stop_ids_;

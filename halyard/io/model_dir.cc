@@ -91,10 +91,20 @@ struct Index : JsonEvents {
     std::string tensor;
     const std::string* shard;  // one of `shards`
   };
-  std::vector<Entry> entries;  // sorted by tensor; of a name that stands twice the last
+  std::vector<Entry> entries;  // as written until `sort` is called
   std::set<std::string, std::less<>> shards;
   std::string path;
   bool has_map = false;
+
+  /// By tensor; of a name that stands twice the last one stays. Seldom needed, and not cheap.
+  void sort() {
+    const auto before = [](const Entry& a, const Entry& b) { return a.tensor < b.tensor; };
+    const auto same = [](const Entry& a, const Entry& b) { return a.tensor == b.tensor; };
+    if (!std::is_sorted(entries.begin(), entries.end(), before))
+      std::stable_sort(entries.begin(), entries.end(), before);
+    const auto first = std::unique(entries.rbegin(), entries.rend(), same);  // from the end: the last one counts
+    entries.erase(entries.begin(), first.base());
+  }
 
   bool null() override { return other("null"); }
   bool boolean(bool value) override { return other(value ? "true" : "false"); }
@@ -159,13 +169,6 @@ Result<Index> read_index(const std::string& path) {
   if (!index.has_map)
     return fail(Errc::bad_file, fmt::format("{}: weight_map: expected an object, but the field is absent", path));
   if (index.entries.empty()) return fail(Errc::bad_file, fmt::format("{}: weight_map names no tensor", path));
-  const auto before = [](const Index::Entry& a, const Index::Entry& b) { return a.tensor < b.tensor; };
-  if (!std::is_sorted(index.entries.begin(), index.entries.end(), before))
-    std::stable_sort(index.entries.begin(), index.entries.end(), before);
-  const auto same = [](const Index::Entry& a, const Index::Entry& b) { return a.tensor == b.tensor; };
-  const auto first =
-      std::unique(index.entries.rbegin(), index.entries.rend(), same);  // from the end: the last one counts
-  index.entries.erase(index.entries.begin(), first.base());
   return index;
 }
 
@@ -184,10 +187,12 @@ Result<std::set<std::string>> find_weights(const std::string& folder) {
 
 // A shard that is not there is an error where a tensor of it is in no other. What else the index says wrongly does no harm:
 // the tensors that are there decide. Both are sorted by name.
-Result<void> check_index(const Index& index, const std::string& folder, std::span<const Tensor> tensors) {
+Result<void> check_index(Index& index, const std::string& folder, std::span<const Tensor> tensors) {
   std::set<const std::string*> absent;
   for (const std::string& shard : index.shards)
     if (!exists(folder + "/" + shard)) absent.insert(&shard);
+  if (absent.empty()) return {};
+  index.sort();
   auto t = tensors.begin();
   for (const auto& [name, shard] : index.entries) {
     if (!absent.contains(shard)) continue;
@@ -199,20 +204,26 @@ Result<void> check_index(const Index& index, const std::string& folder, std::spa
   return {};
 }
 
-// Sorts what consists of sorted runs that end at `ends`.
-void merge_runs(std::vector<Tensor>& tensors, std::vector<std::size_t> ends) {
-  const auto before = [](const Tensor& a, const Tensor& b) { return a.name < b.name; };
-  const auto at = [&](std::size_t i) { return tensors.begin() + static_cast<std::ptrdiff_t>(i); };
-  while (ends.size() > 1) {
-    std::vector<std::size_t> merged;
-    std::size_t begin = 0;
-    for (std::size_t i = 0; i < ends.size(); i += 2) {
-      const std::size_t end = ends[std::min(i + 1, ends.size() - 1)];
-      std::inplace_merge(at(begin), at(ends[i]), at(end), before);
-      merged.push_back(begin = end);
-    }
-    ends = std::move(merged);
+bool same_name(const Tensor& a, const Tensor& b) { return a.name == b.name; }
+
+// Of a tensor that stands in several files the one that the index means stays, if it is there. Both are sorted by name.
+void keep_what_is_meant(Index& index, const std::string& folder, std::vector<Tensor>& tensors) {
+  auto out = std::adjacent_find(tensors.begin(), tensors.end(), same_name);
+  if (out == tensors.end()) return;
+  index.sort();
+  const auto is_meant = [&](const Tensor& t) {
+    const auto it = std::lower_bound(index.entries.begin(), index.entries.end(), t.name,
+                                     [](const Index::Entry& e, const std::string& name) { return e.tensor < name; });
+    return it != index.entries.end() && it->tensor == t.name && *t.file == fmt::format("{}/{}", folder, *it->shard);
+  };
+  for (auto t = out; t != tensors.end();) {
+    const auto end = std::find_if(t, tensors.end(), [&](const Tensor& other) { return !same_name(*t, other); });
+    const auto meant = end - t > 1 ? std::find_if(t, end, is_meant) : end;
+    const auto first = meant == end ? t : meant, last = meant == end ? end : std::next(meant);
+    out = out == first ? last : std::move(first, last, out);
+    t = end;
   }
+  tensors.erase(out, tensors.end());
 }
 
 // ------------------------------------------------------------------------------------------------------- quantisation
@@ -287,16 +298,25 @@ Result<void> ModelDir::load_weights(Contents& c) {
   } else {
     names = HALYARD_TRY(find_weights(c.path));
   }
-  std::vector<std::size_t> ends;
-  for (const std::string& name : names) {
-    SafeTensors shard = HALYARD_TRY(SafeTensors::open(fmt::format("{}/{}", c.path, name)));
+  std::vector<std::vector<Tensor>> shards;
+  const auto add = [&](SafeTensors shard) {
     c.files.push_back(shard.file());
-    std::vector<Tensor> tensors = std::move(shard).take_tensors();
-    c.tensors.insert(c.tensors.end(), std::make_move_iterator(tensors.begin()), std::make_move_iterator(tensors.end()));
-    ends.push_back(c.tensors.size());
+    shards.push_back(std::move(shard).take_tensors());
+  };
+  for (const std::string& name : names) add(HALYARD_TRY(SafeTensors::open(fmt::format("{}/{}", c.path, name))));
+  if (index) {
+    // A shard that the index forgot counts too; one that is no weight file is of no use, and does no harm.
+    for (const std::string& name : find_weights(c.path).value_or(std::set<std::string>()))
+      if (!names.contains(name))
+        if (auto shard = SafeTensors::open(fmt::format("{}/{}", c.path, name))) add(std::move(*shard));
   }
-  merge_runs(c.tensors, std::move(ends));
-  const auto twice = std::adjacent_find(c.tensors.begin(), c.tensors.end(), [](const Tensor& a, const Tensor& b) { return a.name == b.name; });
+  std::size_t count = 0;
+  for (const auto& tensors : shards) count += tensors.size();
+  c.tensors.reserve(count);
+  for (auto& tensors : shards) std::move(tensors.begin(), tensors.end(), std::back_inserter(c.tensors));
+  sort_by_name(c.tensors);
+  if (index) keep_what_is_meant(*index, c.path, c.tensors);
+  const auto twice = std::adjacent_find(c.tensors.begin(), c.tensors.end(), same_name);
   if (twice != c.tensors.end())
     return fail(Errc::bad_file, fmt::format("{}: tensor {} is also in {}", *twice->file, in_quotes(twice->name), *std::next(twice)->file));
   for (const Tensor& t : c.tensors) c.weight_bytes += t.data.size();

@@ -39,8 +39,8 @@ Result<std::string> model_folder(const std::string& path);
 class ModelDir {
  public:
   /// Opens the folder at `path`, or its snapshot (model_folder). Weights are those of model.safetensors where an index
-  /// stands beside it, else those of the shards that the index names, or all model*.safetensors; tensors stay on disk until
-  /// touched. Errors name the file at fault; a `.gguf` file is unsupported.
+  /// stands beside it, else those of all model*.safetensors and of what else the index names; of a tensor in several files
+  /// the one counts that the index means. Tensors stay on disk until touched. Errors name the file at fault; a `.gguf` file is unsupported.
   static Result<ModelDir> open(const std::string& path);
 
   const std::string& path() const { return contents_->path; }

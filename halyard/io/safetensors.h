@@ -63,6 +63,8 @@ class SafeTensors {
   SafeTensorsContents contents_;
 };
 
+/// Sorts by name; of equal names the first stays first.
+void sort_by_name(std::vector<Tensor>&);
 /// The tensor of this name among tensors sorted by name, or null.
 const Tensor* find_tensor(std::span<const Tensor> sorted, std::string_view name);
 

@@ -2,14 +2,15 @@
 
 #include <unistd.h>
 
-#include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <map>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "halyard/io/model_dir.h"
+#include "halyard/testing/cpu_time.h"
 #include "halyard/testing/paths.h"
 #include "halyard/testing/patience.h"
 
@@ -102,9 +103,9 @@ TEST_F(SafeTensorsTest, ACheckpointOfManyExpertsOpensAtOnce) {
   }
   std::ofstream(path("model.safetensors.index.json")) << Json{{"weight_map", map}};
   std::ofstream(path("config.json")) << "{}";
-  const auto start = std::chrono::steady_clock::now();
+  const double start = testing::thread_ms();
   const auto model = ModelDir::open(folder_.string());
-  const double ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  const double ms = testing::thread_ms() - start;
   ASSERT_TRUE(model) << model.error().str();
   ASSERT_EQ(model->tensors().size(), std::size_t{shards} * each);
   EXPECT_TRUE(std::is_sorted(model->tensors().begin(), model->tensors().end(),
@@ -115,7 +116,41 @@ TEST_F(SafeTensorsTest, ACheckpointOfManyExpertsOpensAtOnce) {
     ASSERT_EQ(*t->file, path(file.get<std::string>()));
   }
   fmt::print("100,000 tensors in {:.0f} ms\n", ms);
-  EXPECT_LT(ms, 3000 * testing::patience);  // ten times what is wanted: other work shares the machine
+  EXPECT_LT(ms, 2000 * testing::patience);  // ten times what is wanted, for slow machines
+}
+
+// mlx-lm loads all model*.safetensors, transformers what the index names.
+TEST_F(SafeTensorsTest, TheTensorsThatAreThereDecideAndTheIndexHelps) {
+  const std::vector<std::uint8_t> first{1}, second{2};
+  const auto shard = [&](const char* file, const std::vector<const char*>& names, const std::vector<std::uint8_t>& w) {
+    std::vector<TensorToWrite> tensors;
+    for (const char* name : names) tensors.push_back({name, DType::u8, {1}, std::as_bytes(std::span(w))});
+    ASSERT_TRUE(write_safetensors(path(file), tensors));
+  };
+  const auto index = [&](const char* text) { std::ofstream(path("model.safetensors.index.json")) << text; };
+  std::ofstream(path("config.json")) << "{}";
+  shard("model-00001-of-00002.safetensors", {"a", "b"}, first);
+  shard("model-00002-of-00002.safetensors", {"c", "d"}, first);
+  for (const char* some : {R"({"weight_map":{"a":"model-00001-of-00002.safetensors"}})",
+                           R"({"weight_map":{"d":"./model-00002-of-00002.safetensors"}})"}) {
+    index(some);
+    const auto model = ModelDir::open(folder_.string());
+    ASSERT_TRUE(model) << model.error().str();
+    EXPECT_EQ(model->tensors().size(), 4U);
+    EXPECT_EQ(model->weight_files().size(), 2U);
+  }
+  // Of another way to cut the same model up, and of a download that broke off, shards are left.
+  shard("model-00001-of-00003.safetensors", {"b", "c", "e"}, second);
+  std::ofstream(path("model-00003-of-00003.safetensors")) << "cut off";
+  index(R"({"weight_map":{"a":"model-00001-of-00002.safetensors","b":"model-00001-of-00002.safetensors",
+            "c":"model-00001-of-00003.safetensors","d":"model-00002-of-00002.safetensors"}})");
+  const auto model = ModelDir::open(folder_.string());
+  ASSERT_TRUE(model) << model.error().str();
+  EXPECT_EQ(model->tensors().size(), 5U);
+  for (const auto& [name, value] : std::map<std::string, int>{{"a", 1}, {"b", 1}, {"c", 2}, {"d", 1}, {"e", 2}})
+    EXPECT_EQ(static_cast<int>(model->find(name)->data[0]), value) << name;
+  index(R"({"weight_map":{"a":"model-00001-of-00002.safetensors"}})");
+  EXPECT_NE(ModelDir::open(folder_.string()).error().str().find("tensor \"b\" is also in"), std::string::npos);
 }
 
 TEST_F(SafeTensorsTest, OfANameTwiceInTheIndexTheLastCounts) {
@@ -131,7 +166,7 @@ TEST_F(SafeTensorsTest, OfANameTwiceInTheIndexTheLastCounts) {
   const auto model = ModelDir::open(folder_.string());
   ASSERT_TRUE(model) << model.error().str();
   EXPECT_EQ(model->tensors().size(), 2U);
-  index(R"({"weight_map":{"b":"./model-1.safetensors","a":"model-1.safetensors","a":"absent.safetensors"}})");
+  index(R"({"weight_map":{"b":"./model-1.safetensors","c":"model-1.safetensors","c":"absent.safetensors"}})");
   EXPECT_NE(ModelDir::open(folder_.string()).error().str().find("absent.safetensors: there is no such file"),
             std::string::npos);
 }

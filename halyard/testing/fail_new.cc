@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <new>
 
+#include <malloc.h>
+
 namespace halyard::testing {
 namespace {
 
@@ -17,6 +19,17 @@ std::atomic<std::uint64_t> to_fail{0}, seen{0};
 std::atomic<std::size_t> largest{0};
 thread_local bool owner = false;
 thread_local int spared = 0;
+thread_local std::ptrdiff_t held = 0, most_held = 0;  // by this thread, less what it freed of others' memory
+
+void* counted(void* p) {
+  if (p) most_held = std::max(most_held, held += static_cast<std::ptrdiff_t>(::malloc_usable_size(p)));
+  return p;
+}
+
+void give_back(void* p) {
+  if (p) held -= static_cast<std::ptrdiff_t>(::malloc_usable_size(p));
+  std::free(p);
+}
 
 bool fails() {
   const Counting c = counting.load(std::memory_order_acquire);
@@ -29,8 +42,8 @@ void* take(std::size_t bytes, std::size_t alignment) noexcept {
   std::size_t most = largest.load(std::memory_order_relaxed);
   while (bytes > most && !largest.compare_exchange_weak(most, bytes, std::memory_order_relaxed)) {}
   bytes = std::max<std::size_t>(bytes, 1);
-  if (alignment <= __STDCPP_DEFAULT_NEW_ALIGNMENT__) return std::malloc(bytes);
-  return std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+  if (alignment <= __STDCPP_DEFAULT_NEW_ALIGNMENT__) return counted(std::malloc(bytes));
+  return counted(std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment));
 }
 
 void* take_or_throw(std::size_t bytes, std::size_t alignment) {
@@ -59,8 +72,12 @@ SpareNew::~SpareNew() { --spared; }
 LargestNew::LargestNew() { largest = 0; }
 std::size_t LargestNew::bytes() const { return largest.load(); }
 
+MostNew::MostNew() : start_(held) { most_held = held; }
+std::size_t MostNew::bytes() const { return static_cast<std::size_t>(most_held - start_); }
+
 }  // namespace halyard::testing
 
+using halyard::testing::give_back;
 using halyard::testing::take;
 using halyard::testing::take_or_throw;
 void* operator new(std::size_t n) { return take_or_throw(n, 1); }
@@ -75,15 +92,15 @@ void* operator new(std::size_t n, std::align_val_t a, const std::nothrow_t&) noe
 void* operator new[](std::size_t n, std::align_val_t a, const std::nothrow_t&) noexcept {
   return take(n, static_cast<std::size_t>(a));
 }
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete[](void* p) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
-void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
-void operator delete[](void* p, std::align_val_t) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
-void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
-void operator delete(void* p, const std::nothrow_t&) noexcept { std::free(p); }
-void operator delete[](void* p, const std::nothrow_t&) noexcept { std::free(p); }
-void operator delete(void* p, std::align_val_t, const std::nothrow_t&) noexcept { std::free(p); }
-void operator delete[](void* p, std::align_val_t, const std::nothrow_t&) noexcept { std::free(p); }
+void operator delete(void* p) noexcept { give_back(p); }
+void operator delete[](void* p) noexcept { give_back(p); }
+void operator delete(void* p, std::size_t) noexcept { give_back(p); }
+void operator delete[](void* p, std::size_t) noexcept { give_back(p); }
+void operator delete(void* p, std::align_val_t) noexcept { give_back(p); }
+void operator delete[](void* p, std::align_val_t) noexcept { give_back(p); }
+void operator delete(void* p, std::size_t, std::align_val_t) noexcept { give_back(p); }
+void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { give_back(p); }
+void operator delete(void* p, const std::nothrow_t&) noexcept { give_back(p); }
+void operator delete[](void* p, const std::nothrow_t&) noexcept { give_back(p); }
+void operator delete(void* p, std::align_val_t, const std::nothrow_t&) noexcept { give_back(p); }
+void operator delete[](void* p, std::align_val_t, const std::nothrow_t&) noexcept { give_back(p); }

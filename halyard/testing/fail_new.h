@@ -44,4 +44,14 @@ class LargestNew {
   std::size_t bytes() const;
 };
 
+/// Most bytes that this thread has held at once through operator new since it was made, beyond what it held then.
+class MostNew {
+ public:
+  MostNew();
+  std::size_t bytes() const;
+
+ private:
+  std::ptrdiff_t start_;
+};
+
 }  // namespace halyard::testing

@@ -88,32 +88,40 @@ std::optional<AddedTokens::Trie::Match> AddedTokens::Trie::longest(std::string_v
   return best;
 }
 
-Result<AddedTokens> AddedTokens::make(const Json& json, const std::vector<Json>& more, const Vocabulary& vocabulary,
-                                      const Normalizer& normalizer) {
+Result<AddedTokens> AddedTokens::make(const Json& json, const std::vector<ForeignToken>& more,
+                                      const Vocabulary& vocabulary, const Normalizer& normalizer,
+                                      const std::string& name) {
   AddedTokens added;
-  if (!json.is_null() && !json.is_array()) return wrong_field("added_tokens", "an array", json);
-  for (const Json& entry : json) HALYARD_TRY(added.add(entry, vocabulary));
-  for (const Json& entry : more) HALYARD_TRY(added.add(entry, vocabulary));
+  if (!json.is_null() && !json.is_array()) return fail(wrong_field("added_tokens", "an array", json).value(), name);
+  for (const Json& entry : json)
+    if (auto done = added.add(entry, "", vocabulary); !done) return fail(std::move(done).error(), name);
+  for (const auto& [entry, file] : more)
+    if (auto done = added.add(entry, file, vocabulary); !done) return fail(std::move(done).error(), file);
   std::size_t total = 0;
   for (std::uint32_t index = 0; index < added.tokens_.size(); ++index) {
     const AddedToken& token = added.tokens_[index];
-    const std::string sought =
-        token.normalized ? HALYARD_TRY(normalizer(token.content, growth_limit(token.content.size()))) : token.content;
-    total += sought.size();
-    if (sought.size() > 16 * max_content_bytes || total > max_total_bytes)
-      return fail(Errc::limit_exceeded, fmt::format("added_tokens: with {} there are more than {} bytes to search for",
-                                                    in_quotes(token.content, 20), max_total_bytes));
-    (token.normalized ? added.normalized_ : added.raw_).add(sought, index);
+    const std::string& file = token.file.empty() ? name : token.file;
+    auto sought = token.normalized ? normalizer(token.content, growth_limit(token.content.size()))
+                                   : Result<std::string>(token.content);
+    if (!sought) return fail(std::move(sought).error(), file);
+    total += sought->size();
+    if (sought->size() > 16 * max_content_bytes || total > max_total_bytes)
+      return fail(Errc::limit_exceeded,
+                  fmt::format("{}: added_tokens: with {} there are more than {} bytes to search for", file,
+                              in_quotes(token.content, 20), max_total_bytes));
+    (token.normalized ? added.normalized_ : added.raw_).add(*sought, index);
   }
   return added;
 }
 
-Result<void> AddedTokens::add(const Json& entry, const Vocabulary& vocabulary) {
+Result<void> AddedTokens::add(const Json& entry, const std::string& file, const Vocabulary& vocabulary) {
   AddedToken token = HALYARD_TRY(read_token(entry));
+  token.file = file;
   if (token.content.empty()) return {};
   if (const auto it = by_content_.find(token.content); it != by_content_.end()) {
     AddedToken& before = tokens_[it->second];
     token.id = before.id;
+    token.file = before.file;
     token.special = token.special || before.special;  // what has been special stays it
     before = std::move(token);
     return {};

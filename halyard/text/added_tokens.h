@@ -14,6 +14,7 @@
 #include "halyard/base/json.h"
 #include "halyard/text/normalizer.h"
 #include "halyard/text/regex.h"
+#include "halyard/text/tokenizer_config.h"
 #include "halyard/text/vocabulary.h"
 
 namespace halyard::text {
@@ -26,6 +27,7 @@ struct AddedToken {
   bool single_word = false;  // not where a word character stands directly before or after
   bool lstrip = false;       // takes the white space before it
   bool rstrip = false;       // takes the white space after it
+  std::string file;          // that names it; empty: tokenizer.json
 };
 
 /// A stretch of text, or the added token that was found there.
@@ -39,8 +41,10 @@ class AddedTokens {
   AddedTokens() = default;
   /// From the field `added_tokens`. As the tokenizers library does, a token has its id in the vocabulary, or the next one
   /// past the vocabulary's count: the ids in the file follow the same rule and are only checked to be ids.
-  /// `more` are added after them; of two with the same content the later one's properties count.
-  static Result<AddedTokens> make(const Json&, const std::vector<Json>& more, const Vocabulary&, const Normalizer&);
+  /// `more` are added after them; of two with the same content the later one's properties count. `name`: that of
+  /// tokenizer.json, for errors; those of `more` name their own file.
+  static Result<AddedTokens> make(const Json&, const std::vector<ForeignToken>& more, const Vocabulary&,
+                                  const Normalizer&, const std::string& name);
 
   /// Cuts a text at the tokens that are looked for before (`normalized` false) or after normalisation.
   /// Without `special`, special ones are not looked for.
@@ -75,12 +79,12 @@ class AddedTokens {
     }
   };
 
-  Result<void> add(const Json& entry, const Vocabulary&);
+  Result<void> add(const Json& entry, const std::string& file, const Vocabulary&);
 
   std::vector<AddedToken> tokens_;
   std::int32_t highest_id_ = -1;
   std::map<std::string, std::uint32_t, std::less<>> by_content_;  // index in tokens_
-  std::unordered_map<std::int32_t, std::uint32_t> by_id_;
+  std::unordered_map<std::int32_t, std::uint32_t, SeededHash> by_id_;
   Trie raw_;
   Trie normalized_;
 };

@@ -5,6 +5,7 @@
 #include <bit>
 #include <optional>
 
+#include "halyard/base/seeded_hash.h"
 #include "halyard/text/json_fields.h"
 #include "halyard/text/model.h"
 #include "halyard/text/unicode.h"
@@ -23,7 +24,7 @@ struct Merge {
 // (left id, right id) -> Merge: a hash table with open addressing.
 class MergeTable {
  public:
-  explicit MergeTable(std::size_t count) : slots_(std::bit_ceil(count * 2 + 1)), shift_(64 - std::countr_zero(slots_.size())) {}
+  explicit MergeTable(std::size_t count) : slots_(std::bit_ceil(count * 2 + 1)) {}
   void set(Id left, Id right, Merge merge) { slots_[slot_of(left, right)] = {left, right, merge}; }
   Merge find(Id left, Id right) const { return slots_[slot_of(left, right)].merge; }
 
@@ -35,12 +36,13 @@ class MergeTable {
   };
   std::size_t slot_of(Id left, Id right) const {
     const std::uint64_t key = static_cast<std::uint64_t>(left) << 32 | static_cast<std::uint32_t>(right);
-    std::size_t i = shift_ == 64 ? 0 : static_cast<std::size_t>((key * 0x9e3779b97f4a7c15U) >> shift_);
-    while (slots_[i].merge.rank != none && (slots_[i].left != left || slots_[i].right != right)) i = (i + 1) & (slots_.size() - 1);
+    const std::size_t mask = slots_.size() - 1;
+    std::size_t i = hash_(key) & mask;
+    while (slots_[i].merge.rank != none && (slots_[i].left != left || slots_[i].right != right)) i = (i + 1) & mask;
     return i;
   }
   std::vector<Slot> slots_;
-  int shift_;
+  SeededHash hash_;
 };
 
 struct Settings {

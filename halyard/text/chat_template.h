@@ -14,7 +14,7 @@ namespace halyard {
 /// The environment is transformers': ImmutableSandboxedEnvironment(trim_blocks, lstrip_blocks) with loopcontrols and
 /// {% generation %}, tojson as json.dumps(ensure_ascii=False), raise_exception and strftime_now. Work, nesting, memory
 /// and output are bounded: a template that asks for more is an error (limit_exceeded). 64 MiB are held at most; a small
-/// context allows some 50 ms of work, one of thousands of values seven times that.
+/// context allows some 50 ms of work, one of thousands of values or of megabytes of text seven times that.
 class ChatTemplate {
  public:
   /// `name` is for messages: chat template "name", line N: what is wrong. A source that is not a template, or asks for

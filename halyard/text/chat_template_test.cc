@@ -13,8 +13,10 @@
 
 #include "halyard/base/file.h"
 #include "halyard/testing/cpu_time.h"
+#include "halyard/testing/fail_new.h"
 #include "halyard/testing/paths.h"
 #include "halyard/testing/patience.h"
+#include "halyard/text/jinja/builtins.h"
 #include "halyard/text/jinja/interpreter.h"
 #include "halyard/text/jinja/parser.h"
 
@@ -330,6 +332,109 @@ TEST(ChatTemplate, LimitsHoldWhileTheyAreReached) {
     EXPECT_LE(interpreter.budget.most_held(), jinja::Budget::max_held) << source;
     EXPECT_LT(ms, 500.0 * testing::patience) << source;  // ten times what is wanted, for slow machines
   }
+}
+
+// Renders a hostile template: it must end within ten times what is wanted, for slow machines, and what the thread held in
+// truth must not pass 64 MiB by more than its small things: objects, scopes, messages.
+void expect_bounded(const std::string& source) {
+  const auto body = jinja::parse(source);
+  const testing::MostNew most;
+  const double start = testing::thread_ms();
+  {
+    jinja::Interpreter interpreter;
+    try {
+      interpreter.render(body, OrderedJson::object());
+    } catch (const jinja::Failure& f) { EXPECT_NE(f.code, Errc::internal) << source << ' ' << f.message; }
+  }
+  EXPECT_LT(testing::thread_ms() - start, 1000.0 * testing::patience) << source;
+  EXPECT_LT(most.bytes(), jinja::Budget::max_held + (std::size_t{3} << 20)) << source;
+}
+
+// Every filter and every method of texts, as often as it may run over texts of each kind.
+TEST(ChatTemplate, AllThatGoesThroughTextsIsCharged) {
+  const char* const texts[] = {"'aB c' * 75000", "'\u00e9\u00df\u4e2d \u03a3' * 30000", "'&<a>' * 75000"};
+  const char* const arguments[] = {"'a' * 100000 ~ 'c'", "'a'", "400000", "s"};
+  // Calls of a builtin with each of the arguments, or the first, where it needs some.
+  const auto calls = [&](const jinja::Builtin& b, bool each) {
+    std::vector<std::string> all;
+    for (const std::string argument : arguments) {
+      std::string list;
+      for (std::string_view rest = b.parameters; !rest.empty();) {
+        const auto word = rest.substr(0, rest.find(' '));
+        rest.remove_prefix(std::min(word.size() + 1, rest.size()));
+        if (word.ends_with('!')) list += (list.empty() ? "" : ", ") + argument;
+      }
+      all.push_back(std::string(b.name) + '(' + list + ')');
+      if (list.empty() || !each) break;
+    }
+    return all;
+  };
+  for (const std::string text : texts) {
+    const auto looped = [&](const std::string& expression) {
+      expect_bounded("{% set s = " + text + " %}{% for i in range(99999) %}{% set x = " + expression +
+                     " %}{% endfor %}");
+    };
+    for (const auto& filter : jinja::filters())
+      for (const auto& c : calls(filter, text == texts[0])) looped("s | " + c);
+    for (const auto& method : jinja::text_methods())
+      for (const auto& c : calls(method, text == texts[0])) looped("s." + c);
+    for (const char* expression : {"s[::-1]",
+                                   "s[::2]",
+                                   "s[1:]",
+                                   "s[-1]",
+                                   "s ~ s",
+                                   "s * 2",
+                                   "'%s' % s",
+                                   "'%400000s' % s",
+                                   "'{:>400000}'.format(s)",
+                                   "('a' * 100000 ~ 'c') in s",
+                                   "s.count('c' ~ 'a' * 100000)",
+                                   "s == s ~ 'a'",
+                                   "{s: 1}[s]",
+                                   "{}[s]",
+                                   "[][s]",
+                                   "[s, s] | string",
+                                   "{'a': s} | tojson",
+                                   "s.split() | length",
+                                   "s | list",
+                                   "s is lower",
+                                   "[1] | map(attribute=s) | list",
+                                   "namespace(**{s: 1})",
+                                   "(s | safe).unescape()",
+                                   "'%.300f' % 1e300"})
+      looped(expression);
+  }
+}
+
+// Texts and lists that double until they are refused, and those that are large at once.
+TEST(ChatTemplate, MemoryIsCheckedBeforeItIsTaken) {
+  for (const char* step :
+       {"ns.s | tojson", "ns.s | tojson | tojson", "('%' ~ ns.s) | urlencode", "(ns.s ~ ns.s) | upper",
+        "(ns.s ~ '\n' ~ ns.s) | indent(2)", "(ns.s ~ ',' ~ ns.s).split(',') | join('yy')", "{'a': ns.s} | string",
+        "[ns.s, ns.s] | string", "(ns.s ~ '<' ~ ns.s) | e", "(ns.s ~ ns.s) | title", "(ns.s ~ ns.s)[::-1]",
+        "(ns.s ~ ns.s) | striptags", "(ns.s ~ ns.s) | wordwrap(5)", "ns.s | list | tojson", "'%s%s' % (ns.s, ns.s)",
+        "'{}{}'.format(ns.s, ns.s)", "ns.s.join([ns.s, ns.s])", "(ns.s ~ ns.s).encode().decode()",
+        "(ns.s ~ ns.s) | pprint"})
+    for (const char* first : {"'xxxxxxxx'", "'\u00e9<\x01 '", "'\"\\\\ '"})
+      expect_bounded(
+          fmt::format("{{% set ns = namespace(s={}) %}}{{% for i in range(60) %}}{{% set ns.s = {} %}}{{% endfor %}}",
+                      first, step));
+  for (const char* step :
+       {"ns.l + ns.l", "(ns.l * 2) | batch(1) | list", "(ns.l + ns.l) | sort", "(ns.l * 2) | groupby(0) | list",
+        "(ns.l * 2) | slice(2) | list", "(ns.l * 2) | map('string') | list"})
+    expect_bounded(fmt::format(
+        "{{% set ns = namespace(l=[1, 2]) %}}{{% for i in range(60) %}}{{% set ns.l = {} %}}{{% endfor %}}", step));
+  for (const char* use :
+       {"upper", "list", "batch(1) | list", "tojson", "urlencode", "e", "indent", "title", "wordcount"})
+    for (const int n : {4, 8, 16, 30}) expect_bounded(fmt::format("{{{{ ('a' * {}000000) | {} }}}}", n, use));
+}
+
+TEST(ChatTemplate, ALongTextMayBeGoneThroughMoreOften) {
+  const std::string long_text = std::string(2'000'000, 'a') + " b";
+  EXPECT_EQ(rendered("{% for i in range(2) %}{{ (s | trim | upper)[-1] }}{{ s.split(' ')[-1] }}{{ '</think>' in s }}"
+                     "{{ (s | tojson | length) > s | length }}{% endfor %}",
+                     {{"s", long_text}}),
+            "BbFalseTrueBbFalseTrue");
 }
 
 TEST(ChatTemplate, GivesBackWhatValuesHeld) {

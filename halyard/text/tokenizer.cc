@@ -35,6 +35,7 @@ struct Tokenizer::Shared {
   TokenizerConfig config;
 
   Result<void> read(std::string_view json, const std::string& folder);  // folder: empty where there is none
+  Result<void> make_steps(TokenizerFile& file);
   Result<void> encode_segment(std::string_view text, bool first, std::vector<std::int32_t>& ids) const;
   Result<void> encode_normalized(std::string_view text, bool first, std::size_t limit, std::vector<std::int32_t>& ids) const;
   Result<std::vector<std::int32_t>> encode(std::string_view text) const;
@@ -58,10 +59,20 @@ std::size_t steps_of(const Json& part) {
 }
 
 // The value of a part's Result, or its error with the name of the part.
-template <class T>
-Result<T> in_part(Result<T> result, const char* part) {
+template <class T> Result<T> in_part(Result<T> result, const std::string& part) {
   if (!result) return fail(std::move(result).error(), part);
   return result;
+}
+
+Result<TokenizerFile> read_parts(std::string_view json) {
+  TokenizerFile file = HALYARD_TRY(read_tokenizer_file(json));
+  if (!file.rest.is_object())
+    return fail(Errc::bad_file, fmt::format("expected a JSON object, got {}", file.rest.type_name()));
+  const Json& settings = field(file.rest, "model");
+  if (!settings.is_object()) return wrong_field("model", "an object", settings);
+  if (!file.has_vocab && field(settings, "vocab").is_null())
+    return fail(Errc::bad_file, "\"vocab\" of the model: expected an object, got null");
+  return file;
 }
 
 // Of the byte-level pre-tokenizer, alone or in a sequence.
@@ -74,13 +85,16 @@ void set_prefix_space(Json& pre_tokenizer, bool space) {
 
 }  // namespace
 
+// Errors name the file.
 Result<void> Tokenizer::Shared::read(std::string_view json, const std::string& folder) {
-  TokenizerFile file = HALYARD_TRY(read_tokenizer_file(json));
-  if (!file.rest.is_object()) return fail(Errc::bad_file, fmt::format("expected a JSON object, got {}", file.rest.type_name()));
-  const Json& settings = field(file.rest, "model");
-  if (!settings.is_object()) return wrong_field("model", "an object", settings);
-  if (!file.has_vocab && field(settings, "vocab").is_null()) return fail(Errc::bad_file, "\"vocab\" of the model: expected an object, got null");
+  TokenizerFile file = HALYARD_TRY(in_part(read_parts(json), name));
   if (!folder.empty()) config = HALYARD_TRY(read_tokenizer_config(folder, json, field(file.rest, "added_tokens")));
+  HALYARD_TRY(in_part(make_steps(file), name));
+  added = HALYARD_TRY(AddedTokens::make(field(file.rest, "added_tokens"), config.added, vocabulary, normalizer, name));
+  return {};
+}
+
+Result<void> Tokenizer::Shared::make_steps(TokenizerFile& file) {
   if (config.add_prefix_space) set_prefix_space(file.rest["pre_tokenizer"], *config.add_prefix_space);
   vocabulary = Vocabulary(std::move(file.vocab));
   for (const char* part : {"normalizer", "pre_tokenizer", "post_processor", "decoder"})
@@ -89,10 +103,9 @@ Result<void> Tokenizer::Shared::read(std::string_view json, const std::string& f
   normalizes = !field(file.rest, "normalizer").is_null();
   normalizer = HALYARD_TRY(in_part(make_normalizer(field(file.rest, "normalizer")), "normalizer"));
   pre_tokenizer = HALYARD_TRY(in_part(make_pre_tokenizer(field(file.rest, "pre_tokenizer")), "pre_tokenizer"));
-  model = HALYARD_TRY(in_part(make_model(settings, vocabulary, file.merges), "model"));
+  model = HALYARD_TRY(in_part(make_model(field(file.rest, "model"), vocabulary, file.merges), "model"));
   post_processor = HALYARD_TRY(in_part(make_post_processor(field(file.rest, "post_processor")), "post_processor"));
   decoder = HALYARD_TRY(in_part(make_decoder(field(file.rest, "decoder")), "decoder"));
-  added = HALYARD_TRY(AddedTokens::make(field(file.rest, "added_tokens"), config.added, vocabulary, normalizer));
   return {};
 }
 
@@ -146,14 +159,14 @@ Result<Tokenizer> Tokenizer::load_folder(const std::string& folder) {
   shared->name = folder + "/tokenizer.json";
   const std::string json = HALYARD_TRY(read_file(shared->name, std::uint64_t{256} << 20));
   HALYARD_TRY(refuse_lfs_pointer(json, shared->name));
-  if (auto read = shared->read(json, folder); !read) return fail(std::move(read).error(), shared->name);
+  HALYARD_TRY(shared->read(json, folder));
   return Tokenizer(std::move(shared));
 }
 
 Result<Tokenizer> Tokenizer::parse(std::string_view json, std::string_view name) {
   auto shared = std::make_shared<Shared>();
   shared->name = name;
-  if (auto read = shared->read(json, ""); !read) return fail(std::move(read).error(), shared->name);
+  HALYARD_TRY(shared->read(json, ""));
   return Tokenizer(std::move(shared));
 }
 
@@ -185,6 +198,10 @@ std::optional<std::int32_t> Tokenizer::token_to_id(std::string_view token) const
 
 const std::map<std::string, std::string>& Tokenizer::special_tokens() const { return shared_->config.special_tokens; }
 std::optional<std::string_view> Tokenizer::id_to_token(std::int32_t id) const { return shared_->token(id); }
+std::string Tokenizer::file_of(std::int32_t id) const {
+  const AddedToken* token = shared_->added.find(id);
+  return token && !token->file.empty() ? token->file : shared_->name;
+}
 bool Tokenizer::is_special(std::int32_t id) const { return shared_->is_special(id); }
 
 Result<std::string> Tokenizer::decode(std::span<const std::int32_t> ids, bool skip_special_tokens) const {

@@ -39,6 +39,8 @@ class Tokenizer {
   /// The token as it is written in the file: of byte-level tokenizers, stand-ins for bytes.
   std::optional<std::string_view> id_to_token(std::int32_t id) const;
   bool is_special(std::int32_t id) const;
+  /// The path of the file that the token comes from, for errors.
+  std::string file_of(std::int32_t id) const;
   /// The tokens that have a role, "eos_token": "</s>"; of a folder only.
   const std::map<std::string, std::string>& special_tokens() const;
 

@@ -189,30 +189,31 @@ Result<TokenizerConfig> read_tokenizer_config(const std::string& folder, std::st
   const Json config = HALYARD_TRY(optional_object(path, &content));
   TokenizerConfig out;
   const bool decoder = config.contains("added_tokens_decoder");
-  Roles roles =
-      roles_of(config, decoder ? Json::object() : HALYARD_TRY(optional_object(folder + "/special_tokens_map.json")));
+  const std::string map_path = folder + "/special_tokens_map.json", legacy_path = folder + "/added_tokens.json";
+  const Json map = decoder ? Json::object() : HALYARD_TRY(optional_object(map_path));
+  Roles roles = roles_of(config, map);
   set_class_defaults(config, tokenizer_json, roles, out);
   auto tokens = decoder ? decoder_of(config["added_tokens_decoder"])
-                        : legacy_tokens(HALYARD_TRY(optional_object(folder + "/added_tokens.json")), in_file, roles);
-  if (!tokens) return fail(std::move(tokens).error(), decoder ? path : folder + "/added_tokens.json");
+                        : legacy_tokens(HALYARD_TRY(optional_object(legacy_path)), in_file, roles);
+  if (!tokens) return fail(std::move(tokens).error(), decoder ? path : legacy_path);
 
   std::set<std::string> known, named;
   if (in_file.is_array())
     for (const Json& token : in_file)
       if (is_token(token)) known.insert(content_of(token));
   for (const auto& [name, token] : roles.named) named.insert(content_of(token));
-  const auto add = [&](const Json& token, bool special) {
-    out.added.push_back(entry_of(token, special));
+  const auto add = [&](const Json& token, bool special, const std::string& file) {
+    out.added.push_back({entry_of(token, special), file});
     known.insert(content_of(token));
   };
-  for (const auto& [id, token] : *tokens) add(token, named.contains(content_of(token)));
-  const auto add_unless_known = [&](const Json& token, bool special) {
-    if (is_token(token) && !known.contains(content_of(token))) add(token, special);
+  for (const auto& [id, token] : *tokens) add(token, named.contains(content_of(token)), decoder ? path : legacy_path);
+  const auto add_unless_known = [&](const Json& token, bool special, std::string_view key) {
+    if (is_token(token) && !known.contains(content_of(token))) add(token, special, map.contains(key) ? map_path : path);
   };
   for (const std::string& name : HALYARD_TRY(order_of(roles, content)))
-    if (const auto it = roles.named.find(name); it != roles.named.end()) add_unless_known(it->second, true);
+    if (const auto it = roles.named.find(name); it != roles.named.end()) add_unless_known(it->second, true, name);
   if (roles.extra.is_array())
-    for (const Json& token : roles.extra) add_unless_known(token, false);
+    for (const Json& token : roles.extra) add_unless_known(token, false, "extra_special_tokens");
   for (const auto& [name, token] : roles.named) out.special_tokens[name] = content_of(token);
   out.split_special_tokens = field(config, "split_special_tokens") == true;
   return out;

@@ -11,9 +11,14 @@
 
 namespace halyard::text {
 
+/// A token of another file than tokenizer.json.
+struct ForeignToken {
+  Json entry;        ///< an object as in tokenizer.json's added_tokens
+  std::string file;  ///< the path of the file that names it
+};
+
 struct TokenizerConfig {
-  /// More tokens, each an object as in tokenizer.json's added_tokens; they are added after those, in this order.
-  std::vector<Json> added;
+  std::vector<ForeignToken> added;                    ///< after those of tokenizer.json, in this order
   std::map<std::string, std::string> special_tokens;  ///< "bos_token": "<s>", …: what templates may name
   bool split_special_tokens = false;                  ///< special tokens in a text are cut up like any text
   std::optional<bool> add_prefix_space;               ///< overrides that of the byte-level pre-tokenizer

@@ -352,6 +352,30 @@ TEST(Tokenizer, StopsARegexThatBacktracksWithoutEnd) {
   }), 5000 * testing::patience);
 }
 
+// Pairs that a plain multiplicative hash puts all into the start of its table, where each looks past those before it.
+TEST(Tokenizer, MergesThatWereChosenToCollideLoadAsOthersDo) {
+  constexpr std::uint64_t tokens = 2000, count = 100'000;
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> pairs;  // hash, left << 32 | right
+  for (std::uint64_t left = 0; left < tokens; ++left)
+    for (std::uint64_t right = 0; right < tokens; ++right)
+      pairs.emplace_back((left << 32 | right) * 0x9e3779b97f4a7c15U, left << 32 | right);
+  std::nth_element(pairs.begin(), pairs.begin() + count, pairs.end());
+  std::string vocab, merges;
+  for (std::uint64_t i = 0; i < tokens; ++i) vocab += fmt::format(R"("{:04}":{},)", i, i);
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const std::uint64_t left = pairs[i].second >> 32, right = pairs[i].second & 0xffffffff;
+    vocab += fmt::format(R"("{:04}{:04}":{},)", left, right, tokens + i);
+    merges += fmt::format(R"(["{:04}","{:04}"],)", left, right);
+  }
+  vocab.pop_back();
+  merges.pop_back();
+  const std::string json = fmt::format(R"({{"model":{{"type":"BPE","vocab":{{{}}},"merges":[{}]}}}})", vocab, merges);
+  const double start = testing::thread_ms();
+  const auto tokenizer = Tokenizer::parse(json, "collisions");
+  EXPECT_TRUE(tokenizer) << tokenizer.error().str();
+  EXPECT_LT(testing::thread_ms() - start, 1500 * testing::patience);
+}
+
 TEST(Tokenizer, EncodesALongWordInLittleTime) {
   const Tokenizer tokenizer = parsed(small());
   EXPECT_LT(milliseconds([&] { EXPECT_EQ(tokenizer.encode(std::string(100000, 'a'), false)->size(), 50000U); }), 1000 * testing::patience);

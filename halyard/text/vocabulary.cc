@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <functional>
 
 namespace halyard::text {
 
@@ -29,7 +28,7 @@ Vocabulary::Vocabulary(std::vector<VocabularyEntry> entries) : entries_(std::mov
 
 std::size_t Vocabulary::slot_of(std::string_view token) const {
   const std::size_t mask = slots_.size() - 1;
-  std::size_t slot = std::hash<std::string_view>{}(token) & mask;
+  std::size_t slot = hash_(token) & mask;
   while (slots_[slot] != 0 && entries_[slots_[slot] - 1].token != token) slot = (slot + 1) & mask;
   return slot;
 }

@@ -9,6 +9,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "halyard/base/seeded_hash.h"
+
 namespace halyard::text {
 
 struct VocabularyEntry {
@@ -35,7 +37,8 @@ class Vocabulary {
   std::vector<VocabularyEntry> entries_;
   std::vector<std::uint32_t> slots_;   // hash table with open addressing: index in entries_ plus one, 0 empty
   std::vector<std::uint32_t> by_id_;   // index in entries_ plus one, where the ids are dense
-  std::unordered_map<std::int32_t, std::uint32_t> by_sparse_id_;  // the same, where one id is far out
+  std::unordered_map<std::int32_t, std::uint32_t, SeededHash> by_sparse_id_;  // the same, where one id is far out
+  SeededHash hash_;
   std::size_t count_ = 0;
   std::int32_t highest_id_ = -1;
 };

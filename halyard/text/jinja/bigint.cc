@@ -34,15 +34,29 @@ BigInt BigInt::truncated(double d) {
 std::optional<BigInt> BigInt::parse(std::string_view digits, unsigned base) {
   Words words;
   if (digits.empty()) return std::nullopt;
+  std::uint32_t scale = 1, part = 0;  // as many digits at a time as fit a word
   for (const char c : digits) {
     const unsigned lower = static_cast<unsigned char>(c) | 0x20U;
     const unsigned value = c >= '0' && c <= '9'           ? static_cast<unsigned>(c - '0')
                            : lower >= 'a' && lower <= 'z' ? lower - 'a' + 10
                                                           : 99;
     if (value >= base) return std::nullopt;
-    multiply_add(words, base, value);
+    if (std::uint64_t{scale} * base >= (std::uint64_t{1} << 32)) {
+      multiply_add(words, scale, part);
+      scale = 1;
+      part = 0;
+    }
+    scale *= base;
+    part = part * base + value;
   }
+  multiply_add(words, scale, part);
   return make(std::move(words), false);
+}
+
+std::size_t BigInt::ones() const {
+  std::size_t n = 0;
+  for (const std::uint32_t word : words_) n += static_cast<std::size_t>(std::popcount(word));
+  return n;
 }
 
 void BigInt::trim(Words& w) {

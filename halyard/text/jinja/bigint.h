@@ -29,6 +29,7 @@ class BigInt {
   bool zero() const { return words_.empty(); }
   bool odd() const { return !words_.empty() && (words_[0] & 1); }
   std::size_t bits() const;  ///< of the magnitude
+  std::size_t ones() const;  ///< its bits that are set
   /// Where it fits.
   std::optional<std::int64_t> small() const;
   /// The nearest double, ties to even; infinite beyond the range.

@@ -70,6 +70,11 @@ class Parameters {
   bool open_ = false;
 };
 
+std::size_t text_size(const Value& v) {
+  const auto* s = v.text();
+  return s ? s->size() : 0;
+}
+
 }  // namespace
 
 Value run_builtin(Interpreter& in, const Builtin& builtin, const Value& self, Args given, std::string_view what) {
@@ -90,6 +95,12 @@ Value run_builtin(Interpreter& in, const Builtin& builtin, const Value& self, Ar
   for (std::size_t i = 0; i < parameters.size(); ++i)
     if (parameters.required(i) && call.args[i].is_missing())
       raise(fmt::format("{} needs the argument '{}'", what, parameters.name(i)));
+  // The one place where texts are paid for; what a builtin makes is charged as it grows, elements as they are visited.
+  std::size_t bytes = text_size(self);
+  for (const Value& v : call.args) bytes += text_size(v);
+  for (const Value& v : call.rest.positional) bytes += text_size(v);
+  for (const auto& [name, v] : call.rest.named) bytes += text_size(v);
+  in.budget.step(bytes * builtin.work / 64);
   return builtin.run(call);
 }
 
@@ -99,9 +110,9 @@ Value run_method(Interpreter& in, const Builtin& method, const Value& self, Args
   if (result.is_text()) return result.as_markup();
   const auto* parts = result.sequence();  // of split or partition
   if (!parts) return result;
-  std::vector<Value> items;
-  for (const Value& v : parts->items) items.push_back(v.is_text() ? v.as_markup() : v);
-  return in.list(std::move(items), parts->flavor);
+  Grown<Value> items(in.budget, parts->items.size());
+  for (const Value& v : parts->items) items.add(v.is_text() ? v.as_markup() : v);
+  return in.list(items.take(), parts->flavor);
 }
 
 // --- globals
@@ -117,33 +128,35 @@ Value range(Call& c) {
 }
 
 // dict(pairs or mapping, key=value…)
-std::vector<std::pair<Value, Value>> dict_entries(Call& c) {
-  std::vector<std::pair<Value, Value>> entries;
+Grown<std::pair<Value, Value>> dict_entries(Call& c) {
+  Grown<std::pair<Value, Value>> entries(c.in.budget);
   if (c.rest.positional.size() > 1) raise("dict expects at most one argument");
   for (const Value& v : c.rest.positional) {
     require_defined(v);
     if (const auto* m = v.mapping()) {
-      entries = m->entries;
+      for (const auto& entry : m->entries) entries.add(entry);
       continue;
     }
     const auto pairs = c.in.items_of(v);
     for (const Value& pair : pairs->items) {
       const auto both = c.in.items_of(pair);
       if (both->items.size() != 2) raise("dict expects pairs");
-      entries.emplace_back(both->items[0], both->items[1]);
+      c.in.budget.step();
+      entries.add({both->items[0], both->items[1]});
     }
   }
-  for (auto& [name, value] : c.rest.named) entries.emplace_back(c.in.text(name), std::move(value));
+  for (auto& [name, value] : c.rest.named) entries.add({c.in.text(name), std::move(value)});
   return entries;
 }
 
-Value dict(Call& c) { return make_dict(c.in.budget, dict_entries(c)); }
+Value dict(Call& c) { return make_dict(c.in.budget, dict_entries(c).take()); }
 
 Value new_namespace(Call& c) {
   auto* ns = c.in.make<Namespace>();
-  for (auto& [key, value] : dict_entries(c)) {
+  auto entries = dict_entries(c);
+  for (auto& [key, value] : entries) {
     c.in.budget.step(ns->attributes.size() / 8);
-    ns->set(require_text(key, "a namespace's attribute"), std::move(value));
+    ns->set(c.in.budget, require_text(key, "a namespace's attribute"), std::move(value));
   }
   return Value(ns);
 }
@@ -213,15 +226,15 @@ Value lipsum(Call& c) {
   const std::int64_t paragraphs = whole(0, 5), least = whole(2, 20), most = whole(3, 100);
   const bool html = c.args[1].is_missing() || truthy(c.args[1]);
   if (least >= most || least < 1) raise("lipsum() needs 1 <= min < max");
-  std::random_device device;
+  std::mt19937& random = c.in.random();
   Builder out(c.in.budget);
   for (std::int64_t i = 0; i < paragraphs; ++i) {
     if (i) out.add(html ? "\n" : "\n\n");
     out.add(html ? "<p>Lorem" : "Lorem");
-    const std::int64_t n = std::uniform_int_distribution<std::int64_t>(least, most - 1)(device);
+    const std::int64_t n = std::uniform_int_distribution<std::int64_t>(least, most - 1)(random);
     for (std::int64_t k = 1; k < n; ++k) {
       c.in.budget.step();
-      out.add(" ").add(words[device() % std::size(words)]);
+      out.add(" ").add(words[random() % std::size(words)]);
     }
     out.add(html ? ".</p>" : ".");
   }
@@ -229,7 +242,7 @@ Value lipsum(Call& c) {
   return html ? v.as_markup() : v;
 }
 
-Value raise_exception(Call& c) { raise(to_text(c.in.budget, c.args[0])); }
+Value raise_exception(Call& c) { raise(*to_text(c.in.budget, c.args[0]).text()); }
 
 Value strftime_now(Call& c) {
   const std::string& format = require_text(c.args[0], "strftime_now()'s format");

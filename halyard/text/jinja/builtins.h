@@ -1,6 +1,7 @@
 // The tables of filters, tests, globals and methods: one line each.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -17,11 +18,20 @@ struct Call {
   Args rest;                ///< what a final "*" parameter takes
 };
 
+/// What going through a text costs a builtin: steps for each 64 bytes of its operand and arguments.
+enum Work : std::uint8_t {
+  looks = 0,     ///< at its kind, or at a few bytes
+  scans = 4,     ///< some two nanoseconds a byte
+  maps = 10,     ///< each character by Unicode's tables
+  matches = 32,  ///< regular expressions
+};
+
 struct Builtin {
   std::string_view name;
   /// Space-separated. "name!" must be given; a final "*" takes every other argument.
   std::string_view parameters;
   Value (*run)(Call&);
+  Work work = scans;
 };
 
 std::span<const Builtin> filters();

@@ -19,7 +19,7 @@ namespace {
 
 using Int = std::int64_t;
 
-std::string self_text(Call& c) { return to_text(c.in.budget, c.self); }
+Value self_text(Call& c) { return to_text(c.in.budget, c.self); }
 Value like_self(Call& c, std::string s) { return make_like(c.in.budget, c.self, std::move(s)); }
 bool given(Call& c, std::size_t i) { return !c.args[i].is_missing(); }
 bool flag(Call& c, std::size_t i) { return given(c, i) && truthy(c.args[i]); }
@@ -35,9 +35,10 @@ std::vector<Value> attribute_path(Call& c, const Value& attribute) {
   if (attribute.is_missing() || attribute.is_none()) return {};
   if (!attribute.is_text()) return {attribute};
   std::vector<Value> path;
-  for (const auto part : split_text(*attribute.text(), ".", -1)) {
+  for (const auto part : split_text(c.in.budget, *attribute.text(), ".", -1)) {
     Int index = 0;
     const auto end = part.data() + part.size();
+    c.in.budget.step(8);
     const bool number = !part.empty() && is_digit(static_cast<unsigned char>(part[0])) &&
                         std::from_chars(part.data(), end, index).ptr == end;
     path.push_back(number ? Value(index) : c.in.text(std::string(part)));
@@ -54,7 +55,11 @@ Value follow(Call& c, Value item, const std::vector<Value>& path, const Value& o
 }
 
 Value ignoring_case(Call& c, Value v, bool case_sensitive) {
-  return !case_sensitive && v.is_text() ? c.in.text(lower(*v.text())) : v;
+  if (case_sensitive || !v.is_text()) return v;
+  c.in.budget.step(v.text()->size());
+  Builder out(c.in.budget);
+  lower(out, *v.text());
+  return c.in.text(out.take());
 }
 
 // Items with what they are sorted, grouped or told apart by.
@@ -62,22 +67,21 @@ struct Keyed {
   Value key, item;
 };
 
-std::vector<Keyed> keyed(Call& c, const std::vector<Value>& items, const Value& attribute, bool case_sensitive,
-                         const Value& otherwise = {}) {
+Grown<Keyed> keyed(Call& c, const std::vector<Value>& items, const Value& attribute, bool case_sensitive,
+                   const Value& otherwise = {}) {
   const auto path = attribute_path(c, attribute);
-  c.in.budget.bytes(items.size() * sizeof(Keyed));
-  std::vector<Keyed> out;
+  Grown<Keyed> out(c.in.budget, items.size());
   for (const Value& item : items) {
-    c.in.budget.step();
-    out.push_back({ignoring_case(c, follow(c, item, path, otherwise), case_sensitive), item});
+    c.in.budget.step(2);
+    out.add({ignoring_case(c, follow(c, item, path, otherwise), case_sensitive), item});
   }
   return out;
 }
 
 // std::stable_sort could run astray on a comparison that throws or is inconsistent (NaN); merging cannot.
-template <class T, class Less>
-void merge_sort(std::vector<T>& v, Less before) {
-  std::vector<T> other(v.size());
+template <class Less> void merge_sort(Budget& budget, std::vector<Keyed>& v, Less before) {
+  const Held held(budget, v.size() * sizeof(Keyed));
+  std::vector<Keyed> other(v.size());
   for (std::size_t width = 1; width < v.size(); width *= 2) {
     for (std::size_t start = 0; start < v.size(); start += 2 * width) {
       std::size_t a = start, b = std::min(start + width, v.size()), out = start;
@@ -90,38 +94,38 @@ void merge_sort(std::vector<T>& v, Less before) {
   }
 }
 
-// `in_lists`: the keys are compared as lists of one: equal ones need no order.
-void sort_by_key(Call& c, std::vector<Keyed>& items, bool reverse, bool in_lists = false) {
-  merge_sort(items, [&](const Keyed& a, const Keyed& b) {
+// The items in the order of their keys. `in_lists`: the keys are compared as lists of one: equal ones need no order.
+std::vector<Keyed> sorted(Call& c, Grown<Keyed> unsorted, bool reverse, bool in_lists = false) {
+  std::vector<Keyed> items = unsorted.take();
+  const Held held(c.in.budget, items.capacity() * sizeof(Keyed));
+  merge_sort(c.in.budget, items, [&](const Keyed& a, const Keyed& b) {
     const Value &x = reverse ? b.key : a.key, &y = reverse ? a.key : b.key;
     return !(in_lists && equal(c.in.budget, x, y)) && less(c.in.budget, x, y);
   });
+  return items;
 }
 
-Value items_only(Call& c, std::vector<Keyed> sorted) {
-  std::vector<Value> out;
-  for (Keyed& k : sorted) out.push_back(std::move(k.item));
-  return c.in.list(std::move(out));
+Value items_only(Call& c, std::vector<Keyed> keyed_items) {
+  const Held held(c.in.budget, keyed_items.capacity() * sizeof(Keyed));
+  Grown<Value> out(c.in.budget, keyed_items.size());
+  for (Keyed& k : keyed_items) out.add(std::move(k.item));
+  return c.in.list(out.take());
 }
 
 Value sort(Call& c) {
   const auto all = c.in.items_of(c.self);
   const bool several = given(c, 2) && c.args[2].is_text() && c.args[2].text()->find(',') != std::string::npos;
-  if (!several) {
-    auto items = keyed(c, all->items, c.args[2], flag(c, 1));
-    sort_by_key(c, items, flag(c, 0), true);
-    return items_only(c, std::move(items));
-  }
-  std::vector<Keyed> items;
-  std::vector<std::vector<Value>> paths;
-  for (const auto part : split_text(*c.args[2].text(), ",", -1)) paths.push_back(attribute_path(c, c.in.text(std::string(part))));
+  if (!several) return items_only(c, sorted(c, keyed(c, all->items, c.args[2], flag(c, 1)), flag(c, 0), true));
+  Grown<Keyed> items(c.in.budget, all->items.size());
+  Grown<std::vector<Value>> paths(c.in.budget);
+  for (const auto part : split_text(c.in.budget, *c.args[2].text(), ",", -1))
+    paths.add(attribute_path(c, c.in.text(std::string(part))));
   for (const Value& item : all->items) {
     std::vector<Value> keys;
     for (const auto& path : paths) keys.push_back(ignoring_case(c, follow(c, item, path), flag(c, 1)));
-    items.push_back({c.in.list(std::move(keys)), item});
+    items.add({c.in.list(std::move(keys)), item});
   }
-  sort_by_key(c, items, flag(c, 0));
-  return items_only(c, std::move(items));
+  return items_only(c, sorted(c, std::move(items), flag(c, 0)));
 }
 
 Value dictsort(Call& c) {
@@ -129,31 +133,31 @@ Value dictsort(Call& c) {
   if (!c.self.mapping()) raise(fmt::format("dictsort expects a mapping, not {}", type_name(c.self)));
   const std::string by = given(c, 1) ? require_text(c.args[1], "dictsort's 'by'") : "key";
   if (by != "key" && by != "value") raise("dictsort sorts by 'key' or 'value'");
-  std::vector<Keyed> items;
+  Grown<Keyed> items(c.in.budget, c.self.mapping()->entries.size());
   for (const auto& [key, value] : c.self.mapping()->entries)
-    items.push_back({ignoring_case(c, by == "key" ? key : value, flag(c, 0)), c.in.list({key, value}, Flavor::tuple)});
-  sort_by_key(c, items, flag(c, 2));
-  return items_only(c, std::move(items));
+    items.add({ignoring_case(c, by == "key" ? key : value, flag(c, 0)), c.in.list({key, value}, Flavor::tuple)});
+  return items_only(c, sorted(c, std::move(items), flag(c, 2)));
 }
 
 Value unique(Call& c) {
   const auto all = c.in.items_of(c.self);
-  std::vector<Value> seen, out;
-  for (Keyed& k : keyed(c, all->items, c.args[1], flag(c, 0))) {
+  Grown<Value> seen(c.in.budget), out(c.in.budget);
+  auto items = keyed(c, all->items, c.args[1], flag(c, 0));
+  for (Keyed& k : items) {
     if (!hashable(k.key)) raise(fmt::format("unhashable type: '{}'", type_name(k.key)));
     const bool known = std::any_of(seen.begin(), seen.end(), [&](const Value& v) { return equal(c.in.budget, v, k.key); });
     if (known) continue;
-    seen.push_back(std::move(k.key));
-    out.push_back(std::move(k.item));
+    seen.add(std::move(k.key));
+    out.add(std::move(k.item));
   }
-  return c.in.generator(std::move(out));
+  return c.in.generator(out.take());
 }
 
 template <bool want_max>
 Value extreme(Call& c) {
   const auto all = c.in.items_of(c.self);
   auto items = keyed(c, all->items, c.args[1], flag(c, 0));
-  if (items.empty()) return make_undefined("no aggregated item, sequence was empty");
+  if (items.empty()) return make_undefined(c.in.budget, "no aggregated item, sequence was empty");
   std::size_t best = 0;
   for (std::size_t i = 1; i < items.size(); ++i)
     if (want_max ? less(c.in.budget, items[best].key, items[i].key) : less(c.in.budget, items[i].key, items[best].key)) best = i;
@@ -163,19 +167,19 @@ Value extreme(Call& c) {
 Value groupby(Call& c) {
   const auto all = c.in.items_of(c.self);
   const bool case_sensitive = flag(c, 2);
-  auto items = keyed(c, all->items, c.args[0], case_sensitive, c.args[1]);
-  sort_by_key(c, items, false);
+  const auto items = sorted(c, keyed(c, all->items, c.args[0], case_sensitive, c.args[1]), false);
+  const Held held(c.in.budget, items.capacity() * sizeof(Keyed));
   const auto path = attribute_path(c, c.args[0]);
-  std::vector<Value> groups;
+  Grown<Value> groups(c.in.budget);
   for (std::size_t i = 0; i < items.size();) {
     const std::size_t start = i;
-    std::vector<Value> members;
-    for (; i < items.size() && equal(c.in.budget, items[i].key, items[start].key); ++i) members.push_back(items[i].item);
-    if (members.empty()) members.push_back(items[i++].item);  // a key that does not equal itself
+    Grown<Value> members(c.in.budget);
+    for (; i < items.size() && equal(c.in.budget, items[i].key, items[start].key); ++i) members.add(items[i].item);
+    if (members.empty()) members.add(items[i++].item);  // a key that does not equal itself
     Value key = case_sensitive ? items[start].key : follow(c, items[start].item, path, c.args[1]);
-    groups.push_back(make_group(c.in.budget, std::move(key), c.in.list(std::move(members))));
+    groups.add(make_group(c.in.budget, std::move(key), c.in.list(members.take())));
   }
-  return c.in.list(std::move(groups));
+  return c.in.list(groups.take());
 }
 
 Value sum(Call& c) {
@@ -198,7 +202,7 @@ std::shared_ptr<const Sequence> items_if_any(Call& c) {
 
 Value map(Call& c) {
   const auto all = items_if_any(c);
-  std::vector<Value> out;
+  Grown<Value> out(c.in.budget, all->items.size());
   auto& rest = c.rest;
   if (rest.positional.empty()) {
     Value attribute, otherwise;
@@ -211,17 +215,18 @@ Value map(Call& c) {
     const auto path = attribute_path(c, attribute);
     for (const Value& item : all->items) {
       c.in.budget.step();
-      out.push_back(follow(c, item, path, otherwise));
+      out.add(follow(c, item, path, otherwise));
     }
-    return c.in.generator(std::move(out));
+    return c.in.generator(out.take());
   }
   const std::string name = require_text(rest.positional[0], "map's filter");
   const auto* filter = find_builtin(filters(), name);
   if (!filter) raise(fmt::format("no filter named '{}'", name));
   rest.positional.erase(rest.positional.begin());
   const auto nesting = c.in.nest();
-  for (const Value& item : all->items) out.push_back(run_builtin(c.in, *filter, item, rest, fmt::format("filter '{}'", name)));
-  return c.in.generator(std::move(out));
+  const std::string what = fmt::format("filter '{}'", name);
+  for (const Value& item : all->items) out.add(run_builtin(c.in, *filter, item, rest, what));
+  return c.in.generator(out.take());
 }
 
 // Keeps the items (or those whose attribute) for which the test, or truth itself, is `wanted`.
@@ -242,14 +247,15 @@ Value select(Call& c) {
     if (!test) raise(fmt::format("no test named '{}'", name));
     rest.positional.erase(rest.positional.begin());
   }
-  std::vector<Value> out;
+  Grown<Value> out(c.in.budget);
+  const std::string what = test ? fmt::format("test '{}'", test->name) : "";
   for (const Value& item : all->items) {
     c.in.budget.step();
     const Value v = follow(c, item, path);
-    const bool holds = test ? truthy(run_builtin(c.in, *test, v, rest, fmt::format("test '{}'", test->name))) : truthy(v);
-    if (holds == wanted) out.push_back(item);
+    const bool holds = truthy(test ? run_builtin(c.in, *test, v, rest, what) : v);
+    if (holds == wanted) out.add(item);
   }
-  return c.in.generator(std::move(out));
+  return c.in.generator(out.take());
 }
 
 // --- lists
@@ -257,10 +263,7 @@ Value select(Call& c) {
 std::size_t size_of(Call& c) {
   const Value& v = c.self;
   if (v.is_undefined()) return 0;
-  if (const auto* s = v.text()) {
-    c.in.budget.step(s->size() / 64);
-    return length(*s);
-  }
+  if (const auto* s = v.text()) return length(*s);
   if (const auto* s = v.sequence()) return s->items.size();
   if (const auto* m = v.mapping()) return m->entries.size();
   if (const auto* o = v.object(); o && o->elements()) return o->elements()->size();
@@ -271,7 +274,7 @@ Value first(Call& c) {
   if (auto* g = dynamic_cast<Generator*>(c.self.object()); g && g->next < g->items.size()) return g->items[g->next++];
   if (const auto* s = c.self.text(); s && !s->empty()) return c.in.text(s->substr(0, char_bytes(*s, 0)));
   const auto all = c.in.items_of(c.self);
-  return all->items.empty() ? make_undefined("no first item, sequence was empty") : all->items.front();
+  return all->items.empty() ? make_undefined(c.in.budget, "no first item, sequence was empty") : all->items.front();
 }
 
 Value last(Call& c) {
@@ -279,56 +282,55 @@ Value last(Call& c) {
     raise(fmt::format("'{}' object is not reversible", type_name(c.self)));
   const auto all = c.in.items_of(c.self);
   if (c.self.is_markup() && !all->items.empty()) return all->items.back().as_markup();  // reversed() asks for elements
-  return all->items.empty() ? make_undefined("no last item, sequence was empty") : all->items.back();
+  return all->items.empty() ? make_undefined(c.in.budget, "no last item, sequence was empty") : all->items.back();
 }
 
 Value list(Call& c) {
   const auto all = c.in.items_of(c.self);
-  return all->flavor == Flavor::list ? Value(all) : c.in.list(all->items);
+  if (all->flavor == Flavor::list) return Value(all);
+  Grown<Value> out(c.in.budget, all->items.size());
+  for (const Value& v : all->items) out.add(v);
+  return c.in.list(out.take());
 }
 
 Value random_item(Call& c) {
   const std::size_t n = size_of(c);
-  if (n == 0) return make_undefined("no random item, sequence was empty");
-  std::random_device device;
-  const auto i = std::uniform_int_distribution<std::size_t>(0, n - 1)(device);
+  if (n == 0) return make_undefined(c.in.budget, "no random item, sequence was empty");
+  const auto i = std::uniform_int_distribution<std::size_t>(0, n - 1)(c.in.random());
   const auto item = element(c.in, c.self, static_cast<Int>(i));
   if (!item) raise(fmt::format("'{}' object has no elements to choose from", type_name(c.self)));
   return *item;
 }
 
 Value reverse(Call& c) {
-  if (const auto* s = c.self.text()) {
-    c.in.budget.room_for(s->size() * (sizeof(std::string_view) + 1));
-    auto chars = characters(*s);
-    c.in.budget.step(s->size() / 16);
-    std::string out;
-    for (auto it = chars.rbegin(); it != chars.rend(); ++it) out += *it;
-    return like_self(c, std::move(out));
+  if (c.self.is_text()) {
+    const Value none = None{};
+    return slice(c.in, c.self, none, none, Value(Int{-1}));
   }
   const auto all = c.in.items_of(c.self);
-  return c.in.generator({all->items.rbegin(), all->items.rend()});
+  Grown<Value> out(c.in.budget, all->items.size());
+  for (auto it = all->items.rbegin(); it != all->items.rend(); ++it) out.add(*it);
+  return c.in.generator(out.take());
 }
 
 Value join(Call& c) {
   const auto path = attribute_path(c, c.args[1]);
   const auto all = c.in.items_of(c.self);
-  std::vector<Value> items;
-  items.reserve(all->items.size());
-  for (const Value& item : all->items) items.push_back(follow(c, item, path));
+  Grown<Value> items(c.in.budget, all->items.size());
+  for (const Value& item : all->items) items.add(follow(c, item, path));
   const Value separator = given(c, 0) ? c.args[0] : c.in.text("");
   // Where nothing is escaped by itself, Markup joins as any text does.
   const bool markup =
       c.in.autoescape &&
       (separator.is_markup() || std::any_of(items.begin(), items.end(), [](const Value& v) { return v.is_markup(); }));
   const auto piece = [&](const Value& v) { return markup ? escaped(c.in.budget, v) : to_text(c.in.budget, v); };
-  const std::string between = piece(separator);
+  const Value between = piece(separator);
   Builder out(c.in.budget);
   bool is_first = true;
   for (const Value& item : items) {
     c.in.budget.step();
-    if (!std::exchange(is_first, false)) out.add(between);
-    out.add(piece(item));
+    if (!std::exchange(is_first, false)) out.add(*between.text());
+    out.add(*piece(item).text());
   }
   return markup ? c.in.text(out.take()).as_markup() : c.in.text(out.take());
 }
@@ -337,17 +339,15 @@ Value batch(Call& c) {
   const auto size = static_cast<std::size_t>(std::max<Int>(require_int(c.args[0], "batch's size"), 1));
   const auto all = c.in.items_of(c.self);
   const bool fill = given(c, 1) && !c.args[1].is_none();
-  std::vector<Value> out;
+  Grown<Value> out(c.in.budget, (all->items.size() + size - 1) / size);
   for (std::size_t i = 0; i < all->items.size(); i += std::min(size, all->items.size() - i)) {
-    const std::size_t n = std::min(size, all->items.size() - i);
-    std::vector<Value> row(all->items.begin() + static_cast<std::ptrdiff_t>(i), all->items.begin() + static_cast<std::ptrdiff_t>(i + n));
-    if (fill) {
-      c.in.budget.step(size - n);
-      row.resize(size, c.args[1]);
-    }
-    out.push_back(c.in.list(std::move(row)));
+    const std::size_t n = std::min(size, all->items.size() - i), whole = fill ? size : n;
+    c.in.budget.step(2 + whole / 4);
+    Grown<Value> row(c.in.budget, whole);
+    for (std::size_t k = 0; k < whole; ++k) row.add(k < n ? all->items[i + k] : c.args[1]);
+    out.add(c.in.list(row.take()));
   }
-  return c.in.generator(std::move(out));
+  return c.in.generator(out.take());
 }
 
 Value slice_evenly(Call& c) {
@@ -356,23 +356,25 @@ Value slice_evenly(Call& c) {
   const auto all = c.in.items_of(c.self);
   const auto n = static_cast<Int>(all->items.size());
   const bool fill = given(c, 1) && !c.args[1].is_none();
-  std::vector<Value> out;
-  auto at = all->items.begin();
+  Grown<Value> out(c.in.budget);
+  std::size_t at = 0;
   for (Int i = 0; i < slices; ++i) {
-    c.in.budget.step();
-    const Int size = n / slices + (i < n % slices);
-    std::vector<Value> part(at, at + size);
-    at += size;
-    if (fill && i >= n % slices) part.push_back(c.args[1]);
-    out.push_back(c.in.list(std::move(part)));
+    const auto size = static_cast<std::size_t>(n / slices + (i < n % slices));
+    c.in.budget.step(2 + size / 4);
+    Grown<Value> part(c.in.budget, size + fill);
+    for (std::size_t k = 0; k < size; ++k) part.add(all->items[at++]);
+    if (fill && i >= n % slices) part.add(c.args[1]);
+    out.add(c.in.list(part.take()));
   }
-  return c.in.generator(std::move(out));
+  return c.in.generator(out.take());
 }
 
 Value items(Call& c) {
   if (c.self.is_undefined()) return c.in.generator({});
   if (!c.self.mapping()) raise("can only get item pairs from a mapping");
-  return c.in.generator(dict_view(c.in, *c.self.mapping(), Flavor::items).sequence()->items);
+  Grown<Value> out(c.in.budget, c.self.mapping()->entries.size());
+  for (const auto& [key, value] : c.self.mapping()->entries) out.add(c.in.list({key, value}, Flavor::tuple));
+  return c.in.generator(out.take());
 }
 
 // --- numbers
@@ -497,81 +499,63 @@ Value round_number(Call& c) {
 
 // --- text
 
-Value text(Call& c) { return c.self.is_text() ? c.self : c.in.text(self_text(c)); }
-Value escape(Call& c) { return c.in.text(escaped(c.in.budget, c.self)).as_markup(); }
-Value escape_again(Call& c) { return c.in.text(escaped(c.in.budget, c.in.text(self_text(c)))).as_markup(); }
-Value mark_safe(Call& c) { return text(c).as_markup(); }
+Value escape(Call& c) { return escaped(c.in.budget, c.self); }
+Value escape_again(Call& c) { return escaped(c.in.budget, self_text(c).as_plain()); }
+Value mark_safe(Call& c) { return self_text(c).as_markup(); }
 
-template <std::string (*change)(std::string_view)>
-Value changed(Call& c) {
-  const std::string s = self_text(c);
-  c.in.budget.step(s.size() / 16);
-  return like_self(c, change(s));
-}
-
-// Jinja's title: words start after space, - ( { [ <
-std::string title_words(std::string_view s) {
-  std::string out;
-  const auto is_break = [](char32_t ch) { return is_space(ch) || (ch < 0x80 && std::string_view("-({[<").find(static_cast<char>(ch)) != std::string_view::npos); };
-  for (std::size_t at = 0; at < s.size();) {
-    std::size_t end = at;
-    while (end < s.size() && !is_break(char_at(s, end))) end += char_bytes(s, end);
-    if (end > at) {
-      const std::size_t n = char_bytes(s, at);
-      out += upper(s.substr(at, n));
-      out += lower(s.substr(at + n, end - at - n));
-    }
-    for (at = end; at < s.size() && is_break(char_at(s, at)); at += char_bytes(s, at)) out += s.substr(at, char_bytes(s, at));
-  }
-  return out;
+template <CaseMap change> Value changed(Call& c) {
+  const Value s = self_text(c);
+  Builder out(c.in.budget);
+  change(out, *s.text());
+  return like_self(c, out.take());
 }
 
 Value trim(Call& c) {
-  const std::string s = self_text(c);
-  c.in.budget.step(s.size() / 64);
-  if (!given(c, 0) || c.args[0].is_none()) return like_self(c, std::string(strip(s)));
-  const std::string_view chars = require_text(c.args[0], "trim's characters");
-  c.in.budget.step(s.size() / 64 * (chars.size() + 1));
-  return like_self(c, std::string(strip(s, &chars)));
+  const Value s = self_text(c);
+  const bool own = given(c, 0) && !c.args[0].is_none();
+  const std::string_view chars = own ? require_text(c.args[0], "trim's characters") : "";
+  return like_self(c, std::string(strip(*s.text(), own ? &chars : nullptr)));
 }
 
 Value replace_text(Call& c) {
   const Int limit = given(c, 2) && !c.args[2].is_none() ? require_int(c.args[2], "replace's count") : -1;
   Budget& budget = c.in.budget;
   const Value &from = c.args[0], &to = c.args[1];
-  if (!c.in.autoescape)
-    return c.in.text(replace(budget, self_text(c), to_text(budget, from), to_text(budget, to), limit));
-  // Markup's replace escapes the new text
-  const bool markup = from.is_markup() || to.is_markup() || c.self.is_markup();
-  const bool escape_self = from.is_markup() || (to.is_markup() && !c.self.is_markup());
-  std::string s = replace(budget, escape_self ? escaped(budget, c.self) : self_text(c), to_text(budget, from),
-                          markup ? escaped(budget, to) : to_text(budget, to), limit);
-  return markup ? c.in.text(std::move(s)).as_markup() : c.in.text(std::move(s));
+  // Where output is escaped, Markup's replace escapes the new text.
+  const bool markup = c.in.autoescape && (from.is_markup() || to.is_markup() || c.self.is_markup());
+  const bool escape_self = markup && (from.is_markup() || (to.is_markup() && !c.self.is_markup()));
+  const Value s = escape_self ? escaped(budget, c.self) : self_text(c);
+  const Value old_part = to_text(budget, from), new_part = markup ? escaped(budget, to) : to_text(budget, to);
+  const Value replaced = c.in.text(replace(budget, *s.text(), *old_part.text(), *new_part.text(), limit));
+  return markup ? replaced.as_markup() : replaced;
 }
 
-Value center(Call& c) { return like_self(c, justify(c.in.budget, self_text(c), int_arg(c, 0, 80), " ", 0)); }
+Value center(Call& c) { return like_self(c, justify(c.in.budget, *self_text(c).text(), int_arg(c, 0, 80), " ", 0)); }
 
 Value indent(Call& c) {
-  std::string s = require_text(c.self, "indent's operand");
+  const std::string& s = require_text(c.self, "indent's operand");
   Builder indention(c.in.budget);
   if (given(c, 0) && c.args[0].is_text()) indention.add(*c.args[0].text());
   else indention.add(static_cast<std::size_t>(std::max<Int>(int_arg(c, 0, 4), 0)), ' ');
   const std::string by = indention.take();
-  s += '\n';
-  c.in.budget.step(s.size() / 16);
-  room_for_lines(c.in.budget, s);
+  const Held held(c.in.budget, by.capacity());
   const bool blank = flag(c, 2);
   Builder out(c.in.budget);
   if (flag(c, 1)) out.add(by);
   bool is_first = true;
-  for (const auto line : split_lines(s, false)) {
+  const auto add_line = [&](std::string_view line) {
     c.in.budget.step();
     if (!std::exchange(is_first, false)) {
       out.add("\n");
       if (blank || !line.empty()) out.add(by);
     }
     out.add(line);
-  }
+  };
+  const auto lines = split_lines(c.in.budget, s, false);
+  for (const auto line : lines) add_line(line);
+  // Jinja adds a \n to what it cuts, which is a line break of its own unless it follows a \r.
+  const auto* const end = lines.empty() ? nullptr : lines[lines.size() - 1].data() + lines[lines.size() - 1].size();
+  if (!end || (end != s.data() + s.size() && s.back() != '\r')) add_line("");
   return like_self(c, out.take());
 }
 
@@ -585,19 +569,18 @@ Value truncate(Call& c) {
   const auto end_length = static_cast<Int>(length(end));
   if (limit < end_length) raise(fmt::format("truncate expects a length of at least {}, not {}", end_length, limit));
   if (leeway < 0) raise("truncate expects a leeway of at least 0");
-  c.in.budget.step(s.size() / 16);
   const auto n = static_cast<Int>(length(s));
   if (n <= limit || n - limit <= leeway) return c.self;
   std::string kept = s.substr(0, byte_of(s, static_cast<std::size_t>(limit - end_length)));
   if (!flag(c, 1)) kept = kept.substr(0, kept.rfind(' '));
-  return like_self(c, kept + (c.self.is_markup() && given(c, 2) ? escaped(c.in.budget, c.args[2]) : end));
+  return like_self(c, kept + (c.self.is_markup() && given(c, 2) ? *escaped(c.in.budget, c.args[2]).text() : end));
 }
 
 Value wordcount(Call& c) {
   Int words = 0;
   bool inside = false;
-  c.in.budget.take_apart(self_text(c).size(), sizeof(char32_t));
-  for (const char32_t ch : code_points(self_text(c))) {
+  const Value s = self_text(c);
+  for (const char32_t ch : code_points(*s.text())) {
     const bool word = ch == U'_' || is_alnum(ch);
     words += word && !inside;
     inside = word;
@@ -605,20 +588,29 @@ Value wordcount(Call& c) {
   return Value(words);
 }
 
-void quote(Builder& out, std::string_view s, bool query) {
-  for (const char ch : s) {
+void quote(Budget& budget, Builder& out, std::string_view s, bool query) {
+  budget.step(s.size() / 4);
+  std::size_t start = 0;  // of what stands for itself
+  for (std::size_t at = 0; at < s.size(); ++at) {
+    const char ch = s[at];
     const bool plain = (ch >= '0' && ch <= '9') || (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') ||
                        std::string_view("_.-~").find(ch) != std::string_view::npos || (ch == '/' && !query);
-    if (plain) out.add(1, ch);
-    else if (query && ch == ' ') out.add("+");
-    else out.add(fmt::format("%{:02X}", static_cast<unsigned char>(ch)));
+    if (plain) continue;
+    out.add(s.substr(start, at - start));
+    start = at + 1;
+    constexpr std::string_view hex = "0123456789ABCDEF";
+    const auto byte = static_cast<unsigned char>(ch);
+    const char coded[] = {'%', hex[byte >> 4], hex[byte & 15]};
+    budget.step();
+    out.add(query && ch == ' ' ? "+" : std::string_view(coded, sizeof coded));
   }
+  out.add(s.substr(start));
 }
 
 Value urlencode(Call& c) {
   Builder out(c.in.budget);
   if (!c.self.mapping() && !c.self.sequence()) {
-    quote(out, self_text(c), false);
+    quote(c.in.budget, out, *self_text(c).text(), false);
     return c.in.text(out.take());
   }
   const auto pairs = c.self.mapping() ? dict_view(c.in, *c.self.mapping(), Flavor::items).shared_sequence() : c.self.shared_sequence();
@@ -626,10 +618,11 @@ Value urlencode(Call& c) {
   for (const Value& pair : pairs->items) {
     const auto both = c.in.items_of(pair);
     if (both->items.size() != 2) raise("urlencode expects pairs");
+    c.in.budget.step();
     if (!std::exchange(is_first, false)) out.add("&");
-    quote(out, to_text(c.in.budget, both->items[0]), true);
+    quote(c.in.budget, out, *to_text(c.in.budget, both->items[0]).text(), true);
     out.add("=");
-    quote(out, to_text(c.in.budget, both->items[1]), true);
+    quote(c.in.budget, out, *to_text(c.in.budget, both->items[1]).text(), true);
   }
   return c.in.text(out.take());
 }
@@ -639,9 +632,10 @@ Value format_text(Call& c) {
     if (!c.rest.positional.empty()) raise("format takes positional or keyword arguments, not both");
     std::vector<std::pair<Value, Value>> entries;
     for (auto& [name, value] : c.rest.named) entries.emplace_back(c.in.text(name), std::move(value));
-    return like_self(c, percent_format(c.in.budget, text(c), make_dict(c.in.budget, std::move(entries))));
+    return like_self(c, percent_format(c.in.budget, self_text(c), make_dict(c.in.budget, std::move(entries))));
   }
-  return like_self(c, percent_format(c.in.budget, text(c), c.in.list(std::move(c.rest.positional), Flavor::tuple)));
+  return like_self(c,
+                   percent_format(c.in.budget, self_text(c), c.in.list(std::move(c.rest.positional), Flavor::tuple)));
 }
 
 // As transformers defines it: json.dumps(x, ensure_ascii, indent, separators, sort_keys).
@@ -675,64 +669,65 @@ Value or_default(Call& c) {
 Value attr(Call& c) {
   const std::string& name = require_text(c.args[0], "attr's name");
   // an attribute only, never a key
-  if (c.self.mapping() && !find_method(c.self, name)) return make_undefined(fmt::format("'dict object' has no attribute '{}'", name));
+  if (c.self.mapping() && !find_method(c.self, name))
+    return make_undefined(c.in.budget, fmt::format("'dict object' has no attribute '{}'", clipped(name)));
   return c.in.attribute(c.self, name);
 }
 
 constexpr Builtin filter_table[] = {
     {"abs", "", absolute},
-    {"attr", "name!", attr},
+    {"attr", "name!", attr, looks},
     {"batch", "linecount! fill_with", batch},
-    {"capitalize", "", changed<capitalize>},
+    {"capitalize", "", changed<capitalize>, maps},
     {"center", "width", center},
     {"count", "", [](Call& c) { return count(size_of(c)); }},
-    {"d", "default_value boolean", or_default},
-    {"default", "default_value boolean", or_default},
+    {"d", "default_value boolean", or_default, looks},
+    {"default", "default_value boolean", or_default, looks},
     {"dictsort", "case_sensitive by reverse", dictsort},
-    {"e", "", escape},
-    {"escape", "", escape},
+    {"e", "", escape, looks},
+    {"escape", "", escape, looks},
     {"filesizeformat", "binary", file_size_format},
-    {"first", "", first},
+    {"first", "", first, looks},
     {"float", "default", to_float},
-    {"forceescape", "", escape_again},
+    {"forceescape", "", escape_again, looks},
     {"format", "*", format_text},
     {"groupby", "attribute! default case_sensitive", groupby},
     {"indent", "width first blank", indent},
     {"int", "default base", to_int},
-    {"items", "", items},
+    {"items", "", items, looks},
     {"join", "d attribute", join},
     {"last", "", last},
     {"length", "", [](Call& c) { return count(size_of(c)); }},
     {"list", "", list},
-    {"lower", "", changed<lower>},
+    {"lower", "", changed<lower>, maps},
     {"map", "*", map},
     {"max", "case_sensitive attribute", extreme<true>},
     {"min", "case_sensitive attribute", extreme<false>},
-    {"pprint", "", pretty_print},
+    {"pprint", "", pretty_print, matches},
     {"random", "", random_item},
     {"reject", "*", select<false, false>},
     {"rejectattr", "*", select<false, true>},
     {"replace", "old! new! count", replace_text},
     {"reverse", "", reverse},
     {"round", "precision method", round_number},
-    {"safe", "", mark_safe},
+    {"safe", "", mark_safe, looks},
     {"select", "*", select<true, false>},
     {"selectattr", "*", select<true, true>},
     {"slice", "slices! fill_with", slice_evenly},
     {"sort", "reverse case_sensitive attribute", sort},
-    {"string", "", text},
+    {"string", "", self_text, looks},
     {"striptags", "", strip_tags},
     {"sum", "attribute start", sum},
-    {"title", "", [](Call& c) { return changed<title_words>(c).as_plain(); }},
-    {"tojson", "ensure_ascii indent separators sort_keys", tojson},
+    {"title", "", [](Call& c) { return changed<title_words>(c).as_plain(); }, maps},
+    {"tojson", "ensure_ascii indent separators sort_keys", tojson, looks},
     {"trim", "chars", trim},
     {"truncate", "length killwords end leeway", truncate},
     {"unique", "case_sensitive attribute", unique},
-    {"upper", "", changed<upper>},
-    {"urlencode", "", urlencode},
-    {"urlize", "trim_url_limit nofollow target rel extra_schemes", urlize},
-    {"wordcount", "", wordcount},
-    {"wordwrap", "width break_long_words wrapstring break_on_hyphens", word_wrap},
+    {"upper", "", changed<upper>, maps},
+    {"urlencode", "", urlencode, looks},
+    {"urlize", "trim_url_limit nofollow target rel extra_schemes", urlize, matches},
+    {"wordcount", "", wordcount, maps},
+    {"wordwrap", "width break_long_words wrapstring break_on_hyphens", word_wrap, matches},
     {"xmlattr", "autospace", xml_attributes},
 };
 

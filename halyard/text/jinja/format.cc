@@ -35,16 +35,14 @@ std::int64_t read_number(std::string_view s, std::size_t& at) {
 }
 
 void add_padded(Builder& out, std::string_view prefix, std::string_view body, const Spec& spec, char own_align) {
+  if (spec.width == 0) return void(out.add(prefix).add(body));
   const char align = spec.align ? spec.align : own_align;
   const auto have = static_cast<std::int64_t>(length(prefix) + length(body));
   const auto missing = static_cast<std::size_t>(std::max<std::int64_t>(spec.width - have, 0));
   const std::size_t left = align == '<' ? 0 : align == '^' ? missing / 2 : missing;
   std::string fill;
   append_char(fill, spec.fill);
-  const auto pad = [&](std::size_t n) {
-    if (fill.size() == 1) return void(out.add(n, fill[0]));
-    for (std::size_t i = 0; i < n; ++i) out.add(fill);
-  };
+  const auto pad = [&](std::size_t n) { out.add(n, fill); };
   if (align == '=') out.add(prefix);
   pad(left);
   if (align != '=') out.add(prefix);
@@ -100,14 +98,16 @@ std::string float_digits(double d, const Spec& spec) {
   }
 }
 
-void add_float(Builder& out, double d, const Spec& spec) {
+void add_float(Budget& budget, Builder& out, double d, const Spec& spec) {
   const bool negative = std::signbit(d) && !std::isnan(d);
   std::string digits = std::isnan(d) ? "nan" : std::isinf(d) ? "inf" : float_digits(std::fabs(d), spec);
+  budget.step(digits.size());
   if (spec.group && std::isfinite(d)) digits = grouped(std::move(digits), spec.group, 3);
   add_padded(out, sign_of(negative, spec), digits, spec, '>');
 }
 
-void add_text(Builder& out, std::string_view s, const Spec& spec) {
+void add_text(Budget& budget, Builder& out, std::string_view s, const Spec& spec) {
+  if (spec.width || spec.precision >= 0) budget.step(s.size() / 16);
   if (spec.precision >= 0) s = s.substr(0, byte_of(s, static_cast<std::size_t>(spec.precision)));
   add_padded(out, {}, s, spec, '<');
 }
@@ -139,6 +139,7 @@ class PercentFormatter {
   char peek() const { return at_ < f_.size() ? f_[at_] : '\0'; }
 
   void field() {
+    budget_.step(2);
     const Value* named = nullptr;
     if (peek() == '(') {
       const auto end = f_.find(')', at_);
@@ -198,13 +199,13 @@ class PercentFormatter {
       }
     };
     switch (spec.type) {
-      case 's': return add_text(out_, markup_ ? escaped(budget_, v) : to_text(budget_, v), spec);
+      case 's': return add_text(budget_, out_, *(markup_ ? escaped(budget_, v) : to_text(budget_, v)).text(), spec);
       case 'r':
       case 'a': {
-        std::string shown = repr(budget_, v);
-        return add_text(out_, markup_ ? escaped(budget_, make_text(budget_, std::move(shown))) : shown, spec);
+        const Value shown = make_text(budget_, repr(budget_, v));
+        return add_text(budget_, out_, *(markup_ ? escaped(budget_, shown) : shown).text(), spec);
       }
-      case 'c': return add_text(out_, character(v), spec);
+      case 'c': return add_text(budget_, out_, character(v), spec);
       case 'd': case 'i': case 'u': case 'x': case 'X': case 'o': {
         numeric();
         const bool decimal = spec.type == 'd' || spec.type == 'i' || spec.type == 'u';
@@ -218,7 +219,7 @@ class PercentFormatter {
       case 'f':
       case 'F':
       case 'g':
-      case 'G': numeric(); return add_float(out_, as_real(v), spec);
+      case 'G': numeric(); return add_float(budget_, out_, as_real(v), spec);
       default: raise(fmt::format("unsupported format character '{}'", spec.type));
     }
   }
@@ -271,18 +272,18 @@ Spec parse_spec(std::string_view s) {
 }
 
 void add_formatted(Interpreter& in, Builder& out, const Value& v, std::string_view text) {
-  if (text.empty()) return void(out.add(to_text(in.budget, v)));
+  if (text.empty()) return void(out.add(*to_text(in.budget, v).text()));
   Spec spec = parse_spec(text);
   const auto is_type = [&](std::string_view types) { return spec.type == '\0' || types.find(spec.type) != types.npos; };
   if (v.is_text() && is_type("s")) {
     if (spec.align == '=') spec.align = '<';
-    return add_text(out, *v.text(), spec);
+    return add_text(in.budget, out, *v.text(), spec);
   }
   if (v.whole() && is_type("dxXobn")) {
     if (spec.precision >= 0) raise("precision not allowed in integer format specifier");
     return add_integer(in.budget, out, *v.whole(), spec);
   }
-  if (v.number() && is_type("eEfFgGn%")) return add_float(out, as_real(v), spec);
+  if (v.number() && is_type("eEfFgGn%")) return add_float(in.budget, out, as_real(v), spec);
   raise(fmt::format("unsupported format '{}' for a value of type {}", text, type_name(v)));
 }
 
@@ -298,6 +299,7 @@ class BraceFormatter {
       out_.add(f.substr(at, brace - at));
       at = brace + 1;
       if (brace == f.size()) break;
+      in_.budget.step(4);
       if (at < f.size() && f[at] == f[brace]) out_.add(f.substr(at++, 1));
       else if (f[brace] == '}') raise("single '}' encountered in format string");
       else at = field(f, at);
@@ -324,7 +326,7 @@ class BraceFormatter {
     }
     Value v = lookup(name);
     if (conversion == 'r') v = in_.text(repr(in_.budget, v));
-    if (conversion == 's') v = in_.text(to_text(in_.budget, v));
+    if (conversion == 's') v = to_text(in_.budget, v).as_plain();
     if (!format_.is_markup()) {
       add_formatted(in_, out_, v, spec);
       return end + 1;
@@ -333,7 +335,8 @@ class BraceFormatter {
     Builder one(in_.budget);
     if (v.is_markup()) one.add(*v.text());
     else add_formatted(in_, one, v, spec);
-    out_.add(v.is_markup() ? one.take() : escaped(in_.budget, in_.text(one.take())));
+    const Value piece = in_.text(one.take());
+    out_.add(*(v.is_markup() ? piece : escaped(in_.budget, piece)).text());
     return end + 1;
   }
 

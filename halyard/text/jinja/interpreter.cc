@@ -136,8 +136,9 @@ std::optional<Value> Loop::attribute(Interpreter& in, std::string_view name) {
   if (name == "revindex0") return number(items.size() - index - 1);
   if (name == "depth") return number(static_cast<std::size_t>(depth_) + 1);
   if (name == "depth0") return number(static_cast<std::size_t>(depth_));
-  if (name == "previtem") return index > 0 ? items[index - 1] : make_undefined("there is no previous item");
-  if (name == "nextitem") return index + 1 < items.size() ? items[index + 1] : make_undefined("there is no next item");
+  if (name == "previtem") return index > 0 ? items[index - 1] : make_undefined(in.budget, "there is no previous item");
+  if (name == "nextitem")
+    return index + 1 < items.size() ? items[index + 1] : make_undefined(in.budget, "there is no next item");
   if (name == "cycle" || name == "changed") return Value(in.make<LoopMethod>(*this, name == "cycle"));
   return std::nullopt;
 }
@@ -198,7 +199,7 @@ const std::string& require_text(const Value& v, std::string_view what) {
 Value Interpreter::generator(std::vector<Value> items) {
   budget.bytes(items.size() * sizeof(Value));
   budget.step(8);
-  return Value(make<Generator>(std::move(items)));
+  return Value(make<Generator>(budget, std::move(items)));
 }
 
 Value Interpreter::attribute(const Value& v, std::string_view name) {
@@ -210,12 +211,15 @@ Value Interpreter::attribute(const Value& v, std::string_view name) {
   } else if (const auto data = data_attribute(v, name)) {
     return *data;
   } else if (is_mutating_method(v, name)) {
-    return make_undefined(fmt::format("access to attribute '{}' of '{}' object is unsafe", name, type_name(v)));
+    return make_undefined(
+        budget, fmt::format("access to attribute '{}' of '{}' object is unsafe", clipped(name), type_name(v)));
   }
   if (const auto* m = v.mapping())
     if (const Value* value = find(budget, *m, name)) return *value;
-  return make_undefined(v.is_none() ? fmt::format("'None' has no attribute '{}'", name)
-                                    : fmt::format("'{} object' has no attribute '{}'", type_name(v), name));
+  budget.step(4);
+  return make_undefined(budget, v.is_none()
+                                    ? fmt::format("'None' has no attribute '{}'", clipped(name))
+                                    : fmt::format("'{} object' has no attribute '{}'", type_name(v), clipped(name)));
 }
 
 Value Interpreter::item(const Value& v, const Value& key) {
@@ -225,32 +229,39 @@ Value Interpreter::item(const Value& v, const Value& key) {
   } else if (const auto i = key.integer()) {
     if (auto value = element(*this, v, *i)) return *value;
   }
+  budget.step(4);
   if (const auto* name = key.text()) {
     // a list's or string's methods and an object's attributes can be subscribed too
     if (v.object() || data_attribute(v, *name) || find_method(v, *name) || is_mutating_method(v, *name))
       return attribute(v, *name);
-    return make_undefined(fmt::format("'{} object' has no attribute '{}'", type_name(v), *name));
+    return make_undefined(budget, fmt::format("'{} object' has no attribute '{}'", type_name(v), clipped(*name)));
   }
-  return make_undefined(fmt::format("{} object has no element {}", type_name(v), repr(budget, key)));
+  return make_undefined(budget, fmt::format("{} object has no element {}", type_name(v), clipped(repr(budget, key))));
 }
 
 std::shared_ptr<const Sequence> Interpreter::items_of(const Value& v) {
   if (v.sequence()) return v.shared_sequence();
-  std::vector<Value> items;
+  Grown<Value> items(budget);
   if (const auto* s = v.text()) {
-    budget.bytes(s->size() * (sizeof(Value) + sizeof(std::string_view)));
-    for (const auto c : characters(*s)) items.push_back(text(std::string(c)));
+    items.reserve(length(*s));
+    for (const auto c : characters(*s)) {
+      budget.step();
+      items.add(text(std::string(c)));
+    }
   } else if (const auto* m = v.mapping()) {
-    for (const auto& entry : m->entries) items.push_back(entry.first);
+    items.reserve(m->entries.size());
+    for (const auto& entry : m->entries) items.add(entry.first);
   } else if (auto* g = dynamic_cast<Generator*>(v.object())) {
-    items.assign(g->items.begin() + static_cast<std::ptrdiff_t>(g->next), g->items.end());
-    g->next = g->items.size();
+    g->items.erase(g->items.begin(), g->items.begin() + static_cast<std::ptrdiff_t>(std::exchange(g->next, 0)));
+    g->held.drop();
+    return list(std::exchange(g->items, {})).shared_sequence();
   } else if (const auto* o = v.object(); o && o->elements()) {
-    items = *o->elements();
+    items.reserve(o->elements()->size());
+    for (const Value& element : *o->elements()) items.add(element);
   } else if (!v.is_undefined()) {
     raise(fmt::format("'{}' object is not iterable", type_name(v)));
   }
-  return list(std::move(items)).shared_sequence();
+  return list(items.take()).shared_sequence();
 }
 
 Value Interpreter::call(const Value& callee, Args args) {
@@ -307,7 +318,7 @@ Value Interpreter::lookup(std::string_view wanted) {
   if (wanted == "self") return Value(make<Blocks>(*blocks_));
   if (const auto* global = find_builtin(globals(), wanted)) return Value(make<Method>(*global, Value()));
   budget.step(4);
-  return make_undefined(fmt::format("'{}' is undefined", wanted));
+  return make_undefined(budget, fmt::format("'{}' is undefined", clipped(wanted)));
 }
 
 Value Interpreter::eval_dict(const Expr& e) {
@@ -369,11 +380,8 @@ Value Interpreter::eval_concat(const Expr& e) {
   const bool markup =
       autoescape && std::any_of(values.begin(), values.end(), [](const Value& v) { return v.is_markup(); });
   Builder out(budget);
-  for (const Value& v : values) {
-    if (const auto* s = v.text(); s && !markup) out.add(*s);
-    else out.add(markup ? escaped(budget, v) : to_text(budget, v));
-  }
-  return written(out.take(), markup);
+  for (const Value& v : values) out.add(*(markup ? escaped(budget, v) : to_text(budget, v)).text());
+  return written(out, markup);
 }
 
 Value Interpreter::eval_compare(const Expr& e) {
@@ -389,7 +397,7 @@ Value Interpreter::eval_compare(const Expr& e) {
 Value Interpreter::eval_conditional(const Expr& e) {
   if (truthy(eval(*e.parts[1]))) return eval(*e.parts[0]);
   if (e.parts[2]) return eval(*e.parts[2]);
-  return make_undefined("the inline if-expression evaluated to false and no else section was defined");
+  return make_undefined(budget, "the inline if-expression evaluated to false and no else section was defined");
 }
 
 std::vector<Value> Interpreter::eval_all(const std::vector<ExprPtr>& exprs) {
@@ -405,29 +413,25 @@ Args Interpreter::eval_arguments(const Arguments& a) {
   if (a.star) {
     const auto more = items_of(eval(*a.star));
     budget.bytes(more->items.size() * sizeof(Value));
+    budget.step(more->items.size());
     args.positional.insert(args.positional.end(), more->items.begin(), more->items.end());
   }
   if (a.double_star) {
     const Value more = eval(*a.double_star);
     if (!more.mapping()) raise(fmt::format("** expects a mapping, not {}", type_name(more)));
-    for (const auto& [key, value] : more.mapping()->entries)
-      args.named.emplace_back(require_text(key, "the name of an argument"), value);
-    budget.bytes(more.mapping()->entries.size() * 64);
+    for (const auto& [key, value] : more.mapping()->entries) {
+      const std::string& name = require_text(key, "the name of an argument");
+      budget.bytes(name.size() + 64);
+      args.named.emplace_back(name, value);
+    }
+    budget.step(more.mapping()->entries.size());
   }
   return args;
 }
 
 // --- statements
 
-void Interpreter::write(std::string_view s) {
-  budget.hold(2 * s.size());  // what it may take in a string that grows; given back when the render ends
-  *out_ += s;
-}
-
-void Interpreter::print(const Value& v) {
-  if (const auto* s = v.text(); s && (!autoescape || v.is_markup())) write(*s);
-  else write(autoescape ? escaped(budget, v) : to_text(budget, v));
-}
+void Interpreter::print(const Value& v) { out_->add(*(autoescape ? escaped(budget, v) : to_text(budget, v)).text()); }
 
 Scope& Interpreter::push_scope(Scope* parent) {
   budget.hold(sizeof(Scope) + 64);
@@ -449,7 +453,7 @@ void Interpreter::assign(const Target& target, const Value& value) {
   if (target.kind == Target::attribute) {
     auto* ns = dynamic_cast<Namespace*>(lookup(target.id).object());
     if (!ns) raise(fmt::format("cannot assign attribute '{}' of '{}', which is not a namespace", target.attribute_name, target.id));
-    return ns->set(target.attribute_name, value);
+    return ns->set(budget, target.attribute_name, value);
   }
   require_defined(value);
   const auto all = items_of(value);
@@ -469,7 +473,7 @@ Interpreter::Flow Interpreter::run(const Stmt& s) {
   budget.step();
   line_ = s.line;
   switch (s.kind) {
-    case StmtKind::text: write(s.text); return Flow::next;
+    case StmtKind::text: out_->add(s.text); return Flow::next;
     case StmtKind::output:
       for (const auto& e : s.exprs) print(eval(*e));
       return Flow::next;
@@ -505,14 +509,14 @@ Interpreter::Flow Interpreter::run_branches(const Stmt& s) {
 }
 
 // The items that pass the loop's `if`.
-std::vector<Value> Interpreter::filter_items(const Stmt& s, std::shared_ptr<const Sequence> all) {
+Value Interpreter::filter_items(const Stmt& s, const Sequence& all) {
   const Swapped scope(scope_, &push_scope(scope_));
-  std::vector<Value> kept;
-  for (const Value& v : all->items) {
+  Grown<Value> kept(budget);
+  for (const Value& v : all.items) {
     assign(s.targets[0], v);
-    if (truthy(eval(*s.exprs[1]))) kept.push_back(v);
+    if (truthy(eval(*s.exprs[1]))) kept.add(v);
   }
-  return kept;
+  return list(kept.take());
 }
 
 // Every iteration has a scope of its own. The else part runs where no iteration came to its end: Jinja's rule, by which
@@ -520,7 +524,7 @@ std::vector<Value> Interpreter::filter_items(const Stmt& s, std::shared_ptr<cons
 Interpreter::Flow Interpreter::run_loop(const Stmt& s, const Value& iterable, int depth) {
   Scope* const outer = scope_;
   auto all = items_of(iterable);
-  if (s.exprs[1]) all = list(filter_items(s, all)).shared_sequence();
+  if (s.exprs[1]) all = filter_items(s, *all).shared_sequence();
   Loop* const loop = make<Loop>(s, *outer, depth, all);
   outer->captured = true;
   bool completed = false;
@@ -542,11 +546,11 @@ Interpreter::Flow Interpreter::run_loop(const Stmt& s, const Value& iterable, in
 }
 
 Value Interpreter::run_loop_again(const Stmt& s, Scope& scope, const Value& items, int depth) {
-  std::string captured;
+  Builder captured(budget);
   const Swapped out(out_, &captured);
   const Swapped inner(scope_, &scope);
   run_loop(s, items, depth);
-  return written(std::move(captured), autoescape);
+  return written(captured, autoescape);
 }
 
 Interpreter::Flow Interpreter::run_in_scope(const Body& body) {
@@ -562,14 +566,14 @@ Interpreter::Flow Interpreter::run_block(const Stmt& s, Scope& parent) {
 }
 
 Value Interpreter::block_text(const Stmt& s) {
-  std::string captured;
+  Builder captured(budget);
   const Swapped out(out_, &captured);
   run_block(s, *top_);
-  return written(std::move(captured), autoescape);
+  return written(captured, autoescape);
 }
 
-Value Interpreter::written(std::string s, bool markup) {
-  Value v = text(std::move(s));
+Value Interpreter::written(Builder& s, bool markup) {
+  Value v = text(s.take());
   return markup ? v.as_markup() : v;
 }
 
@@ -582,7 +586,7 @@ Interpreter::Flow Interpreter::run_with(const Stmt& s) {
 
 // {% set x | filters %}…{% endset %} and {% filter filters %}…{% endfilter %}
 Interpreter::Flow Interpreter::run_captured(const Stmt& s) {
-  std::string body;
+  Builder body(budget);
   Value result;
   {
     const Swapped scope(scope_, &push_scope(scope_));
@@ -590,7 +594,7 @@ Interpreter::Flow Interpreter::run_captured(const Stmt& s) {
       const Swapped out(out_, &body);
       if (const Flow flow = run(s.body); flow != Flow::next) return flow;
     }
-    const Swapped captured(captured_, written(std::move(body), autoescape));
+    const Swapped captured(captured_, written(body, autoescape));
     result = eval(*s.exprs[0]);
   }
   if (s.kind == StmtKind::filter) print(result);
@@ -626,7 +630,7 @@ Value Interpreter::call_macro(const MacroDef& macro, Scope& scope, Args args, bo
     const std::size_t first_default = n - macro.defaults.size();
     if (v.is_missing())
       v = i >= first_default ? eval(*macro.defaults[i - first_default])
-                             : make_undefined(fmt::format("parameter '{}' was not provided", name));
+                             : make_undefined(budget, fmt::format("parameter '{}' was not provided", name));
     set(name, std::move(v));
   }
   const auto is_parameter = [&](std::string_view name) {
@@ -634,7 +638,7 @@ Value Interpreter::call_macro(const MacroDef& macro, Scope& scope, Args args, bo
   };
   if (macro.uses_caller && !is_parameter("caller")) {
     Value caller = take_named("caller");
-    set("caller", caller.is_missing() ? make_undefined("no caller defined") : caller);
+    set("caller", caller.is_missing() ? make_undefined(budget, "no caller defined") : caller);
   }
   if (macro.uses_kwargs && !is_parameter("kwargs")) {
     std::vector<std::pair<Value, Value>> rest;
@@ -648,17 +652,17 @@ Value Interpreter::call_macro(const MacroDef& macro, Scope& scope, Args args, bo
   else if (args.positional.size() > n)
     raise(fmt::format("macro '{}' takes not more than {} argument(s)", macro.name, n));
 
-  std::string out;
+  Builder out(budget);
   {
     const Swapped to(out_, &out);
     run(macro.body);
   }
   line_ = line;
-  return written(std::move(out), markup);
+  return written(out, markup);
 }
 
 std::string Interpreter::render(const Template& t, const OrderedJson& context) {
-  std::string out;
+  Builder out(budget);
   out_ = &out;
   scope_ = &push_scope(nullptr);
   for (const auto& [name, value] : context.items())
@@ -666,7 +670,7 @@ std::string Interpreter::render(const Template& t, const OrderedJson& context) {
   scope_ = top_ = &push_scope(scope_);
   blocks_ = &t.blocks;
   run(t.body);
-  return out;
+  return out.take();
 }
 
 }  // namespace halyard::jinja

@@ -3,12 +3,15 @@
 
 #include <deque>
 #include <memory>
+#include <optional>
+#include <random>
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "halyard/base/seeded_hash.h"
 #include "halyard/text/jinja/ast.h"
 #include "halyard/text/jinja/stack.h"
 #include "halyard/text/jinja/value.h"
@@ -38,6 +41,12 @@ class Interpreter {
     T* p = object.get();
     objects_.push_back(std::move(object));
     return p;
+  }
+
+  /// Numbers that differ from render to render.
+  std::mt19937& random() {
+    if (!random_) random_.emplace(static_cast<std::mt19937::result_type>(random_seed()));
+    return *random_;
   }
 
   Value text(std::string s) { return make_text(budget, std::move(s)); }
@@ -85,11 +94,11 @@ class Interpreter {
   Flow run_in_scope(const Body&);
   Flow run_call(const Stmt&);
   Flow run_captured(const Stmt&);
-  std::vector<Value> filter_items(const Stmt&, std::shared_ptr<const Sequence>);
+  Value filter_items(const Stmt&, const Sequence&);
 
   void write(std::string_view);
   void print(const Value&);
-  Value written(std::string, bool markup);
+  Value written(Builder&, bool markup);
   void assign(const Target&, const Value&);
   void set(std::string_view name, Value);
   Scope& push_scope(Scope* parent);
@@ -100,8 +109,9 @@ class Interpreter {
   Scope* scope_ = nullptr;
   Scope* top_ = nullptr;  // the template's own variables
   const BlockTable* blocks_ = nullptr;
-  std::string* out_ = nullptr;
+  Builder* out_ = nullptr;
   Value captured_;
+  std::optional<std::mt19937> random_;
   std::deque<Scope> scopes_;
   std::vector<std::unique_ptr<Object>> objects_;
 };

@@ -8,6 +8,7 @@
 #include "halyard/text/jinja/builtins.h"
 #include "halyard/text/jinja/format.h"
 #include "halyard/text/jinja/interpreter.h"
+#include "halyard/text/jinja/search.h"
 #include "halyard/text/jinja/text_filters.h"
 #include "halyard/text/jinja/text_ops.h"
 #include "halyard/text/jinja/unicode.h"
@@ -23,13 +24,11 @@ Int int_arg(Call& c, std::size_t i, Int otherwise) {
   return c.args[i].is_missing() || c.args[i].is_none() ? otherwise : require_int(c.args[i], "the argument");
 }
 
-Value views(Call& c, const std::vector<std::string_view>& parts) {
-  c.in.budget.step(parts.size());
-  c.in.budget.room_for(parts.size() * (sizeof(Value) + 2 * sizeof(std::string_view)));
-  std::vector<Value> items;
-  items.reserve(parts.size());
-  for (const auto part : parts) items.push_back(c.in.text(std::string(part)));
-  return c.in.list(std::move(items));
+Value views(Call& c, const Grown<std::string_view>& parts) {
+  c.in.budget.step(2 * parts.size());
+  Grown<Value> items(c.in.budget, parts.size());
+  for (const auto part : parts) items.add(c.in.text(std::string(part)));
+  return c.in.list(items.take());
 }
 
 // --- str
@@ -38,28 +37,21 @@ using Strip = std::string_view (*)(std::string_view, const std::string_view*);
 
 template <Strip strip_side>
 Value stripped(Call& c) {
-  c.in.budget.step(self_text(c).size() / 64);
-  if (c.args[0].is_missing() || c.args[0].is_none()) return c.in.text(std::string(strip_side(self_text(c), nullptr)));
-  const std::string_view chars = text_arg(c, 0);
-  c.in.budget.step(self_text(c).size() / 64 * (chars.size() + 1));
-  return c.in.text(std::string(strip_side(self_text(c), &chars)));
+  const bool own = !c.args[0].is_missing() && !c.args[0].is_none();
+  const std::string_view chars = own ? text_arg(c, 0) : "";
+  return c.in.text(std::string(strip_side(self_text(c), own ? &chars : nullptr)));
 }
 
 template <bool from_right>
 Value split(Call& c) {
   const std::string_view s = self_text(c);
   const Int limit = int_arg(c, 1, -1);
-  c.in.budget.step(s.size() / 16);
-  c.in.budget.bytes(s.size());
-  const char* cut = c.args[0].is_text() && !c.args[0].text()->empty() ? c.args[0].text()->data() : nullptr;
-  const auto parts = cut ? std::count(s.begin(), s.end(), *cut)
-                         : std::count_if(s.begin(), s.end(), [](unsigned char b) { return b <= 0x20 || b >= 0x80; });
-  c.in.budget.room_for((static_cast<std::size_t>(parts) + 1) * 3 * sizeof(std::string_view));  // a list that grows
+  Budget& budget = c.in.budget;
   if (c.args[0].is_missing() || c.args[0].is_none())
-    return views(c, from_right ? rsplit_spaces(s, limit) : split_spaces(s, limit));
+    return views(c, from_right ? rsplit_spaces(budget, s, limit) : split_spaces(budget, s, limit));
   const std::string_view separator = text_arg(c, 0);
   if (separator.empty()) raise("empty separator");
-  return views(c, from_right ? rsplit_text(s, separator, limit) : split_text(s, separator, limit));
+  return views(c, from_right ? rsplit_text(budget, s, separator, limit) : split_text(budget, s, separator, limit));
 }
 
 template <bool from_right>
@@ -67,7 +59,7 @@ Value partition(Call& c) {
   const std::string& s = self_text(c);
   const std::string& separator = text_arg(c, 0);
   if (separator.empty()) raise("empty separator");
-  const auto at = from_right ? s.rfind(separator) : s.find(separator);
+  const auto at = from_right ? find_last(s, separator) : find_first(s, separator);
   const auto part = [&](std::string text) { return c.in.text(std::move(text)); };
   if (at == s.npos)
     return c.in.list(from_right ? std::vector<Value>{part(""), part(""), c.self} : std::vector<Value>{c.self, part(""), part("")},
@@ -78,7 +70,6 @@ Value partition(Call& c) {
 // The bytes that s[start:end] spans; nothing where start lies beyond the end.
 std::optional<std::pair<std::size_t, std::size_t>> span_args(Call& c, std::size_t first) {
   const std::string& s = self_text(c);
-  c.in.budget.step(s.size() / 16);
   if (c.args[first].is_missing() && c.args[first + 1].is_missing()) return std::pair(std::size_t{0}, s.size());
   const Int n = static_cast<Int>(length(s));
   const auto bound = [&](std::size_t i, Int otherwise) {
@@ -96,8 +87,7 @@ Int find_text(Call& c) {
   if (!span) return -1;
   const std::string_view s(self_text(c)), within = s.substr(span->first, span->second - span->first);
   const std::string& wanted = text_arg(c, 0);
-  c.in.budget.step(within.size() / 64);
-  const auto at = from_right ? within.rfind(wanted) : within.find(wanted);
+  const auto at = from_right ? find_last(within, wanted) : find_first(within, wanted);
   return at == within.npos ? -1 : static_cast<Int>(length(s.substr(0, span->first + at)));
 }
 
@@ -111,13 +101,13 @@ Value index(Call& c) {
   return Value(at);
 }
 
-Value count_text(Call& c) {
+Value count_parts(Call& c) {
   const auto span = span_args(c, 1);
   if (!span) return Value(Int{0});
   const auto within = std::string_view(self_text(c)).substr(span->first, span->second - span->first);
   const std::string& wanted = text_arg(c, 0);
   if (wanted.empty()) return Value(static_cast<Int>(length(within)) + 1);
-  return Value(static_cast<Int>(split_text(within, wanted, -1).size()) - 1);
+  return Value(static_cast<Int>(count_text(c.in.budget, within, wanted)));
 }
 
 // startswith and endswith take a string or a tuple of them.
@@ -142,31 +132,20 @@ Value without_affix(Call& c) {
   return s.starts_with(affix) ? c.in.text(s.substr(affix.size())) : c.self;
 }
 
-template <bool (*predicate)(char32_t)>
-Value all_are(Call& c) {
-  c.in.budget.take_apart(self_text(c).size(), sizeof(char32_t));
+template <bool (*predicate)(char32_t)> Value all_are(Call& c) {
   const auto points = code_points(self_text(c));
   return Value(!points.empty() && std::all_of(points.begin(), points.end(), predicate));
 }
 
-template <bool (*wanted)(char32_t), bool (*unwanted)(char32_t)>
-Value cased(Call& c) {
-  c.in.budget.take_apart(self_text(c).size(), sizeof(char32_t));
+template <bool (*wanted)(char32_t), bool (*unwanted)(char32_t)> Value cased(Call& c) {
   const auto points = code_points(self_text(c));
   return Value(std::any_of(points.begin(), points.end(), wanted) && std::none_of(points.begin(), points.end(), unwanted));
 }
 
-template <std::string (*map)(std::string_view)>
-Value mapped(Call& c) {
-  c.in.budget.take_apart(self_text(c).size(), sizeof(std::string_view) + 3);
-  return c.in.text(map(self_text(c)));
-}
-
-std::string swap_case(std::string_view s) {
-  std::string out;
-  for (const auto c : characters(s))
-    out += is_upper(char_at(c, 0)) ? lower(c) : is_lower(char_at(c, 0)) ? upper(c) : std::string(c);
-  return out;
+template <CaseMap map> Value mapped(Call& c) {
+  Builder out(c.in.budget);
+  map(out, self_text(c));
+  return c.in.text(out.take());
 }
 
 template <int side>  // -1 text at the left, 0 in the middle, 1 at the right
@@ -187,9 +166,7 @@ Value zfill(Call& c) {
 }
 
 Value split_into_lines(Call& c) {
-  c.in.budget.step(self_text(c).size() / 16);
-  room_for_lines(c.in.budget, self_text(c));
-  return views(c, split_lines(self_text(c), !c.args[0].is_missing() && truthy(c.args[0])));
+  return views(c, split_lines(c.in.budget, self_text(c), !c.args[0].is_missing() && truthy(c.args[0])));
 }
 
 /// The items of the argument with self between them, each as `text_of` writes it.
@@ -201,13 +178,16 @@ Value join_items(Call& c, TextOf text_of) {
   for (const Value& v : items->items) {
     c.in.budget.step();
     if (!std::exchange(first, false)) out.add(self_text(c));
-    out.add(text_of(v));
+    out.add(*text_of(v).text());
   }
   return c.in.text(out.take());
 }
 
 Value join_texts(Call& c) {
-  return join_items(c, [](const Value& v) -> const std::string& { return require_text(v, "join()'s item"); });
+  return join_items(c, [](const Value& v) -> const Value& {
+    require_text(v, "join()'s item");
+    return v;
+  });
 }
 
 Value replace_text(Call& c) {
@@ -219,7 +199,6 @@ Value format_text(Call& c) { return make_like(c.in.budget, c.self, brace_format(
 Value expand_tabs(Call& c) {
   const Int size = int_arg(c, 0, 8);
   Builder out(c.in.budget);
-  c.in.budget.room_for(self_text(c).size() * sizeof(std::string_view));
   Int column = 0;
   for (const auto ch : characters(self_text(c))) {
     c.in.budget.step();
@@ -237,23 +216,23 @@ Value expand_tabs(Call& c) {
 
 // The bytes of a text in one of the encodings that templates name.
 Value encode(Call& c) {
-  std::string name = c.args[0].is_missing() ? "utf-8" : lower(text_arg(c, 0));
+  std::string name = c.args[0].is_missing() ? "utf-8" : ascii_lower(text_arg(c, 0));
   std::replace(name.begin(), name.end(), '_', '-');
   const std::string errors = c.args[1].is_missing() ? "strict" : text_arg(c, 1);
   if (name == "utf-8" || name == "utf8") return Value(c.in.make<Bytes>(c.in.budget, self_text(c)));
   const bool ascii = name == "ascii" || name == "us-ascii";
   if (!ascii && name != "latin-1" && name != "latin1" && name != "iso-8859-1")
     raise(fmt::format("unknown encoding: {}", name));
-  std::string out;
-  c.in.budget.take_apart(self_text(c).size(), sizeof(char32_t) + 2);
+  Builder out(c.in.budget);
   for (const char32_t ch : code_points(self_text(c))) {
-    if (ch < (ascii ? 0x80U : 0x100U)) out += static_cast<char>(ch);
-    else if (errors == "replace") out += '?';
-    else if (errors == "xmlcharrefreplace") out += fmt::format("&#{};", static_cast<unsigned>(ch));
+    c.in.budget.step();
+    if (ch < (ascii ? 0x80U : 0x100U)) out.add(1, static_cast<char>(ch));
+    else if (errors == "replace") out.add("?");
+    else if (errors == "xmlcharrefreplace") out.add(fmt::format("&#{};", static_cast<unsigned>(ch)));
     else if (errors != "ignore")
       raise(fmt::format("'{}' codec can't encode character U+{:04X}", name, static_cast<unsigned>(ch)));
   }
-  return Value(c.in.make<Bytes>(c.in.budget, std::move(out)));
+  return Value(c.in.make<Bytes>(c.in.budget, out.take()));
 }
 
 // str.translate: a table of code points, each to a text, a code point or nothing.
@@ -261,7 +240,6 @@ Value translate(Call& c) {
   const auto* table = c.args[0].mapping();
   if (!table) raise("translate() expects a dict");
   Builder out(c.in.budget);
-  c.in.budget.take_apart(self_text(c).size(), sizeof(std::string_view));
   for (const auto ch : characters(self_text(c))) {
     c.in.budget.step();
     const Value* to = halyard::jinja::find(c.in.budget, *table, Value(static_cast<Int>(char_at(ch, 0))));
@@ -279,25 +257,23 @@ Value translate(Call& c) {
 }
 
 Value make_translation(Call& c) {
-  std::vector<std::pair<Value, Value>> entries;
+  Grown<std::pair<Value, Value>> entries(c.in.budget);
   const auto code = [](char32_t ch) { return Value(static_cast<Int>(ch)); };
   if (c.args[1].is_missing()) {
     if (!c.args[0].mapping()) raise("if you give only one argument to maketrans it must be a dict");
     for (const auto& [key, value] : c.args[0].mapping()->entries) {
       if (key.is_text() && length(*key.text()) != 1) raise("string keys in translate table must be of length 1");
-      entries.emplace_back(key.is_text() ? code(char_at(*key.text(), 0)) : key, value);
+      entries.add({key.is_text() ? code(char_at(*key.text(), 0)) : key, value});
     }
-    return make_dict(c.in.budget, std::move(entries));
+    return make_dict(c.in.budget, entries.take());
   }
-  const std::size_t removed = c.args[2].is_missing() ? 0 : text_arg(c, 2).size();
-  c.in.budget.take_apart(text_arg(c, 0).size() + text_arg(c, 1).size() + removed,
-                         4 * sizeof(Value));  // grows by doubling
   const auto from = code_points(text_arg(c, 0)), to = code_points(text_arg(c, 1));
-  if (from.size() != to.size()) raise("the first two maketrans arguments must have equal length");
-  for (std::size_t i = 0; i < from.size(); ++i) entries.emplace_back(code(from[i]), code(to[i]));
+  if (length(text_arg(c, 0)) != length(text_arg(c, 1)))
+    raise("the first two maketrans arguments must have equal length");
+  for (auto a = from.begin(), b = to.begin(); !(a == from.end()); ++a, ++b) entries.add({code(*a), code(*b)});
   if (!c.args[2].is_missing())
-    for (const char32_t ch : code_points(text_arg(c, 2))) entries.emplace_back(code(ch), None{});
-  return make_dict(c.in.budget, std::move(entries));
+    for (const char32_t ch : code_points(text_arg(c, 2))) entries.add({code(ch), None{}});
+  return make_dict(c.in.budget, entries.take());
 }
 
 Value format_map(Call& c) {
@@ -310,10 +286,10 @@ Value format_map(Call& c) {
 }
 
 constexpr Builtin text_table[] = {
-    {"capitalize", "", mapped<capitalize>},
-    {"casefold", "", mapped<casefold>},
+    {"capitalize", "", mapped<capitalize>, maps},
+    {"casefold", "", mapped<casefold>, maps},
     {"center", "width! fillchar", justified<0>},
-    {"count", "sub! start end", count_text},
+    {"count", "sub! start end", count_parts},
     {"encode", "encoding errors", encode},
     {"endswith", "suffix! start end", has_affix<true>},
     {"expandtabs", "tabsize", expand_tabs},
@@ -321,24 +297,24 @@ constexpr Builtin text_table[] = {
     {"format", "*", format_text},
     {"format_map", "mapping!", format_map},
     {"index", "sub! start end", index<false>},
-    {"isalnum", "", all_are<is_alnum>},
-    {"isalpha", "", all_are<is_alpha>},
+    {"isalnum", "", all_are<is_alnum>, maps},
+    {"isalpha", "", all_are<is_alpha>, maps},
     {"isascii", "",
      [](Call& c) {
        return Value(std::none_of(self_text(c).begin(), self_text(c).end(), [](char b) { return b < 0; }));
      }},
-    {"isdecimal", "", all_are<is_decimal>},
-    {"isdigit", "", all_are<is_digit>},
-    {"isidentifier", "", [](Call& c) { return Value(is_identifier(self_text(c))); }},
-    {"islower", "", cased<is_lower, is_upper>},
-    {"isnumeric", "", all_are<is_numeric>},
-    {"isprintable", "", [](Call& c) { return Value(self_text(c).empty() || truthy(all_are<is_printable>(c))); }},
-    {"isspace", "", all_are<is_space>},
-    {"istitle", "", [](Call& c) { return Value(is_titled(self_text(c))); }},
-    {"isupper", "", cased<is_upper, is_lower>},
+    {"isdecimal", "", all_are<is_decimal>, maps},
+    {"isdigit", "", all_are<is_digit>, maps},
+    {"isidentifier", "", [](Call& c) { return Value(is_identifier(self_text(c))); }, maps},
+    {"islower", "", cased<is_lower, is_upper>, maps},
+    {"isnumeric", "", all_are<is_numeric>, maps},
+    {"isprintable", "", [](Call& c) { return Value(self_text(c).empty() || truthy(all_are<is_printable>(c))); }, maps},
+    {"isspace", "", all_are<is_space>, maps},
+    {"istitle", "", [](Call& c) { return Value(is_titled(self_text(c))); }, maps},
+    {"isupper", "", cased<is_upper, is_lower>, maps},
     {"join", "iterable!", join_texts},
     {"ljust", "width! fillchar", justified<-1>},
-    {"lower", "", mapped<lower>},
+    {"lower", "", mapped<lower>, maps},
     {"lstrip", "chars", stripped<strip_left>},
     {"maketrans", "x! y z", make_translation},
     {"partition", "sep!", partition<false>},
@@ -355,10 +331,10 @@ constexpr Builtin text_table[] = {
     {"splitlines", "keepends", split_into_lines},
     {"startswith", "prefix! start end", has_affix<false>},
     {"strip", "chars", stripped<strip>},
-    {"swapcase", "", mapped<swap_case>},
-    {"title", "", mapped<title>},
+    {"swapcase", "", mapped<swap_case>, maps},
+    {"title", "", mapped<title>, maps},
     {"translate", "table!", translate},
-    {"upper", "", mapped<upper>},
+    {"upper", "", mapped<upper>, maps},
     {"zfill", "width!", zfill},
 };
 
@@ -370,11 +346,11 @@ Value join_markup(Call& c) {
 
 // Runs a method of str with one argument escaped.
 template <Value (*run)(Call&), std::size_t argument> Value with_escaped(Call& c) {
-  if (!c.args[argument].is_missing()) c.args[argument] = c.in.text(escaped(c.in.budget, c.args[argument]));
+  if (!c.args[argument].is_missing()) c.args[argument] = escaped(c.in.budget, c.args[argument]).as_plain();
   return run(c);
 }
 
-Value escape_argument(Call& c) { return c.in.text(escaped(c.in.budget, c.args[0])); }
+Value escape_argument(Call& c) { return escaped(c.in.budget, c.args[0]); }
 
 constexpr Builtin markup_table[] = {
     {"center", "width! fillchar", with_escaped<justified<0>, 1>},
@@ -430,10 +406,10 @@ template <Flavor flavor>
 Value view(Call& c) { return dict_view(c.in, *c.self.mapping(), flavor); }
 
 Value from_keys(Call& c) {
-  std::vector<std::pair<Value, Value>> entries;
   const auto keys = c.in.items_of(c.args[0]);
-  for (const Value& key : keys->items) entries.emplace_back(key, c.args[1].is_missing() ? Value(None{}) : c.args[1]);
-  return make_dict(c.in.budget, std::move(entries));
+  Grown<std::pair<Value, Value>> entries(c.in.budget, keys->items.size());
+  for (const Value& key : keys->items) entries.add({key, c.args[1].is_missing() ? Value(None{}) : c.args[1]});
+  return make_dict(c.in.budget, entries.take());
 }
 
 Value is_disjoint(Call& c) {
@@ -463,12 +439,7 @@ Value pair(Call& c, Value a, Value b) { return c.in.list({std::move(a), std::mov
 
 Value int_ratio(Call& c) { return pair(c, make_int(c.in.budget, whole(c)), Value(Int{1})); }
 
-Value bit_count(Call& c) {
-  Int n = 0;
-  for (const char digit : whole(c).digits(16))
-    n += std::popcount(static_cast<unsigned>(digit <= '9' ? digit - '0' : digit - 'a' + 10));
-  return Value(n);
-}
+Value bit_count(Call& c) { return Value(static_cast<Int>(whole(c).ones())); }
 
 Value to_bytes(Call& c) {
   const Int n = int_arg(c, 0, 1);
@@ -482,7 +453,7 @@ Value to_bytes(Call& c) {
   if (static_cast<Int>(size.bits()) + is_signed > 8 * n) raise("int too big to convert");
   std::string out;
   for (Int i = 0; i < n; ++i) {
-    c.in.budget.step();
+    c.in.budget.step(2);
     auto [quotient, byte] = floor_divide(rest, BigInt(256));
     out += static_cast<char>(*byte.small());
     rest = std::move(quotient);
@@ -535,18 +506,25 @@ constexpr Builtin real_table[] = {
 // --- bytes
 
 Value bytes_hex(Call& c) {
-  std::string out;
-  for (const char b : static_cast<const Bytes*>(c.self.object())->data)
-    out += fmt::format("{:02x}", static_cast<unsigned char>(b));
-  return c.in.text(std::move(out));
+  constexpr std::string_view digits = "0123456789abcdef";
+  Builder out(c.in.budget);
+  for (const char b : static_cast<const Bytes*>(c.self.object())->data) {
+    c.in.budget.step();
+    const auto byte = static_cast<unsigned char>(b);
+    out.add(1, digits[byte >> 4]).add(1, digits[byte & 15]);
+  }
+  return c.in.text(out.take());
 }
 
 Value decode(Call& c) {
   const std::string& data = static_cast<const Bytes*>(c.self.object())->data;
-  std::string name = c.args[0].is_missing() ? "utf-8" : lower(text_arg(c, 0));
+  c.in.budget.step(data.size() / 4);
+  std::string name = c.args[0].is_missing() ? "utf-8" : ascii_lower(text_arg(c, 0));
   std::replace(name.begin(), name.end(), '_', '-');
   if (name == "latin-1" || name == "latin1" || name == "iso-8859-1") {
     std::string out;
+    const Held held(c.in.budget, 2 * data.size());
+    out.reserve(2 * data.size());
     for (const char b : data) append_char(out, static_cast<unsigned char>(b));
     return c.in.text(std::move(out));
   }

@@ -8,6 +8,7 @@
 
 #include "halyard/text/jinja/format.h"
 #include "halyard/text/jinja/interpreter.h"
+#include "halyard/text/jinja/search.h"
 #include "halyard/text/jinja/unicode.h"
 
 namespace halyard::jinja {
@@ -113,7 +114,7 @@ Value of_numbers(Budget& budget, Op op, const Value& a, const Value& b) {
 Value joined(Interpreter& in, const Value& a, const Value& b) {
   const bool markup = a.is_markup() || b.is_markup();
   Builder out(in.budget);
-  if (markup) out.add(escaped(in.budget, a)).add(escaped(in.budget, b));
+  if (markup) out.add(*escaped(in.budget, a).text()).add(*escaped(in.budget, b).text());
   else out.add(*a.text()).add(*b.text());
   return markup ? in.text(out.take()).as_markup() : in.text(out.take());
 }
@@ -127,10 +128,11 @@ Value repeat(Interpreter& in, const Value& v, Int times) {
   }
   const auto& items = v.sequence()->items;
   if (too_long(items.size(), n, 1'000'000)) raise("repeats a list to more than a million items", Errc::limit_exceeded);
-  in.budget.bytes(items.size() * n * sizeof(Value));
-  std::vector<Value> out;
-  for (std::size_t i = 0; i < n && !items.empty(); ++i) out.insert(out.end(), items.begin(), items.end());
-  return in.list(std::move(out), v.sequence()->flavor);
+  in.budget.step(items.size() * n / 4);
+  Grown<Value> out(in.budget, items.size() * n);
+  for (std::size_t i = 0; i < n && !items.empty(); ++i)
+    for (const Value& item : items) out.add(item);
+  return in.list(out.take(), v.sequence()->flavor);
 }
 
 bool is_list(const Value& v) {
@@ -153,12 +155,11 @@ Value binary(Interpreter& in, Op op, const Value& a, const Value& b) {
   if (op == Op::add && a.is_text() && b.is_text()) return joined(in, a, b);
   if (op == Op::add && is_list(a) && is_list(b) && a.sequence()->flavor == b.sequence()->flavor) {
     const std::size_t count = a.sequence()->items.size() + b.sequence()->items.size();
-    in.budget.room_for(count * sizeof(Value));
-    std::vector<Value> items;
-    items.reserve(count);
-    items = a.sequence()->items;
-    items.insert(items.end(), b.sequence()->items.begin(), b.sequence()->items.end());
-    return in.list(std::move(items), a.sequence()->flavor);
+    in.budget.step(count / 4);
+    Grown<Value> items(in.budget, count);
+    for (const Value* part : {&a, &b})
+      for (const Value& item : part->sequence()->items) items.add(item);
+    return in.list(items.take(), a.sequence()->flavor);
   }
   if (op == Op::multiply) {
     if ((a.is_text() || is_list(a)) && b.whole()) return repeat(in, a, require_int(b, "a repetition"));
@@ -185,8 +186,9 @@ Value positive(const Value& v) {
 
 bool contains(Interpreter& in, const Value& container, const Value& item) {
   if (const auto* s = container.text()) {
-    in.budget.step(s->size() / 64);
-    return s->find(require_text(item, "the left operand of 'in <string>'")) != s->npos;
+    const std::string& part = require_text(item, "the left operand of 'in <string>'");
+    in.budget.step((s->size() + part.size()) / 16);
+    return find_first(*s, part) != s->npos;
   }
   if (const auto* m = container.mapping()) return find(in.budget, *m, item) != nullptr;
   const auto items = in.items_of(container);
@@ -220,7 +222,7 @@ std::optional<Value> element(Interpreter& in, const Value& object, Int i) {
     return (*o->elements())[static_cast<std::size_t>(i < 0 ? i + n : i)];
   }
   if (const auto* s = object.text()) {
-    in.budget.step(s->size() / 16);
+    in.budget.step(s->size() / 8);
     const auto n = static_cast<Int>(length(*s));
     if (i < -n || i >= n) return std::nullopt;
     const std::size_t at = byte_of(*s, static_cast<std::size_t>(i < 0 ? i + n : i));
@@ -233,15 +235,10 @@ Value slice(Interpreter& in, const Value& object, const Value& start, const Valu
   require_defined(object);
   const auto* seq = object.sequence();
   if (!object.is_text() && !(seq && (is_list(object) || seq->flavor == Flavor::range)))
-    return make_undefined(fmt::format("{} object cannot be sliced", type_name(object)));
-  std::vector<std::string_view> chars;
-  if (const auto* s = object.text()) {
-    in.budget.step(s->size() / 16);
-    in.budget.bytes(s->size());
-    in.budget.room_for(s->size() * sizeof(std::string_view));
-    chars = characters(*s);
-  }
-  const Int n = static_cast<Int>(object.is_text() ? chars.size() : seq->items.size());
+    return make_undefined(in.budget, fmt::format("{} object cannot be sliced", type_name(object)));
+  const std::string_view s = seq ? std::string_view() : *object.text();
+  in.budget.step(s.size() / 8);
+  const Int n = static_cast<Int>(seq ? seq->items.size() : length(s));
   const Int by = step.is_none() ? 1 : require_int(step, "a slice's step");
   if (by == 0) raise("slice step cannot be zero");
   const Int low = by < 0 ? -1 : 0, high = by < 0 ? n - 1 : n;
@@ -252,15 +249,32 @@ Value slice(Interpreter& in, const Value& object, const Value& start, const Valu
     return std::clamp(i < 0 ? (i < -n ? Int{-1} - n : i) + n : i, low, high);
   };
   const Int from = bound(start, by < 0 ? high : low), to = bound(stop, by < 0 ? low : high);
-  std::string text;
-  std::vector<Value> items;
-  for (Int i = from; by > 0 ? i < to : i > to;) {
-    if (seq) items.push_back(seq->items[static_cast<std::size_t>(i)]);
-    else text += chars[static_cast<std::size_t>(i)];
-    if (__builtin_add_overflow(i, by, &i)) break;
+  const auto more = [&](Int i) { return by > 0 ? i < to : i > to; };
+  if (seq) {
+    Grown<Value> items(in.budget);
+    for (Int i = from; more(i);) {
+      items.add(seq->items[static_cast<std::size_t>(i)]);
+      if (__builtin_add_overflow(i, by, &i)) break;
+    }
+    in.budget.step(items.size() / 4);
+    return in.list(items.take(), seq->flavor == Flavor::range ? Flavor::list : seq->flavor);
   }
-  if (!seq) return make_like(in.budget, object, std::move(text));
-  return in.list(std::move(items), seq->flavor == Flavor::range ? Flavor::list : seq->flavor);
+  if (!more(from)) return make_like(in.budget, object, "");
+  Builder out(in.budget);
+  std::size_t at = byte_of(s, static_cast<std::size_t>(from));
+  if (by == 1) {
+    out.add(s.substr(at, byte_of(s.substr(at), static_cast<std::size_t>(to - from))));
+    return make_like(in.budget, object, out.take());
+  }
+  in.budget.step(s.size() / 2);
+  for (Int i = from; more(i);) {
+    out.add(s.substr(at, char_bytes(s, at)));
+    if (__builtin_add_overflow(i, by, &i) || !more(i)) break;
+    if (by > 0) at += byte_of(s.substr(at), static_cast<std::size_t>(by));
+    else
+      for (Int k = by; k < 0; ++k) at = last_char(s.substr(0, at));
+  }
+  return make_like(in.budget, object, out.take());
 }
 
 Value make_range(Interpreter& in, Int start, Int stop, Int step) {

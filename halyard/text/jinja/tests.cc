@@ -17,9 +17,8 @@ bool leaves(Call& c, const Value& by, std::int64_t rest) {
 }
 
 bool all_cased(const Value& self, Budget& budget, bool (*wanted)(char32_t), bool (*unwanted)(char32_t)) {
-  const std::string text = to_text(budget, self);
-  budget.take_apart(text.size(), sizeof(char32_t));
-  const auto points = code_points(text);
+  const Value text = to_text(budget, self);
+  const auto points = code_points(*text.text());
   return std::any_of(points.begin(), points.end(), wanted) && std::none_of(points.begin(), points.end(), unwanted);
 }
 
@@ -44,46 +43,46 @@ template <Op op>
 Value compared(Call& c) { return Value(compare(c.in, op, c.self, c.args[0])); }
 
 constexpr Builtin test_table[] = {
-    {"boolean", "", [](Call& c) { return Value(c.self.is_bool()); }},
+    {"boolean", "", [](Call& c) { return Value(c.self.is_bool()); }, looks},
     {"callable", "",
-     [](Call& c) { return Value(c.self.is_undefined() || (c.self.object() && c.self.object()->callable())); }},
-    {"defined", "", [](Call& c) { return Value(!c.self.is_undefined()); }},
-    {"undefined", "", [](Call& c) { return Value(c.self.is_undefined()); }},
+     [](Call& c) { return Value(c.self.is_undefined() || (c.self.object() && c.self.object()->callable())); }, looks},
+    {"defined", "", [](Call& c) { return Value(!c.self.is_undefined()); }, looks},
+    {"undefined", "", [](Call& c) { return Value(c.self.is_undefined()); }, looks},
     {"divisibleby", "num!", [](Call& c) { return Value(leaves(c, c.args[0], 0)); }},
     {"even", "", [](Call& c) { return Value(leaves(c, Value(std::int64_t{2}), 0)); }},
     {"odd", "", [](Call& c) { return Value(leaves(c, Value(std::int64_t{2}), 1)); }},
-    {"escaped", "", [](Call& c) { return Value(c.self.is_markup()); }},
-    {"false", "", [](Call& c) { return Value(c.self.is_bool() && !*c.self.boolean()); }},
-    {"true", "", [](Call& c) { return Value(c.self.is_bool() && *c.self.boolean()); }},
-    {"filter", "", [](Call& c) { return Value(c.self.is_text() && find_builtin(filters(), *c.self.text())); }},
-    {"test", "", [](Call& c) { return Value(c.self.is_text() && find_builtin(tests(), *c.self.text())); }},
-    {"float", "", [](Call& c) { return Value(c.self.is_real()); }},
-    {"integer", "", [](Call& c) { return Value(c.self.is_int()); }},
-    {"number", "", [](Call& c) { return Value(c.self.number().has_value()); }},
+    {"escaped", "", [](Call& c) { return Value(c.self.is_markup()); }, looks},
+    {"false", "", [](Call& c) { return Value(c.self.is_bool() && !*c.self.boolean()); }, looks},
+    {"true", "", [](Call& c) { return Value(c.self.is_bool() && *c.self.boolean()); }, looks},
+    {"filter", "", [](Call& c) { return Value(c.self.is_text() && find_builtin(filters(), *c.self.text())); }, looks},
+    {"test", "", [](Call& c) { return Value(c.self.is_text() && find_builtin(tests(), *c.self.text())); }, looks},
+    {"float", "", [](Call& c) { return Value(c.self.is_real()); }, looks},
+    {"integer", "", [](Call& c) { return Value(c.self.is_int()); }, looks},
+    {"number", "", [](Call& c) { return Value(c.self.number().has_value()); }, looks},
     {"in", "seq!", compared<Op::in>},
-    {"iterable", "", [](Call& c) { return Value(is_iterable(c.self)); }},
-    {"sequence", "", [](Call& c) { return Value(is_sequence(c.self)); }},
-    {"mapping", "", [](Call& c) { return Value(c.self.mapping() != nullptr); }},
-    {"string", "", [](Call& c) { return Value(c.self.is_text()); }},
-    {"none", "", [](Call& c) { return Value(c.self.is_none()); }},
-    {"lower", "", [](Call& c) { return Value(all_cased(c.self, c.in.budget, is_lower, is_upper)); }},
-    {"upper", "", [](Call& c) { return Value(all_cased(c.self, c.in.budget, is_upper, is_lower)); }},
-    {"sameas", "other!", [](Call& c) { return Value(is_same(c)); }},
-    {"eq", "b!", compared<Op::eq>},
-    {"equalto", "b!", compared<Op::eq>},
-    {"==", "b!", compared<Op::eq>},
-    {"ne", "b!", compared<Op::ne>},
-    {"!=", "b!", compared<Op::ne>},
-    {"lt", "b!", compared<Op::lt>},
-    {"lessthan", "b!", compared<Op::lt>},
-    {"<", "b!", compared<Op::lt>},
-    {"le", "b!", compared<Op::le>},
-    {"<=", "b!", compared<Op::le>},
-    {"gt", "b!", compared<Op::gt>},
-    {"greaterthan", "b!", compared<Op::gt>},
-    {">", "b!", compared<Op::gt>},
-    {"ge", "b!", compared<Op::ge>},
-    {">=", "b!", compared<Op::ge>},
+    {"iterable", "", [](Call& c) { return Value(is_iterable(c.self)); }, looks},
+    {"sequence", "", [](Call& c) { return Value(is_sequence(c.self)); }, looks},
+    {"mapping", "", [](Call& c) { return Value(c.self.mapping() != nullptr); }, looks},
+    {"string", "", [](Call& c) { return Value(c.self.is_text()); }, looks},
+    {"none", "", [](Call& c) { return Value(c.self.is_none()); }, looks},
+    {"lower", "", [](Call& c) { return Value(all_cased(c.self, c.in.budget, is_lower, is_upper)); }, maps},
+    {"upper", "", [](Call& c) { return Value(all_cased(c.self, c.in.budget, is_upper, is_lower)); }, maps},
+    {"sameas", "other!", [](Call& c) { return Value(is_same(c)); }, looks},
+    {"eq", "b!", compared<Op::eq>, looks},
+    {"equalto", "b!", compared<Op::eq>, looks},
+    {"==", "b!", compared<Op::eq>, looks},
+    {"ne", "b!", compared<Op::ne>, looks},
+    {"!=", "b!", compared<Op::ne>, looks},
+    {"lt", "b!", compared<Op::lt>, looks},
+    {"lessthan", "b!", compared<Op::lt>, looks},
+    {"<", "b!", compared<Op::lt>, looks},
+    {"le", "b!", compared<Op::le>, looks},
+    {"<=", "b!", compared<Op::le>, looks},
+    {"gt", "b!", compared<Op::gt>, looks},
+    {"greaterthan", "b!", compared<Op::gt>, looks},
+    {">", "b!", compared<Op::gt>, looks},
+    {"ge", "b!", compared<Op::ge>, looks},
+    {">=", "b!", compared<Op::ge>, looks},
 };
 
 }  // namespace

@@ -31,28 +31,29 @@ const text::Pattern& pattern() {
 }
 
 std::vector<text::Span> find_all(Budget& budget, const text::Pattern& pattern, std::string_view s) {
-  budget.step(20 + s.size());
-  budget.bytes(s.size());
-  budget.room_for(s.size() * 2 * sizeof(text::Span));  // a list that grows, each byte a match at the worst
-  const auto found = pattern.find_all(s);
+  budget.step(20);
+  const Held held(budget, s.size() * 3 * sizeof(text::Span));  // a list that doubles, each byte a match at the worst
+  auto found = pattern.find_all(s);
   if (!found) raise(found.error().str(), found.error().code);
-  return *found;
+  return std::move(*found);
 }
 
-bool matches(Budget& budget, const text::Pattern& pattern, std::string_view s) {
+bool is_match(Budget& budget, const text::Pattern& pattern, std::string_view s) {
   return !find_all(budget, pattern, s).empty();
 }
 
 /// The parts of `s` that the pattern matches and those between: re.split with a group around it.
-std::vector<std::string_view> split_keeping(Budget& budget, const text::Pattern& pattern, std::string_view s) {
-  std::vector<std::string_view> parts;
+Grown<std::string_view> split_keeping(Budget& budget, const text::Pattern& pattern, std::string_view s) {
+  const auto found = find_all(budget, pattern, s);
+  const Held held(budget, found.capacity() * sizeof(text::Span));
+  Grown<std::string_view> parts(budget);
   std::size_t at = 0;
-  for (const auto& span : find_all(budget, pattern, s)) {
-    if (span.begin > at) parts.push_back(s.substr(at, span.begin - at));
-    if (span.end > span.begin) parts.push_back(s.substr(span.begin, span.end - span.begin));
+  for (const auto& span : found) {
+    if (span.begin > at) parts.add(s.substr(at, span.begin - at));
+    if (span.end > span.begin) parts.add(s.substr(span.begin, span.end - span.begin));
     at = span.end;
   }
-  if (at < s.size()) parts.push_back(s.substr(at));
+  if (at < s.size()) parts.add(s.substr(at));
   return parts;
 }
 
@@ -60,17 +61,24 @@ std::vector<std::string_view> split_keeping(Budget& budget, const text::Pattern&
 
 /// The text of the entity of that name, semicolon and all; nothing where there is none.
 std::string_view entity(std::string_view name) {
-  std::string_view all = html_entities;
-  const auto next = [&all] {
-    const auto word = all.substr(0, all.find(' '));
-    all.remove_prefix(word.size() + 1);
-    return word;
-  };
-  while (!all.empty()) {
-    const auto have = next(), text = next();
-    if (have == name) return text;
-  }
-  return {};
+  using Entry = std::pair<std::string_view, std::string_view>;
+  static const std::vector<Entry> table = [] {
+    std::vector<Entry> entries;
+    std::string_view all = html_entities;
+    const auto next = [&all] {
+      const auto word = all.substr(0, all.find(' '));
+      all.remove_prefix(std::min(word.size() + 1, all.size()));
+      return word;
+    };
+    while (!all.empty()) {
+      const auto have = next();
+      entries.emplace_back(have, next());
+    }
+    std::sort(entries.begin(), entries.end());
+    return entries;
+  }();
+  const auto it = std::lower_bound(table.begin(), table.end(), Entry(name, {}));
+  return it != table.end() && it->first == name ? it->second : std::string_view();
 }
 
 /// What a numeric reference stands for, by the rules of HTML 5 for those that are no characters.
@@ -113,7 +121,7 @@ std::pair<std::string, std::size_t> reference(Budget& budget, std::string_view s
   if (n == 0) return {"&", 0};
   if (n < s.size() && s[n] == ';') ++n;
   for (std::size_t x = n; x > 1; --x) {
-    budget.step(512);  // goes through all names
+    budget.step(4);
     if (const auto found = entity(s.substr(0, x)); !found.empty()) return {std::string(found), x};
   }
   return {"&", 0};
@@ -127,6 +135,7 @@ std::string unescape_html(Budget& budget, std::string_view s) {
     const std::size_t amp = std::min(s.find('&', at), s.size());
     out.add(s.substr(at, amp - at));
     if (amp == s.size()) break;
+    budget.step(4);
     const auto [text, n] = reference(budget, s.substr(amp + 1));
     out.add(text);
     at = amp + 1 + n;
@@ -135,24 +144,27 @@ std::string unescape_html(Budget& budget, std::string_view s) {
 }
 
 std::string without_tags(Budget& budget, std::string_view s) {
-  budget.step(s.size() / 16);
   Builder kept(budget);
   std::size_t at = 0;
   for (std::size_t start; (start = s.find('<', at)) != s.npos;) {
     const bool comment = s.substr(start).starts_with("<!--");
     const std::size_t end = comment ? s.find("-->", start + 4) : s.find('>', start);
     if (end == s.npos) break;
+    budget.step(2);
     kept.add(s.substr(at, start - at));
     at = end + (comment ? 3 : 1);
   }
   kept.add(s.substr(at));
-  const std::string text = kept.take();
+  const Value text = make_text(budget, kept.take());
   Builder out(budget);
-  for (const auto word : split_spaces(text, -1)) out.add(out.size() ? " " : "").add(word);
-  return unescape_html(budget, out.take());
+  const auto words = split_spaces(budget, *text.text(), -1);
+  budget.step(words.size());
+  for (const auto word : words) out.add(out.size() ? " " : "").add(word);
+  const Value joined = make_text(budget, out.take());
+  return unescape_html(budget, *joined.text());
 }
 
-Value strip_tags(Call& c) { return c.in.text(without_tags(c.in.budget, to_text(c.in.budget, c.self))); }
+Value strip_tags(Call& c) { return c.in.text(without_tags(c.in.budget, *to_text(c.in.budget, c.self).text())); }
 
 // HTML that a filter has made: Markup where output is escaped, so that it is not escaped again.
 Value html_text(Call& c, Builder& out) {
@@ -170,7 +182,7 @@ Value xml_attributes(Call& c) {
     if (name.find_first_of(" \t\n\r\f\v/>=") != name.npos)
       raise(fmt::format("invalid character in attribute name '{}'", name));
     if (out.size() || flag(c, 0, true)) out.add(" ");
-    out.add(escaped(c.in.budget, key)).add("=\"").add(escaped(c.in.budget, value)).add("\"");
+    out.add(*escaped(c.in.budget, key).text()).add("=\"").add(*escaped(c.in.budget, value).text()).add("\"");
   }
   return html_text(c, out);
 }
@@ -200,18 +212,16 @@ std::string shown_link(std::string_view s, Int limit) {
   return std::string(s.substr(0, byte_of(s, static_cast<std::size_t>(limit)))) + "...";
 }
 
-std::size_t count_of(std::string_view s, std::string_view what) { return split_text(s, what, -1).size() - 1; }
-
 /// The link of a word without its brackets and full stops, or the word.
 std::string linked(Budget& budget, const std::string& word, const LinkStyle& style) {
   const bool scheme = word.starts_with("http://") || word.starts_with("https://");
-  if (matches(budget, pattern<http_pattern>(), word))
+  if (is_match(budget, pattern<http_pattern>(), word))
     return fmt::format("<a href=\"{}{}\"{}>{}</a>", scheme ? "" : "https://", word, style.attributes,
                        shown_link(word, style.limit));
-  if (word.starts_with("mailto:") && matches(budget, pattern<email_pattern>(), word.substr(7)))
+  if (word.starts_with("mailto:") && is_match(budget, pattern<email_pattern>(), word.substr(7)))
     return fmt::format("<a href=\"{}\">{}</a>", word, word.substr(7));
   if (word.find('@') != word.npos && !word.starts_with("www.") && !word.starts_with('@') &&
-      word.find(':') == word.npos && matches(budget, pattern<email_pattern>(), word))
+      word.find(':') == word.npos && is_match(budget, pattern<email_pattern>(), word))
     return fmt::format("<a href=\"mailto:{}\">{}</a>", word, word);
   std::string out = word;
   for (const std::string& s : style.schemes)
@@ -232,9 +242,9 @@ std::string urlize_word(Budget& budget, std::string_view word, const LinkStyle& 
   // a closing bracket belongs to the link that opened it
   for (const auto& [open, close] : {std::pair{"(", ")"}, {"<", ">"}, {"&lt;", "&gt;"}}) {
     const auto middle = word.substr(head, tail - head);
-    const std::size_t opened = count_of(middle, open);
-    if (opened <= count_of(middle, close)) continue;
-    for (std::size_t n = std::min(opened, count_of(word.substr(tail), close)); n > 0; --n)
+    const std::size_t opened = count_text(budget, middle, open);
+    if (opened <= count_text(budget, middle, close)) continue;
+    for (std::size_t n = std::min(opened, count_text(budget, word.substr(tail), close)); n > 0; --n)
       tail = word.find(close, tail) + std::string_view(close).size();
   }
   return std::string(word.substr(0, head)) + linked(budget, std::string(word.substr(head, tail - head)), style) +
@@ -249,23 +259,26 @@ Value urlize(Call& c) {
   if (given(c, 0)) style.limit = std::max<Int>(require_int(c.args[0], "urlize's limit"), 0);
   std::vector<std::string> rel{"noopener"};  // Jinja's policy
   if (given(c, 3))
-    for (const auto word : split_spaces(require_text(c.args[3], "urlize's rel"), -1)) rel.emplace_back(word);
+    for (const auto word : split_spaces(budget, require_text(c.args[3], "urlize's rel"), -1)) rel.emplace_back(word);
   if (flag(c, 1, false)) rel.emplace_back("nofollow");
   std::sort(rel.begin(), rel.end());
   rel.erase(std::unique(rel.begin(), rel.end()), rel.end());
-  style.attributes = fmt::format(" rel=\"{}\"", escaped(budget, c.in.text(fmt::format("{}", fmt::join(rel, " ")))));
-  if (given(c, 2) && truthy(c.args[2])) style.attributes += fmt::format(" target=\"{}\"", escaped(budget, c.args[2]));
+  style.attributes =
+      fmt::format(" rel=\"{}\"", *escaped(budget, c.in.text(fmt::format("{}", fmt::join(rel, " ")))).text());
+  if (given(c, 2) && truthy(c.args[2]))
+    style.attributes += fmt::format(" target=\"{}\"", *escaped(budget, c.args[2]).text());
   if (given(c, 4)) {
     const auto schemes = c.in.items_of(c.args[4]);
     for (const Value& s : schemes->items) {
       style.schemes.push_back(require_text(s, "a URI scheme"));
-      if (!matches(budget, pattern<scheme_pattern>(), style.schemes.back()))
+      if (!is_match(budget, pattern<scheme_pattern>(), style.schemes.back()))
         raise(fmt::format("'{}' is not a valid URI scheme prefix", style.schemes.back()));
     }
   }
-  const std::string s = escaped(budget, c.self);
+  const Value s = escaped(budget, c.self);
   Builder out(budget);
-  for (const auto word : split_keeping(budget, pattern<gap_pattern>(), s)) out.add(urlize_word(budget, word, style));
+  const auto words = split_keeping(budget, pattern<gap_pattern>(), *s.text());
+  for (const auto word : words) out.add(urlize_word(budget, word, style));
   return html_text(c, out);
 }
 
@@ -299,39 +312,41 @@ std::string_view long_word_head(std::string_view chunk, std::size_t room, const 
   return chunk.substr(0, end);
 }
 
-std::vector<std::string> wrap(Budget& budget, std::string_view s, const WrapStyle& style) {
+/// Calls add_line with each line of a paragraph.
+template <class AddLine> void wrap(Budget& budget, std::string_view s, const WrapStyle& style, AddLine add_line) {
   auto chunks = split_keeping(budget, style.break_on_hyphens ? pattern<wrap_pattern>() : pattern<space_pattern>(), s);
-  std::reverse(chunks.begin(), chunks.end());
-  std::vector<std::string> lines;
-  while (!chunks.empty()) {
-    std::vector<std::string_view> line;
-    std::size_t size = 0;
-    if (blank(chunks.back()) && !lines.empty()) chunks.pop_back();
-    while (!chunks.empty() && size + length(chunks.back()) <= style.width) {
-      budget.step();
-      size += length(chunks.back());
-      line.push_back(chunks.back());
-      chunks.pop_back();
+  bool first = true;
+  for (std::size_t next = 0; next < chunks.size();) {
+    std::string_view line(chunks[next].data(), 0);  // chunks lie one behind the other
+    std::size_t size = 0, last = 0;                 // last: bytes of the line's last chunk
+    const auto take = [&](std::size_t bytes) {
+      line = {line.data(), line.size() + bytes};
+      last = bytes;
+    };
+    if (blank(chunks[next]) && !first) {
+      line = {line.data() + chunks[next].size(), 0};
+      ++next;
     }
-    if (!chunks.empty() && length(chunks.back()) > style.width) {
-      budget.step(chunks.back().size() / 16);
+    for (; next < chunks.size() && size + length(chunks[next]) <= style.width; ++next) {
+      budget.step();
+      size += length(chunks[next]);
+      take(chunks[next].size());
+    }
+    if (next < chunks.size() && length(chunks[next]) > style.width) {
+      budget.step(chunks[next].size() / 16);
       if (style.break_long) {
-        const auto head = long_word_head(chunks.back(), style.width - size, style);
-        line.push_back(head);
-        chunks.back().remove_prefix(head.size());
+        const auto head = long_word_head(chunks[next], style.width - size, style);
+        take(head.size());
+        chunks[next].remove_prefix(head.size());
       } else if (line.empty()) {
-        line.push_back(chunks.back());
-        chunks.pop_back();
+        take(chunks[next++].size());
       }
     }
-    if (!line.empty() && blank(line.back())) line.pop_back();
+    if (last && blank(line.substr(line.size() - last))) line.remove_suffix(last);
     if (line.empty()) continue;
-    std::string text;
-    for (const auto part : line) text += part;
-    budget.bytes(text.size() + sizeof(std::string));
-    lines.push_back(std::move(text));
+    first = false;
+    add_line(line);
   }
-  return lines;
 }
 
 }  // namespace
@@ -343,18 +358,18 @@ Value word_wrap(Call& c) {
   const Value newline = c.in.text("\n");
   const Value& between = given(c, 2) ? c.args[2] : newline;
   require_text(between, "wordwrap's wrapstring");
-  c.in.budget.step(s.size() / 8);
-  room_for_lines(c.in.budget, s);
   bool first = true;
   Builder out(c.in.budget);
-  for (const auto paragraph : split_lines(s, false)) {
+  const auto paragraphs = split_lines(c.in.budget, s, false);
+  for (const auto paragraph : paragraphs) {
     if (width <= 0) raise(fmt::format("invalid width {} (must be > 0)", width));
     if (!std::exchange(first, false)) out.add(*between.text());
-    const auto wrapped = wrap(c.in.budget, paragraph, style);
-    for (std::size_t i = 0; i < wrapped.size(); ++i) {
-      if (i) out.add(*between.text());
-      out.add(between.is_markup() ? escaped(c.in.budget, c.in.text(wrapped[i])) : wrapped[i]);
-    }
+    bool first_line = true;
+    wrap(c.in.budget, paragraph, style, [&](std::string_view line) {
+      if (!std::exchange(first_line, false)) out.add(*between.text());
+      if (between.is_markup()) out.add(*escaped(c.in.budget, c.in.text(std::string(line))).text());
+      else out.add(line);
+    });
   }
   return make_like(c.in.budget, between, out.take());
 }
@@ -474,7 +489,7 @@ class PrettyPrinter {
   void print_text(std::string_view s, std::size_t indent, std::size_t allowance, int level) {
     if (level == 1) ++indent, ++allowance;
     std::vector<std::string> chunks;
-    const auto lines = split_lines(s, true);
+    const auto lines = split_lines(budget_, s, true);
     for (std::size_t i = 0; i < lines.size(); ++i) {
       const bool last_line = i + 1 == lines.size();
       std::string whole = quoted(lines[i]);

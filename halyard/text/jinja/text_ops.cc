@@ -2,43 +2,50 @@
 
 #include <algorithm>
 
+#include "halyard/text/jinja/search.h"
 #include "halyard/text/jinja/unicode.h"
 
 namespace halyard::jinja {
 
-std::vector<std::string_view> split_text(std::string_view s, std::string_view separator, std::int64_t limit) {
-  std::vector<std::string_view> parts;
+Grown<std::string_view> split_text(Budget& budget, std::string_view s, std::string_view separator, std::int64_t limit) {
+  Grown<std::string_view> parts(budget);
   while (limit < 0 || static_cast<std::int64_t>(parts.size()) < limit) {
-    const auto at = s.find(separator);
+    const auto at = find_first(s, separator);
     if (at == s.npos) break;
-    parts.push_back(s.substr(0, at));
+    parts.add(s.substr(0, at));
     s.remove_prefix(at + separator.size());
   }
-  parts.push_back(s);
+  parts.add(s);
   return parts;
 }
 
-std::vector<std::string_view> rsplit_text(std::string_view s, std::string_view separator, std::int64_t limit) {
-  std::vector<std::string_view> parts;
+Grown<std::string_view> rsplit_text(Budget& budget, std::string_view s, std::string_view separator,
+                                    std::int64_t limit) {
+  Grown<std::string_view> parts(budget);
   while (limit < 0 || static_cast<std::int64_t>(parts.size()) < limit) {
-    const auto at = s.rfind(separator);
+    const auto at = find_last(s, separator);
     if (at == s.npos) break;
-    parts.push_back(s.substr(at + separator.size()));
+    parts.add(s.substr(at + separator.size()));
     s = s.substr(0, at);
   }
-  parts.push_back(s);
+  parts.add(s);
   std::reverse(parts.begin(), parts.end());
   return parts;
 }
 
+std::size_t count_text(Budget& budget, std::string_view s, std::string_view part) {
+  std::size_t n = 0;
+  for (std::size_t at = 0; (at = find_first(s, part, at)) != s.npos; at += part.size(), ++n) budget.step();
+  return n;
+}
+
 std::string replace(Budget& budget, std::string_view s, std::string_view from, std::string_view to, std::int64_t limit) {
   Builder out(budget);
-  budget.step(s.size() / 64);
   std::int64_t done = 0;
   std::size_t at = 0;
   for (; limit < 0 || done < limit; ++done) {
     if (from.empty() && at > s.size()) break;
-    const auto found = from.empty() ? at : s.find(from, at);
+    const auto found = from.empty() ? at : find_first(s, from, at);
     if (found == s.npos) break;
     budget.step();
     out.add(s.substr(at, found - at)).add(to);
@@ -61,8 +68,8 @@ std::string justify(Budget& budget, std::string_view s, std::int64_t width, std:
   const std::int64_t left = side < 0 ? 0 : side > 0 ? missing : missing / 2 + (missing & width & 1);
   Builder out(budget);
   const auto pad = [&](std::int64_t times) {
-    if (fill.size() == 1) return void(out.add(static_cast<std::size_t>(times), fill[0]));
-    for (std::int64_t i = 0; i < times; ++i) out.add(fill);
+    if (times > static_cast<std::int64_t>(max_text)) raise("pads a text to more than 64 MiB", Errc::limit_exceeded);
+    out.add(static_cast<std::size_t>(times), fill);
   };
   pad(left);
   out.add(s);
@@ -71,13 +78,10 @@ std::string justify(Budget& budget, std::string_view s, std::int64_t width, std:
 }
 
 Value dict_view(Interpreter& in, const Mapping& m, Flavor flavor) {
-  std::vector<Value> items;
-  items.reserve(m.entries.size());
+  Grown<Value> items(in.budget, m.entries.size());
   for (const auto& [key, value] : m.entries)
-    items.push_back(flavor == Flavor::keys     ? key
-                    : flavor == Flavor::values ? value
-                                               : in.list({key, value}, Flavor::tuple));
-  return in.list(std::move(items), flavor);
+    items.add(flavor == Flavor::keys ? key : flavor == Flavor::values ? value : in.list({key, value}, Flavor::tuple));
+  return in.list(items.take(), flavor);
 }
 
 }  // namespace halyard::jinja

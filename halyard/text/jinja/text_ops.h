@@ -4,15 +4,16 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "halyard/text/jinja/interpreter.h"
 
 namespace halyard::jinja {
 
 /// str.split(separator, limit) and str.rsplit; a negative limit is none.
-std::vector<std::string_view> split_text(std::string_view s, std::string_view separator, std::int64_t limit);
-std::vector<std::string_view> rsplit_text(std::string_view s, std::string_view separator, std::int64_t limit);
+Grown<std::string_view> split_text(Budget&, std::string_view s, std::string_view separator, std::int64_t limit);
+Grown<std::string_view> rsplit_text(Budget&, std::string_view s, std::string_view separator, std::int64_t limit);
+/// str.count of a part that is not empty.
+std::size_t count_text(Budget&, std::string_view s, std::string_view part);
 /// str.replace; a negative limit is none.
 std::string replace(Budget&, std::string_view s, std::string_view from, std::string_view to, std::int64_t limit);
 /// s padded to `width` characters: at the left (side -1), in the middle (0), at the right (1).

@@ -11,40 +11,6 @@
 
 namespace halyard::jinja {
 
-void raise(std::string message, Errc code) { throw Failure{code, std::move(message)}; }
-
-void Budget::step(std::size_t n) {
-  if (n > steps_) raise("does too many steps of work for what it was given", Errc::limit_exceeded);
-  steps_ -= n;
-}
-
-void Budget::bytes(std::size_t n) {
-  if (n > bytes_) raise("builds more than 256 MiB of text and lists", Errc::limit_exceeded);
-  room_for(n);
-  bytes_ -= n;
-}
-
-void Budget::room_for(std::size_t n) const {
-  if (n > max_held - held_) raise("holds more than 64 MiB of text and lists", Errc::limit_exceeded);
-}
-
-void Budget::take_apart(std::size_t size, std::size_t each) {
-  room_for(size * each);
-  step(size / 16);
-}
-
-void Budget::hold(std::size_t n) {
-  room_for(n);
-  held_ += n;
-  most_held_ = std::max(most_held_, held_);
-}
-
-void Budget::allow_for_input() {
-  const std::size_t n = std::min<std::size_t>(more_steps_, 3000);
-  more_steps_ -= n;
-  steps_ += n;
-}
-
 std::optional<std::int64_t> Value::integer() const {
   if (const bool* b = boolean()) return *b ? 1 : 0;
   if (const auto* i = std::get_if<std::int64_t>(&v_)) return *i;
@@ -72,13 +38,14 @@ std::optional<Value> Namespace::attribute(Interpreter&, std::string_view name) {
   return std::nullopt;
 }
 
-void Namespace::set(const std::string& name, Value value) {
+void Namespace::set(Budget& budget, const std::string& name, Value value) {
   if (name.starts_with('_')) raise(fmt::format("a namespace cannot hold the underscore-prefixed attribute '{}'", name));
   for (auto& [key, old] : attributes)
     if (key == name) {
       old = std::move(value);
       return;
     }
+  budget.hold(name.size() + 2 * sizeof(attributes[0]));
   attributes.emplace_back(name, std::move(value));
 }
 
@@ -88,49 +55,23 @@ Bytes::Bytes(Budget& budget, std::string all) : data(std::move(all)) {
   for (const char c : data) items_.emplace_back(std::int64_t{static_cast<unsigned char>(c)});
 }
 
-std::string Bytes::shown() const {
+bool Bytes::show(Budget& budget, Builder& out) const {
   const char quote = data.find('\'') != data.npos && data.find('"') == data.npos ? '"' : '\'';
-  std::string out = std::string("b") + quote;
+  out.add("b").add(1, quote);
   for (const char c : data) {
-    if (c == '\\' || c == quote) (out += '\\') += c;
-    else if (c == '\n') out += "\\n";
-    else if (c == '\r') out += "\\r";
-    else if (c == '\t') out += "\\t";
-    else if (c >= 0x20 && c < 0x7f) out += c;
-    else out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    budget.step();
+    if (c == '\\' || c == quote) out.add("\\").add(1, c);
+    else if (c == '\n') out.add("\\n");
+    else if (c == '\r') out.add("\\r");
+    else if (c == '\t') out.add("\\t");
+    else if (c >= 0x20 && c < 0x7f) out.add(1, c);
+    else {
+      budget.step();
+      out.add(fmt::format("\\x{:02x}", static_cast<unsigned char>(c)));
+    }
   }
-  return out + quote;
-}
-
-void room_for_lines(const Budget& budget, std::string_view text) {
-  // A line ends in a control character or one beyond ASCII; the list of them grows by doubling.
-  const auto ends = std::count_if(text.begin(), text.end(), [](unsigned char b) { return b < 0x20 || b >= 0x80; });
-  budget.room_for((static_cast<std::size_t>(ends) + 1) * 3 * sizeof(std::string_view));
-}
-
-void Builder::make_room(std::size_t more) {
-  budget_->bytes(more);
-  if (more > max_text - text_.size()) raise("builds a text of more than 64 MiB", Errc::limit_exceeded);
-  const std::size_t size = text_.size() + more;
-  if (size <= text_.capacity()) return;
-  const std::size_t capacity = std::max(size, 2 * text_.capacity());
-  held_.grow(capacity, [&] { text_.reserve(capacity); });
-}
-
-Builder& Builder::add(std::string_view s) {
-  make_room(s.size());
-  text_ += s;
-  return *this;
-}
-
-Builder& Builder::add(std::size_t times, char c) { return add(times, {&c, 1}); }
-
-Builder& Builder::add(std::size_t times, std::string_view s) {
-  const std::size_t begin = text_.size(), end = begin + times * s.size();
-  make_room(end - begin);
-  if (end > begin) text_ += s;
-  while (text_.size() < end) text_.append(text_, begin, std::min(text_.size() - begin, end - text_.size()));
-  return *this;
+  out.add(1, quote);
+  return true;
 }
 
 // --- making values
@@ -158,6 +99,12 @@ int checked_depth(int inner) {
   return inner + 1;
 }
 
+bool same_text(Budget& budget, std::string_view a, std::string_view b) {
+  if (a.size() != b.size()) return false;
+  budget.step(a.size() / 64);
+  return a == b;
+}
+
 // M is Mapping or const Mapping.
 template <class M>
 auto find_entry(Budget& budget, M& m, const Value& key) -> decltype(m.entries.data()) {
@@ -165,7 +112,8 @@ auto find_entry(Budget& budget, M& m, const Value& key) -> decltype(m.entries.da
   const auto* wanted = key.text();
   for (auto& entry : m.entries) {
     const auto* have = entry.first.text();
-    if (wanted && have ? *wanted == *have : !wanted && !have && equal(budget, entry.first, key)) return &entry;
+    if (wanted && have ? same_text(budget, *wanted, *have) : !wanted && !have && equal(budget, entry.first, key))
+      return &entry;
   }
   return nullptr;
 }
@@ -190,7 +138,7 @@ Value make_int(Budget& budget, const BigInt& i) {
 void charge_integers(Budget& budget, std::size_t a_bits, std::size_t b_bits, std::size_t result_bits) {
   if (result_bits > max_int_bits + 64)
     raise(fmt::format("an integer of more than {} bits", max_int_bits), Errc::limit_exceeded);
-  budget.step(4 + (a_bits / 32 + 1) * (b_bits / 32 + 1) / 64);
+  budget.step(4 + (a_bits / 32 + 1) * (b_bits / 32 + 1) / 24);
 }
 
 Value make_markup(Budget& budget, std::string s) { return make_text(budget, std::move(s)).as_markup(); }
@@ -200,17 +148,18 @@ Value make_like(Budget& budget, const Value& model, std::string s) {
   return model.is_markup() ? v.as_markup() : v;
 }
 
-std::string escaped(Budget& budget, const Value& v) {
-  if (v.is_markup()) return *v.text();
+Value escaped(Budget& budget, const Value& v) {
+  if (v.is_markup()) return v;
+  const Value plain = to_text(budget, v);
+  const std::string_view s = *plain.text();
+  budget.step(s.size() / 8);
   Builder out(budget);
-  const std::string plain = to_text(budget, v);
-  budget.step(plain.size() / 8);
-  for (std::size_t at = 0; at < plain.size();) {
-    const std::size_t special = std::min(plain.find_first_of("&<>\"'", at), plain.size());
-    out.add(std::string_view(plain).substr(at, special - at));
-    if (special == plain.size()) break;
+  for (std::size_t at = 0; at < s.size();) {
+    const std::size_t special = std::min(s.find_first_of("&<>\"'", at), s.size());
+    out.add(s.substr(at, special - at));
+    if (special == s.size()) break;
     budget.step();
-    switch (plain[special]) {
+    switch (s[special]) {
       case '&': out.add("&amp;"); break;
       case '<': out.add("&lt;"); break;
       case '>': out.add("&gt;"); break;
@@ -219,7 +168,7 @@ std::string escaped(Budget& budget, const Value& v) {
     }
     at = special + 1;
   }
-  return out.take();
+  return make_markup(budget, out.take());
 }
 
 namespace {
@@ -246,6 +195,7 @@ Value make_group(Budget& budget, Value grouper, Value list) {
 
 Value make_dict(Budget& budget, std::vector<std::pair<Value, Value>> entries) {
   budget.bytes(entries.size() * 2 * sizeof(Value) + overhead);
+  const Held given(budget, entries.capacity() * 2 * sizeof(Value));
   Mapping m;
   int inner = 0;
   m.entries.reserve(entries.size());
@@ -260,7 +210,16 @@ Value make_dict(Budget& budget, std::vector<std::pair<Value, Value>> entries) {
   return Value(std::shared_ptr<const Mapping>(make_held(budget, std::move(m), held)));
 }
 
-Value make_undefined(std::string why) { return Undefined{std::make_shared<const std::string>(std::move(why))}; }
+Value make_undefined(Budget& budget, std::string why) {
+  const std::size_t held = why.capacity() + overhead;
+  return Undefined{make_held(budget, std::move(why), held)};
+}
+
+std::string clipped(std::string_view s) {
+  constexpr std::size_t most = 200;
+  const std::size_t end = byte_of(s.substr(0, std::min(s.size(), 4 * most)), most);
+  return std::string(s.substr(0, end)) + (end < s.size() ? "…" : "");
+}
 
 // An integer beyond 64 bits; see parse_ordered_json.
 static Value from_digits(Budget& budget, const std::string& written) {
@@ -275,7 +234,7 @@ static Value from_digits(Budget& budget, const std::string& written) {
 }
 
 Value from_json(Budget& budget, const OrderedJson& j, int depth) {
-  budget.allow_for_input();
+  budget.allow_for_input(j.is_string() ? j.get_ref<const std::string&>().size() : 0);
   if (depth > max_value_depth) checked_depth(depth);
   switch (j.type()) {
     case OrderedJson::value_t::boolean: return Value(j.get<bool>());
@@ -288,17 +247,15 @@ Value from_json(Budget& budget, const OrderedJson& j, int depth) {
     case OrderedJson::value_t::binary: return from_digits(budget, {j.get_binary().begin(), j.get_binary().end()});
     case OrderedJson::value_t::string: return make_text(budget, j.get_ref<const std::string&>());
     case OrderedJson::value_t::array: {
-      std::vector<Value> items;
-      items.reserve(j.size());
-      for (const auto& item : j) items.push_back(from_json(budget, item, depth + 1));
-      return make_list(budget, std::move(items));
+      Grown<Value> items(budget, j.size());
+      for (const auto& item : j) items.add(from_json(budget, item, depth + 1));
+      return make_list(budget, items.take());
     }
     case OrderedJson::value_t::object: {
-      std::vector<std::pair<Value, Value>> entries;
-      entries.reserve(j.size());
+      Grown<std::pair<Value, Value>> entries(budget, j.size());
       for (const auto& [key, value] : j.items())
-        entries.emplace_back(make_text(budget, key), from_json(budget, value, depth + 1));
-      return make_dict(budget, std::move(entries));
+        entries.add({make_text(budget, key), from_json(budget, value, depth + 1)});
+      return make_dict(budget, entries.take());
     }
     default: return None{};
   }
@@ -319,7 +276,7 @@ bool truthy(const Value& v) {
 const Value* find(Budget& budget, const Mapping& m, std::string_view key) {
   budget.step(m.entries.size() / 8);
   for (const auto& [k, v] : m.entries)
-    if (const auto* s = k.text(); s && *s == key) return &v;
+    if (const auto* s = k.text(); s && same_text(budget, *s, key)) return &v;
   return nullptr;
 }
 
@@ -374,10 +331,7 @@ std::optional<int> compare_numbers(const Value& a, const Value& b) {
 
 bool equal(Budget& budget, const Value& a, const Value& b) {
   budget.step();
-  if (const auto *x = a.text(), *y = b.text(); x && y) {
-    budget.step(std::min(x->size(), y->size()) / 64);
-    return *x == *y;
-  }
+  if (const auto* x = a.text(), *y = b.text(); x && y) return same_text(budget, *x, *y);
   if (a.number() && b.number()) return compare_numbers(a, b) == 0;
   if (const auto *x = a.sequence(), *y = b.sequence(); x && y) return same_items(budget, *x, *y);
   if (const auto *x = a.mapping(), *y = b.mapping(); x && y) return same_entries(budget, *x, *y);
@@ -466,23 +420,32 @@ std::string json_float(double d) {
 
 namespace {
 
-std::string repr_text(std::string_view s) {
+// Texts are written run by run of what stands for itself.
+void add_repr(Budget& budget, Builder& out, std::string_view s) {
+  budget.step(s.size() / 4);
   const char quote = s.find('\'') != s.npos && s.find('"') == s.npos ? '"' : '\'';
-  std::string out(1, quote);
+  out.add(1, quote);
+  std::size_t start = 0;
   for (std::size_t at = 0; at < s.size();) {
-    const std::size_t n = char_bytes(s, at);
-    const char32_t c = char_at(s, at);
-    if (c == U'\n') out += "\\n";
-    else if (c == U'\r') out += "\\r";
-    else if (c == U'\t') out += "\\t";
-    else if (c == U'\\' || c == static_cast<char32_t>(quote)) (out += '\\') += static_cast<char>(c);
-    else if (is_printable(c)) out += s.substr(at, n);
-    else if (c < 0x100) out += fmt::format("\\x{:02x}", static_cast<unsigned>(c));
-    else if (c < 0x10000) out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
-    else out += fmt::format("\\U{:08x}", static_cast<unsigned>(c));
-    at += n;
+    char32_t c;
+    const std::size_t n = decode(s, at, c);
+    const bool marked = c == U'\\' || c == static_cast<char32_t>(quote);
+    if (!marked && is_printable(c)) {
+      at += n;
+      continue;
+    }
+    out.add(s.substr(start, at - start));
+    start = at += n;
+    if (c == U'\n') out.add("\\n");
+    else if (c == U'\r') out.add("\\r");
+    else if (c == U'\t') out.add("\\t");
+    else if (marked) out.add("\\").add(1, static_cast<char>(c));
+    else if (c < 0x100) out.add(fmt::format("\\x{:02x}", static_cast<unsigned>(c)));
+    else if (c < 0x10000) out.add(fmt::format("\\u{:04x}", static_cast<unsigned>(c)));
+    else out.add(fmt::format("\\U{:08x}", static_cast<unsigned>(c)));
+    budget.step(c < 0x20 || marked ? 1 : 4);
   }
-  return out + quote;
+  out.add(s.substr(start)).add(1, quote);
 }
 
 class Printer {
@@ -498,13 +461,14 @@ class Printer {
     else if (const bool* b = v.boolean()) out_.add(*b ? "True" : "False");
     else if (v.is_int()) out_.add(repr_int(budget_, v));
     else if (const double* d = v.real()) out_.add(repr_float(*d));
-    else if (v.is_markup()) out_.add("Markup(").add(repr_text(*v.text())).add(")");
-    else if (const auto* s = v.text()) out_.add(repr_text(*s));
-    else if (const auto* seq = v.sequence()) print_sequence(*seq, depth);
+    else if (const auto* s = v.text()) {
+      if (v.is_markup()) out_.add("Markup(");
+      add_repr(budget_, out_, *s);
+      if (v.is_markup()) out_.add(")");
+    } else if (const auto* seq = v.sequence()) print_sequence(*seq, depth);
     else if (const auto* map = v.mapping()) print_mapping(*map, depth);
     else if (const auto* ns = dynamic_cast<const Namespace*>(v.object())) print_namespace(*ns, depth);
-    else if (const auto* o = v.object(); o && !o->shown().empty()) out_.add(o->shown());
-    else out_.add(fmt::format("<{}>", type_name(v)));
+    else if (const auto* o = v.object(); !o || !o->show(budget_, out_)) out_.add(fmt::format("<{}>", type_name(v)));
   }
 
  private:
@@ -540,7 +504,8 @@ class Printer {
     bool first = true;
     for (const auto& [key, value] : ns.attributes) {
       if (!std::exchange(first, false)) out_.add(", ");
-      out_.add(repr_text(key)).add(": ");
+      add_repr(budget_, out_, key);
+      out_.add(": ");
       print(value, depth + 1);
     }
     out_.add("}>");
@@ -562,39 +527,44 @@ std::string repr(Budget& budget, const Value& v) {
   return out.take();
 }
 
-std::string to_text(Budget& budget, const Value& v) {
-  if (const auto* s = v.text()) {
-    budget.bytes(s->size());
-    return *s;
-  }
-  return v.is_undefined() ? "" : repr(budget, v);
+Value to_text(Budget& budget, const Value& v) {
+  if (v.is_text()) return v;
+  return make_text(budget, v.is_undefined() ? "" : repr(budget, v));
 }
 
 // --- JSON
 
 namespace {
 
-void json_unit(std::string& out, unsigned unit) { out += fmt::format("\\u{:04x}", unit); }
+void add_json_unit(Builder& out, unsigned unit) { out.add(fmt::format("\\u{:04x}", unit)); }
 
-std::string json_text(std::string_view s, bool ascii) {
-  std::string out = "\"";
+void add_json(Budget& budget, Builder& out, std::string_view s, bool ascii) {
+  budget.step(s.size() / 8);
+  out.add("\"");
+  std::size_t start = 0;
   for (std::size_t at = 0; at < s.size();) {
-    const std::size_t n = char_bytes(s, at);
-    const auto c = static_cast<unsigned>(char_at(s, at));
-    if (c == '"' || c == '\\') (out += '\\') += static_cast<char>(c);
-    else if (c == '\n') out += "\\n";
-    else if (c == '\r') out += "\\r";
-    else if (c == '\t') out += "\\t";
-    else if (c == '\b') out += "\\b";
-    else if (c == '\f') out += "\\f";
-    else if (c < 0x20 || (ascii && c > 0x7e && c < 0x10000)) json_unit(out, c);
-    else if (ascii && c >= 0x10000) {
-      json_unit(out, 0xd800 + ((c - 0x10000) >> 10));
-      json_unit(out, 0xdc00 + ((c - 0x10000) & 0x3ff));
-    } else out += s.substr(at, n);
-    at += n;
+    char32_t c;
+    const std::size_t n = decode(s, at, c);
+    if (c >= 0x20 && c != U'"' && c != U'\\' && !(ascii && c > 0x7e)) {
+      at += n;
+      continue;
+    }
+    out.add(s.substr(start, at - start));
+    start = at += n;
+    budget.step();
+    if (c == U'"' || c == U'\\') out.add("\\").add(1, static_cast<char>(c));
+    else if (c == U'\n') out.add("\\n");
+    else if (c == U'\r') out.add("\\r");
+    else if (c == U'\t') out.add("\\t");
+    else if (c == U'\b') out.add("\\b");
+    else if (c == U'\f') out.add("\\f");
+    else {
+      budget.step(4);  // formatted
+      if (c >= 0x10000) add_json_unit(out, 0xd800 + ((c - 0x10000) >> 10));
+      add_json_unit(out, c >= 0x10000 ? 0xdc00 + ((c - 0x10000) & 0x3ff) : c);
+    }
   }
-  return out + '"';
+  out.add(s.substr(start)).add("\"");
 }
 
 class JsonPrinter {
@@ -607,7 +577,7 @@ class JsonPrinter {
     else if (const bool* b = v.boolean()) out_.add(*b ? "true" : "false");
     else if (v.is_int()) out_.add(repr_int(budget_, v));
     else if (const double* d = v.real()) out_.add(json_float(*d));
-    else if (const auto* s = v.text()) out_.add(json_text(*s, style_.ensure_ascii));
+    else if (const auto* s = v.text()) add_json(budget_, out_, *s, style_.ensure_ascii);
     else if (const auto* seq = v.sequence(); seq && (seq->flavor == Flavor::list || seq->flavor == Flavor::tuple))
       print_array(seq->items, level);
     else if (const auto* map = v.mapping()) print_object(*map, level);
@@ -617,8 +587,8 @@ class JsonPrinter {
  private:
   void newline(std::size_t level) {
     if (!style_.indent) return;
-    out_.add("\n");
-    for (std::size_t i = 0; i < level; ++i) out_.add(*style_.indent);
+    budget_.step();
+    out_.add("\n").add(level, *style_.indent);
   }
 
   void print_array(const std::vector<Value>& items, std::size_t level) {
@@ -634,7 +604,6 @@ class JsonPrinter {
   }
 
   std::string key_text(const Value& key) {
-    if (const auto* s = key.text()) return *s;
     if (key.is_none()) return "null";
     if (const bool* b = key.boolean()) return *b ? "true" : "false";
     if (key.is_int()) return repr_int(budget_, key);
@@ -644,8 +613,8 @@ class JsonPrinter {
 
   void print_object(const Mapping& m, std::size_t level) {
     if (m.entries.empty()) return void(out_.add("{}"));
-    std::vector<const std::pair<Value, Value>*> order;
-    for (const auto& entry : m.entries) order.push_back(&entry);
+    Grown<const std::pair<Value, Value>*> order(budget_, m.entries.size());
+    for (const auto& entry : m.entries) order.add(&entry);
     if (style_.sort_keys)
       std::stable_sort(order.begin(), order.end(),
                        [&](const auto* a, const auto* b) { return less(budget_, a->first, b->first); });
@@ -653,7 +622,9 @@ class JsonPrinter {
     for (std::size_t i = 0; i < order.size(); ++i) {
       if (i) out_.add(style_.item_separator);
       newline(level + 1);
-      out_.add(json_text(key_text(order[i]->first), style_.ensure_ascii)).add(style_.key_separator);
+      const auto* key = order[i]->first.text();
+      add_json(budget_, out_, key ? *key : key_text(order[i]->first), style_.ensure_ascii);
+      out_.add(style_.key_separator);
       print(order[i]->second, level + 1);
     }
     newline(level);

@@ -14,75 +14,11 @@
 #include <vector>
 
 #include "halyard/base/json.h"
-#include "halyard/base/result.h"
 #include "halyard/text/jinja/bigint.h"
+#include "halyard/text/jinja/budget.h"
 
 namespace halyard::jinja {
 
-/// What parsing and rendering throw; ChatTemplate turns it into an Error. `line` is 0 where the thrower does not know it.
-struct Failure {
-  Errc code;
-  std::string message;
-  int line = 0;
-};
-[[noreturn]] void raise(std::string message, Errc code = Errc::invalid_argument);
-
-/// What a render may spend: steps and bytes ever built, which bound its time, and bytes that are held at once.
-class Budget {
- public:
-  /// Some tens of nanoseconds: one evaluated node, one visited element, one comparison.
-  void step(std::size_t n = 1);
-  /// To call before n bytes are built that are soon given up or held.
-  void bytes(std::size_t n);
-  /// To call before n bytes are used for a moment.
-  void room_for(std::size_t n) const;
-  /// To call before a text of `size` bytes is taken apart into a list that needs `each` bytes for each of them.
-  void take_apart(std::size_t size, std::size_t each);
-  void hold(std::size_t n);
-  void release(std::size_t n) { held_ -= n; }
-  /// A value of the context was read: a long chat may take its time, a short one ends at once.
-  void allow_for_input();
-  std::size_t most_held() const { return most_held_; }
-
-  static constexpr std::size_t max_held = std::size_t{64} << 20;
-
- private:
-  std::size_t steps_ = 1'500'000, more_steps_ = 8'500'000;
-  std::size_t bytes_ = std::size_t{256} << 20;
-  std::size_t held_ = 0, most_held_ = 0;
-};
-
-/// Bytes that are held as long as this lives.
-class Held {
- public:
-  Held(Budget& budget, std::size_t bytes) : budget_(&budget), bytes_(bytes) { budget.hold(bytes); }
-  Held(const Held&) = delete;
-  ~Held() { budget_->release(bytes_); }
-  /// Holds as many instead; both at once while they are copied.
-  template <class Copy> void grow(std::size_t bytes, Copy copy) {
-    budget_->hold(bytes);
-    copy();
-    budget_->release(std::exchange(bytes_, bytes));
-  }
-
- private:
-  Budget* budget_;
-  std::size_t bytes_;
-};
-
-/// A shared value whose bytes are held until its last owner is gone; `budget` must outlive it.
-template <class T> std::shared_ptr<T> make_held(Budget& budget, T value, std::size_t bytes) {
-  struct Block {
-    Block(Budget& b, T v, std::size_t n) : held(b, n), value(std::move(v)) {}
-    Held held;
-    T value;
-  };
-  const auto block = std::make_shared<Block>(budget, std::move(value), bytes);
-  return {block, &block->value};
-}
-
-/// Bytes of the longest string or output.
-inline constexpr std::size_t max_text = std::size_t{64} << 20;
 /// How deep lists and dicts may nest: bounds every walk over a value, its destruction included.
 inline constexpr int max_value_depth = 200;
 
@@ -200,8 +136,8 @@ class Object {
   virtual bool callable() const { return false; }
   /// What it can be gone through, measured and indexed as; null where it cannot.
   virtual const std::vector<Value>* elements() const { return nullptr; }
-  /// Its repr; empty: <type>.
-  virtual std::string shown() const { return {}; }
+  /// Adds its repr; false where it is <type>.
+  virtual bool show(Budget&, Builder&) const { return false; }
   virtual Value call(Interpreter&, Args);
 };
 
@@ -210,15 +146,18 @@ class Namespace : public Object {
  public:
   std::string type() const override { return "Namespace"; }
   std::optional<Value> attribute(Interpreter&, std::string_view name) override;
-  void set(const std::string& name, Value value);
+  /// The name is held until the render ends.
+  void set(Budget&, const std::string& name, Value value);
   std::vector<std::pair<std::string, Value>> attributes;
 };
 
 /// What `map`, `select` and their like return: items that can be gone through once. They are computed eagerly.
 class Generator : public Object {
  public:
-  explicit Generator(std::vector<Value> all) : items(std::move(all)) {}
+  Generator(Budget& budget, std::vector<Value> all)
+      : held(budget, all.capacity() * sizeof(Value)), items(std::move(all)) {}
   std::string type() const override { return "generator"; }
+  Held held;
   std::vector<Value> items;
   std::size_t next = 0;
 };
@@ -229,37 +168,12 @@ class Bytes : public Object {
   Bytes(Budget&, std::string all);
   std::string type() const override { return "bytes"; }
   const std::vector<Value>* elements() const override { return &items_; }
-  std::string shown() const override;
+  bool show(Budget&, Builder&) const override;
   std::optional<Value> attribute(Interpreter&, std::string_view name) override;
   const std::string data;
 
  private:
   std::vector<Value> items_;
-};
-
-/// To call before `text` is cut into lines.
-void room_for_lines(const Budget&, std::string_view text);
-
-/// Text that is charged to the budget as it grows.
-class Builder {
- public:
-  explicit Builder(Budget& budget) : budget_(&budget), held_(budget, 0) {}
-  Builder& add(std::string_view s);
-  Builder& add(std::size_t times, char c);
-  /// `times` × the size of `s` must not overflow.
-  Builder& add(std::size_t times, std::string_view s);
-  std::string take() {
-    std::string text = std::move(text_);
-    held_.grow(0, [] {});
-    return text;
-  }
-  std::size_t size() const { return text_.size(); }
-
- private:
-  void make_room(std::size_t more);
-  Budget* budget_;
-  Held held_;  // the text's capacity
-  std::string text_;
 };
 
 Value make_text(Budget&, std::string);
@@ -272,14 +186,16 @@ void charge_integers(Budget&, std::size_t a_bits, std::size_t b_bits, std::size_
 Value make_markup(Budget&, std::string);
 /// Text of the kind that `model` is: Markup where it is Markup.
 Value make_like(Budget&, const Value& model, std::string);
-/// markupsafe.escape: the value's text with & < > " ' escaped; of Markup the text as it is.
-std::string escaped(Budget&, const Value&);
+/// markupsafe.escape: Markup of the value's text with & < > " ' escaped; Markup as it is.
+Value escaped(Budget&, const Value&);
 Value make_list(Budget&, std::vector<Value>, Flavor = Flavor::list);
 /// What groupby gives: the tuple (grouper, list).
 Value make_group(Budget&, Value grouper, Value list);
 /// Entries in order; of equal keys the first keeps its place and the last its value, as in Python.
 Value make_dict(Budget&, std::vector<std::pair<Value, Value>>);
-Value make_undefined(std::string why);
+Value make_undefined(Budget&, std::string why);
+/// The start of a text that a message names.
+std::string clipped(std::string_view);
 /// JSON as Python's json.loads gives it. Throws where it nests too deep.
 Value from_json(Budget&, const OrderedJson&, int depth = 0);
 
@@ -298,8 +214,9 @@ const Value* find(Budget&, const Mapping&, std::string_view key);
 
 /// Python's name of the type: "str", "NoneType", "dict".
 std::string type_name(const Value&);
-/// Python's str() and repr().
-std::string to_text(Budget&, const Value&);
+/// Python's str(): a text as it is, Markup too. Of undefined it is empty.
+Value to_text(Budget&, const Value&);
+/// Python's repr().
 std::string repr(Budget&, const Value&);
 /// Python's repr of a float: shortest that reads back, "1.0", "1e+16", "inf".
 std::string repr_float(double);
