@@ -82,7 +82,15 @@ int report_outcome(Context& context, const Result<void>& outcome) {
   return exit_failed;
 }
 
+/// llama-bench's -np: the parser knows no names of two letters after one dash.
+void spell_out(int argc, char** argv) {
+  static char name[] = "--n-parallel";
+  for (int i = 2; i < argc; ++i)
+    if (argv[1] == std::string_view("bench") && argv[i] == std::string_view("-np")) argv[i] = name;
+}
+
 int parse_and_run(CLI::App& root, Context& context, int argc, char** argv) {
+  spell_out(argc, argv);
   Result<void> outcome;
   try {
     root.parse(argc, argv);

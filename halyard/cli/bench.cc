@@ -11,6 +11,7 @@
 #include "halyard/cli/load.h"
 #include "halyard/engine/bench.h"
 #include "halyard/models/synthetic.h"
+#include "halyard/ops/attention/attention.h"
 
 namespace halyard::cli {
 namespace {
@@ -23,7 +24,7 @@ struct BenchFlags {
   std::string plot;
   std::string trace;
   std::string synthetic;
-  std::vector<std::int64_t> n_prompt = {512}, n_gen = {128}, depth = {0};
+  std::vector<std::int64_t> n_prompt = {512}, n_gen = {128}, depth = {0}, parallel = {1};
   std::int64_t repetitions = 5;
   std::int64_t prefill_step = 512;
 };
@@ -48,29 +49,51 @@ Result<Subject> synthetic_subject(const BenchFlags& f, Context& context) {
 }
 
 Result<Subject> model_subject(const BenchFlags& f) {
-  LoadedModel loaded = HALYARD_TRY(load(f.model, f.device, /*chat=*/false));
+  LoadedModel loaded = HALYARD_TRY(load(f.model, f.device, Text::none));
   std::string format = weight_format(loaded.dir);
   std::string type = loaded.model.info().model_type;
   return Subject{std::move(loaded.model), std::move(type), std::move(format)};
 }
 
-/// pp of each length and tg of each length, at each depth.
+/// pp of each length and tg of each length, at each depth, for each number of sequences.
 std::vector<engine::BenchTest> tests(const BenchFlags& f) {
   std::vector<engine::BenchTest> all;
   const auto size = [](std::int64_t n) { return static_cast<std::size_t>(n); };
-  for (const std::int64_t d : f.depth) {
-    for (const std::int64_t p : f.n_prompt) {
-      if (p > 0) all.push_back({.n_prompt = size(p), .n_gen = 0, .depth = size(d), .repetitions = size(f.repetitions)});
-    }
-    for (const std::int64_t n : f.n_gen) {
-      if (n > 0) all.push_back({.n_prompt = 0, .n_gen = size(n), .depth = size(d), .repetitions = size(f.repetitions)});
+  for (const std::int64_t np : f.parallel) {
+    for (const std::int64_t d : f.depth) {
+      const engine::BenchTest test{.depth = size(d), .repetitions = size(f.repetitions), .parallel = size(np)};
+      const auto add = [&](std::size_t prompt, std::size_t gen) {
+        if (prompt + gen == 0) return;
+        all.push_back(test);
+        all.back().n_prompt = prompt;
+        all.back().n_gen = gen;
+      };
+      for (const std::int64_t p : f.n_prompt) add(size(p), 0);
+      for (const std::int64_t n : f.n_gen) add(0, size(n));
     }
   }
   return all;
 }
 
+/// One sequence runs as generate runs it, several as an engine does.
+Result<engine::BenchResult> run_test(const engine::BenchTest& t, std::optional<engine::Sequence>& one,
+                                     const models::Model& model, std::size_t prefill_step,
+                                     const std::function<Result<void>()>& between) {
+  if (t.parallel == 1) {
+    if (!one) one = HALYARD_TRY(engine::Sequence::make(model, {.prefill_step = prefill_step}));
+    return engine::run_bench(*one, t, between);
+  }
+  // A page more for each: where a text that was cut goes on, its last page is a copy.
+  const std::size_t positions = t.parallel * (engine::pages_for(t.depth + t.n_prompt + t.n_gen) + 1) * ops::kPageUnit;
+  engine::Batch batch =
+      HALYARD_TRY(engine::Batch::make(model, {.positions = positions, .max_rows = std::max(prefill_step, t.parallel)}));
+  return engine::run_bench(batch, t, between);
+}
+
 Result<void> run_bench(const BenchFlags& f, Context& context) {
   if (!f.synthetic.empty() && !f.model.model.empty()) return context.wrong_usage("give either --model or --synthetic");
+  for (const std::int64_t np : f.parallel)
+    if (np == 0 || np > 4096) return context.wrong_usage(fmt::format("--n-parallel: expected numbers from 1 to 4096, got {}", np));
   if (!f.plot.empty() && f.plot == f.trace) return context.wrong_usage("--plot and --trace name the same file");
   const std::string files = f.synthetic.empty() ? HALYARD_TRY(f.model.path()) : std::string();
   std::optional<FileWriter> plot, trace;
@@ -88,13 +111,12 @@ Result<void> run_bench(const BenchFlags& f, Context& context) {
   const auto limits = [&] { return measure_cpu_limits(model.device().capabilities().threads, best_isa()); };
   BenchReport report(model, subject.name, subject.format, static_cast<std::size_t>(f.prefill_step),
                      HALYARD_TRY(limits()));
-  engine::Sequence sequence =
-      HALYARD_TRY(engine::Sequence::make(model, {.prefill_step = static_cast<std::size_t>(f.prefill_step)}));
+  std::optional<engine::Sequence> one;
   for (const engine::BenchTest& t : all) {
     std::size_t runs = 0;
     Device device = model.device();
     Profile before;
-    engine::BenchResult result = HALYARD_TRY(engine::run_bench(sequence, t, [&] {
+    engine::BenchResult result = HALYARD_TRY(run_test(t, one, model, static_cast<std::size_t>(f.prefill_step), [&] {
       if (runs++ == 1) {  // the first run warms up
         before = device.profile();
         device.reset_stats();
@@ -137,6 +159,7 @@ void add_bench(CLI::App& root, Context& context) {
   lengths("-p,--n-prompt", flags->n_prompt, "Tokens of the prompts read; 0: none");
   lengths("-n,--n-gen", flags->n_gen, "Tokens written one by one; 0: none");
   lengths("-d,--n-depth", flags->depth, "Tokens read before, not timed");
+  lengths("--n-parallel", flags->parallel, "Sequences at once, also -np; t/s are those of all together");
   command.add_option("-r,--repetitions", flags->repetitions, "Times each test is run")
       ->check(whole_in(1, 10000))
       ->type_name("N")

@@ -140,14 +140,14 @@ std::string BenchReport::markdown() const {
   std::string out = fmt::format(
       "{}, {} threads, {}: reads {:.1f} GB/s, int8 {:.0f} Gop/s, bf16 {:.0f} Gflop/s, f32 {:.0f} Gflop/s\n\n", c.name,
       c.threads, c.isa, limits_.read_gb_s, limits_.int8_gop_s, limits_.bf16_gflop_s, limits_.f32_gflop_s);
-  out += "| model | size | params | backend | threads | test | t/s | of limit | recording | submitting |\n";
-  out += "| --- | ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n";
+  out += "| model | size | params | backend | threads | parallel | test | t/s | of limit | recording | submitting |\n";
+  out += "| --- | ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n";
   for (const engine::BenchResult& r : results_) {
     const Limit limit = limit_of(r);
     out += fmt::format(
-        "| {} {} | {} | {:.2f} M | {} | {} | {} | {:.2f} ± {:.2f} | {:.0f} % of {} | {:.2f} % | {:.2f} % |\n", name_,
+        "| {} {} | {} | {:.2f} M | {} | {} | {} | {} | {:.2f} ± {:.2f} | {:.0f} % of {} | {:.2f} % | {:.2f} % |\n", name_,
         format_, human_bytes(model_.totals().bytes), static_cast<double>(model_.totals().parameters) / 1e6, c.backend,
-        c.threads, test_name(r.test), r.mean_speed(), r.speed_deviation(), 100 * limit.share(), limit.name,
+        c.threads, r.test.parallel, test_name(r.test), r.mean_speed(), r.speed_deviation(), 100 * limit.share(), limit.name,
         100 * r.record_share, 100 * r.submit_share);
   }
   for (std::size_t i = 0; i < results_.size(); ++i) out += profile_table(test_name(results_[i].test), sights_[i].profile);
@@ -160,7 +160,7 @@ OrderedJson BenchReport::object(const engine::BenchResult& r, const BenchSight& 
   std::vector<double> samples_ns, samples_ts;
   for (const double s : r.seconds) {
     samples_ns.push_back(s * 1e9);
-    samples_ts.push_back(static_cast<double>(r.test.n_prompt + r.test.n_gen) / s);
+    samples_ts.push_back(static_cast<double>(r.test.tokens()) / s);
   }
   OrderedJson all = {{"cpu_info", c.name},
           {"isa", c.isa},
@@ -176,6 +176,7 @@ OrderedJson BenchReport::object(const engine::BenchResult& r, const BenchSight& 
           {"n_prompt", r.test.n_prompt},
           {"n_gen", r.test.n_gen},
           {"n_depth", r.test.depth},
+          {"n_parallel", r.test.parallel},
           {"avg_ns", r.mean_seconds() * 1e9},
           {"avg_ts", r.mean_speed()},
           {"stddev_ts", r.speed_deviation()},
@@ -228,8 +229,9 @@ std::string BenchReport::svg() const {
     const Limit limit = limit_of(r);
     const int y = top + row * static_cast<int>(i);
     const double bar = std::clamp(limit.share(), 0.0, 1.0) * width;
-    svg += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>\n", left - 8, y + 14,
-                       escape(test_name(r.test)));
+    const std::string many = r.test.parallel > 1 ? fmt::format(" × {}", r.test.parallel) : "";
+    svg += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}{}</text>\n", left - 8, y + 14,
+                       escape(test_name(r.test)), many);
     svg += fmt::format("<rect x=\"{}\" y=\"{}\" width=\"{:.1f}\" height=\"18\" fill=\"#4878a8\"/>\n", left, y, bar);
     svg += fmt::format("<text x=\"{:.1f}\" y=\"{}\">{:.1f} t/s, {:.0f} % of {}</text>\n", left + bar + 6, y + 14,
                        r.mean_speed(), 100 * limit.share(), limit.name);

@@ -161,6 +161,22 @@ TEST_F(BenchTest, JsonHoldsTheDevicesCountersOfTheTimedRepetitions) {
   EXPECT_GT(results[0]["residency"]["count"], 10);
 }
 
+TEST_F(BenchTest, CountsTheTokensOfAllSequencesAtOnce) {
+  bench("--json -np 1,3 -d 0,70");
+  const Json results = json("out");
+  ASSERT_EQ(results.size(), 8U);
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    const Json& r = results[i];
+    const int parallel = i < 4 ? 1 : 3, tokens = parallel * (i % 2 ? 6 : 24);
+    EXPECT_EQ(r["n_parallel"], parallel);
+    EXPECT_EQ(r["n_depth"], i / 2 % 2 ? 70 : 0);
+    ASSERT_EQ(r["samples_ts"].size(), 2U);
+    for (std::size_t s = 0; s < 2; ++s)
+      EXPECT_NEAR(r["samples_ts"][s].get<double>() * r["samples_ns"][s].get<double>() * 1e-9, tokens, 1e-6);
+    EXPECT_EQ(r["stats"]["syncs"], i % 2 ? 12 : 2) << "one step for all";
+  }
+}
+
 TEST_F(BenchTest, SaysInALineThatMemoryIsNotPinnedAndWhatToDo) {
   // Without the right to pin (a root user has it whatever the limit says), one megabyte is allowed.
   const std::string unprivileged = ::geteuid() == 0 ? "setpriv --bounding-set -ipc_lock --inh-caps -ipc_lock " : "";

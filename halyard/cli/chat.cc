@@ -33,7 +33,7 @@ class Chat {
       : loaded_(loaded), sequence_(std::move(sequence)), context_(context) {
     options_.max_tokens = static_cast<std::size_t>(flags.max_tokens);
     options_.sampling = flags.sampling.options;
-    options_.stop_ids = loaded.text.stop_ids();
+    options_.stop_ids = loaded.text->stop_ids();
     system_prompt_ = flags.system_prompt;
     forget();
   }
@@ -49,7 +49,7 @@ class Chat {
     messages_.push_back({{"role", "user"}, {"content", std::move(message)}});
     const std::vector<std::int32_t> prompt = HALYARD_TRY(prompt_ids());
     const std::size_t known = reuse(prompt);
-    StreamDecoder decoder(loaded_.text.tokenizer(), /*skip_special_tokens=*/true);
+    StreamDecoder decoder(loaded_.text->tokenizer(), /*skip_special_tokens=*/true);
     std::string text;
     std::vector<std::int32_t> tokens = prompt;
     const auto emit = [&](const std::string& piece) -> Result<void> {
@@ -77,13 +77,13 @@ class Chat {
  private:
   Result<std::vector<std::int32_t>> prompt_ids() const {
     const std::size_t rows = loaded_.model.info().vocab_size;
-    if (loaded_.text.has_chat_template()) {
-      const std::string text = HALYARD_TRY(loaded_.text.render(messages_));
-      return loaded_.text.encode(text, false, rows);
+    if (loaded_.text->has_chat_template()) {
+      const std::string text = HALYARD_TRY(loaded_.text->render(messages_));
+      return loaded_.text->encode(text, false, rows);
     }
     std::string text;
     for (const OrderedJson& m : messages_) text += m["content"].get<std::string>() + "\n\n";
-    return loaded_.text.encode(text, true, rows);
+    return loaded_.text->encode(text, true, rows);
   }
 
   /// How many tokens of the prompt the model has read already; the sequence is cut to these. One at least is left to read.
@@ -109,7 +109,7 @@ class Chat {
 };
 
 Result<void> run_chat(const ChatFlags& f, Context& context) {
-  const LoadedModel loaded = HALYARD_TRY(load(f.model, f.device, /*chat=*/true));
+  const LoadedModel loaded = HALYARD_TRY(load(f.model, f.device, Text::chat));
   engine::Sequence sequence =
       HALYARD_TRY(engine::Sequence::make(loaded.model, {.max_kv_size = window_size(f.max_kv_size)}));
   Chat chat(loaded, std::move(sequence), f, context);

@@ -174,24 +174,24 @@ std::string stats_json(const engine::GenerateStats& s, const std::string& prompt
 }
 
 Result<void> run_generate(const GenerateFlags& f, Context& context) {
-  const LoadedModel loaded = HALYARD_TRY(load(f.model, f.device, !f.ignore_chat_template));
+  const LoadedModel loaded = HALYARD_TRY(load(f.model, f.device, f.ignore_chat_template ? Text::tokens : Text::chat));
   const std::string given = HALYARD_TRY(read_prompt(f.prompt, context));
-  const Prompt prompt = HALYARD_TRY(make_prompt(f, loaded.text, given));
+  const Prompt prompt = HALYARD_TRY(make_prompt(f, *loaded.text, given));
   const std::size_t rows = loaded.model.info().vocab_size;
-  const auto ids = HALYARD_TRY(loaded.text.encode(prompt.text, prompt.add_special_tokens, rows));
+  const auto ids = HALYARD_TRY(loaded.text->encode(prompt.text, prompt.add_special_tokens, rows));
 
   engine::GenerateOptions options;
   options.max_tokens = f.max_tokens < 0 ? SIZE_MAX : static_cast<std::size_t>(f.max_tokens);
-  options.stop_ids = HALYARD_TRY(stop_ids(f, loaded.text));
+  options.stop_ids = HALYARD_TRY(stop_ids(f, *loaded.text));
   options.sampling = f.sampling.options;
-  options.sampling.xtc_special_tokens = HALYARD_TRY(loaded.text.encode("\n", false, rows));
+  options.sampling.xtc_special_tokens = HALYARD_TRY(loaded.text->encode("\n", false, rows));
   for (const std::int32_t id : options.stop_ids)  // an id without logits never comes up
     if (id >= 0 && static_cast<std::size_t>(id) < rows) options.sampling.xtc_special_tokens.push_back(id);
   engine::Sequence sequence =
       HALYARD_TRY(engine::Sequence::make(loaded.model, {.max_kv_size = window_size(f.max_kv_size),
                                                         .prefill_step = static_cast<std::size_t>(f.prefill_step)}));
 
-  StreamDecoder decoder(loaded.text.tokenizer(), /*skip_special_tokens=*/false);
+  StreamDecoder decoder(loaded.text->tokenizer(), /*skip_special_tokens=*/false);
   std::string text;  // for --json; else it goes out as it comes
   const auto emit = [&](const std::string& piece) -> Result<void> {
     if (piece.empty()) return {};

@@ -16,10 +16,11 @@ Result<Device> open_device(const DeviceFlags& flags) {
   return Device::open(flags.device, {.cpu = {.threads = flags.threads}, .profile = flags.profile});
 }
 
-Result<LoadedModel> load(const ModelOptions& options, const DeviceFlags& flags, bool chat) {
+Result<LoadedModel> load(const ModelOptions& options, const DeviceFlags& flags, Text wanted) {
   const std::string path = HALYARD_TRY(options.path());
   ModelDir dir = HALYARD_TRY(ModelDir::open(path));
-  engine::TextModel text = HALYARD_TRY(engine::TextModel::load(dir, chat));
+  std::optional<engine::TextModel> text;
+  if (wanted != Text::none) text = HALYARD_TRY(engine::TextModel::load(dir, wanted == Text::chat));
   dir.prefetch();
   Progress bar("Loading", dir.weight_bytes());
   const auto progress = [&bar](std::size_t done, std::size_t) { bar.update(done); };

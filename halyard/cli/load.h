@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <string>
 
 #include "halyard/base/file.h"
@@ -14,14 +16,17 @@
 
 namespace halyard::cli {
 
+/// What of a model's text side a command needs.
+enum class Text : std::uint8_t { none, tokens, chat };
+
 struct LoadedModel {
   ModelDir dir;
-  engine::TextModel text;
+  std::optional<engine::TextModel> text;  ///< unless Text::none
   models::Model model;
 };
 
-/// Opens the model that the flags name. With `chat` its chat template is read as well.
-Result<LoadedModel> load(const ModelOptions&, const DeviceFlags&, bool chat);
+/// Opens the model that the flags name. Without text it needs no tokenizer.json.
+Result<LoadedModel> load(const ModelOptions&, const DeviceFlags&, Text);
 
 /// Opens the device that the flags name.
 Result<Device> open_device(const DeviceFlags&);

@@ -20,10 +20,10 @@ struct PerplexityFlags {
 };
 
 Result<void> run_perplexity(const PerplexityFlags& f, Context& context) {
-  const LoadedModel loaded = HALYARD_TRY(load(f.model, f.device, /*chat=*/false));
+  const LoadedModel loaded = HALYARD_TRY(load(f.model, f.device, Text::tokens));
   const std::string text =
       f.file == "-" ? HALYARD_TRY(context.in.all()) : HALYARD_TRY(read_file(f.file, std::uint64_t{1} << 30));
-  const auto tokens = HALYARD_TRY(loaded.text.encode(text, true, loaded.model.info().vocab_size));
+  const auto tokens = HALYARD_TRY(loaded.text->encode(text, true, loaded.model.info().vocab_size));
   engine::Sequence sequence = HALYARD_TRY(engine::Sequence::make(loaded.model, {}));
   Progress bar("Reading", tokens.size() / static_cast<std::size_t>(f.ctx));
   const auto progress = [&bar](std::size_t done, std::size_t) {

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "halyard/base/guarded.h"
+#include "halyard/engine/sequence.h"
 #include "halyard/ops/attention/attention.h"
 
 namespace halyard::engine {
@@ -12,10 +13,14 @@ namespace {
 
 constexpr std::size_t kPage = ops::kPageUnit;
 
+std::size_t rows_wanted(const Batch::Part& p) {
+  return p.want == Batch::Want::all ? p.tokens.size() : p.want == Batch::Want::last ? 1 : 0;
+}
+
 }  // namespace
 
 Batch::Batch(BatchOptions options, std::size_t pages, Steps steps)
-    : options_(options), book_(pages, kPage), steps_(std::move(steps)) {}
+    : options_(options), book_(pages, kPage, &PageContents::mix), steps_(std::move(steps)) {}
 
 Result<Batch> Batch::make(models::Model model, BatchOptions options) {
   const models::ModelInfo& info = model.info();
@@ -31,15 +36,33 @@ Result<Batch> Batch::make(models::Model model, BatchOptions options) {
   return Batch(options, pages, Steps(std::move(model), std::move(*layers), pages_for(options.context)));
 }
 
-Result<std::span<const float>> Batch::step(std::span<const Part> parts) {
-  HALYARD_TRY(check(parts));
-  auto logits = guarded([&] { return run(parts); });
-  if (!logits) {
-    for (const Part& p : parts) book_.drop(p.sequence);
-    return tl::unexpected(std::move(logits).error());
+std::size_t Batch::context() const { return std::min(options_.context, pages() * kPage); }
+
+Result<std::vector<Batch::Logits>> Batch::step(std::span<const Part> parts) {
+  auto done = guarded([&]() -> Result<std::vector<Logits>> {
+    HALYARD_TRY(check(parts));
+    return finish(parts, HALYARD_TRY(run(parts)));
+  });
+  for (const Part& p : parts) book_.drop(p.sequence);  // what was not committed
+  return done;
+}
+
+/// Commits the parts whose logits are finite.
+Result<std::vector<Batch::Logits>> Batch::finish(std::span<const Part> parts, Buffer values) {
+  std::span<float> all;
+  if (values) all = HALYARD_TRY(host_values(model().device(), std::move(values), host_logits_));
+  std::vector<Logits> logits;
+  logits.reserve(parts.size());
+  for (const Part& p : parts) {
+    const std::span<float> mine = all.first(rows_wanted(p) * model().info().vocab_size);
+    all = all.subspan(mine.size());
+    if (all_finite(mine)) logits.emplace_back(mine);
+    else logits.emplace_back(fail(Errc::kernel_failed, fmt::format("logits are not finite (NaN or infinite) after token {}",
+                                                                   book_.size(p.sequence) + p.tokens.size())));
   }
-  for (const Part& p : parts) book_.commit(p.sequence);
-  return HALYARD_TRY(host_values(model().device(), std::move(*logits), host_logits_));
+  for (std::size_t i = 0; i < parts.size(); ++i)  // nothing fails from here on
+    if (logits[i]) book_.commit(parts[i].sequence);
+  return logits;
 }
 
 Result<void> Batch::check(std::span<const Part> parts) const {
@@ -67,13 +90,14 @@ Result<Buffer> Batch::run(std::span<const Part> parts) {
   std::size_t rows = 0;
   for (const Part& p : parts) {
     const std::size_t held = book_.size(p.sequence);
-    reserved.push_back(HALYARD_TRY(book_.reserve(p.sequence, p.tokens.size())));
+    reserved.push_back(HALYARD_TRY(book_.reserve(p.sequence, p.tokens)));
     for (const auto& [a, b] : reserved.back().copies) from.push_back(a), to.push_back(b);
     step.push_back({.tokens = p.tokens,
                     .position = held,
                     .slots = reserved.back().slots,
                     .held = held,
-                    .pages = book_.pages(p.sequence)});
+                    .pages = book_.pages(p.sequence),
+                    .want = p.want});
     rows += p.tokens.size();
   }
   Device device = model().device();

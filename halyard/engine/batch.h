@@ -20,7 +20,8 @@ struct BatchOptions {
 };
 
 /// Sequences that share pages. A sequence's logits are the same bytes alone or beside any others, however its text is cut
-/// into steps. A step that fails leaves every sequence as it was. Not thread-safe.
+/// into steps, and whether the pages of its prefix were read by it or by another. A step that fails leaves every sequence as
+/// it was. Not thread-safe.
 class Batch {
  public:
   using Id = PageBook::Id;
@@ -30,27 +31,43 @@ class Batch {
   Id open() { return book_.open(); }
   /// One that begins as another does: pages are shared until one of the two writes into them.
   Id fork(Id from) { return book_.fork(from); }
+  /// What a closed sequence has read stays known until its pages are wanted.
   void close(Id id) { book_.close(id); }
   void truncate(Id id, std::size_t n) { book_.truncate(id, n); }
+  /// Takes over what any sequence has read of `text`, which begins with what this one has read, in whole pages and less its
+  /// last token. Returns how many tokens that spares. Only where this one's text ends at a page's end.
+  std::size_t adopt(Id id, std::span<const std::int32_t> text) { return book_.adopt(id, text); }
   std::size_t position(Id id) const { return book_.size(id); }
 
+  using Want = StepPart::Want;  ///< whose logits a part asks for
   /// Tokens that a sequence reads in a step.
   struct Part {
     Id sequence;
     std::span<const std::int32_t> tokens;
+    Want want = Want::last;
   };
-  /// Runs the parts, each of another sequence, as one step. Returns the logits [parts, V] after each one's last token, valid
-  /// until the next step. Errors: no tokens; more than max_rows; a token outside the embedding; a text longer than the
+  /// A part's logits [rows wanted, V], or why it failed: they are not finite. Its sequence is then as it was.
+  using Logits = Result<std::span<float>>;
+  /// Runs the parts, each of another sequence, as one step. Returns the logits of each part, valid until the next step and
+  /// the caller's to change. Errors: no tokens; more than max_rows; a token outside the embedding; a text longer than the
   /// context; no pages left; what running reports.
-  Result<std::span<const float>> step(std::span<const Part>);
+  Result<std::vector<Logits>> step(std::span<const Part>);
 
   const models::Model& model() const { return steps_.model(); }
+  std::size_t max_rows() const { return options_.max_rows; }
+  /// The most positions that one sequence can hold.
+  std::size_t context() const;
+  std::size_t page() const { return book_.page(); }  ///< positions
+  std::size_t pages() const { return book_.pages_all(); }
   std::size_t pages_free() const { return book_.pages_free(); }
+  /// Pages that reading n more tokens takes.
+  std::size_t pages_wanted(Id id, std::size_t n) const { return book_.pages_wanted(id, n); }
 
  private:
   Batch(BatchOptions options, std::size_t pages, Steps steps);
   Result<void> check(std::span<const Part>) const;
   Result<Buffer> run(std::span<const Part>);
+  Result<std::vector<Logits>> finish(std::span<const Part>, Buffer logits);
 
   BatchOptions options_;
   PageBook book_;

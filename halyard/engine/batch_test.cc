@@ -8,11 +8,11 @@
 
 #include "halyard/engine/sequence.h"
 #include "halyard/hal/driver.h"
-#include "halyard/models/synthetic.h"
 #include "halyard/ops/op_test.h"
 #include "halyard/testing/fault_driver.h"
 #include "halyard/testing/models.h"
 #include "halyard/testing/patience.h"
+#include "halyard/testing/small_model.h"
 
 namespace halyard::engine {
 namespace {
@@ -21,19 +21,27 @@ using namespace halyard::testing;
 using ops::Precision;
 using ops::testing::Random;
 
-constexpr std::size_t kVocab = 97;
+using Tokens = std::vector<std::int32_t>;
 
-models::Model small_model(Device device, Precision precision, const char* type) {
-  const Json config = {{"model_type", type},          {"hidden_size", 64},       {"num_hidden_layers", 2},
-                       {"num_attention_heads", 4},    {"num_key_value_heads", 2}, {"head_dim", 16},
-                       {"intermediate_size", 128},    {"vocab_size", kVocab},     {"tie_word_embeddings", true},
-                       {"max_position_embeddings", 400}, {"sliding_window", 90},  {"rms_norm_eps", 1e-6}};
-  models::SyntheticWeights weights(expect(models::synthetic_format("q4")));
-  return expect(models::Model::load(std::move(device), ConfigView(config, "config"), weights, precision));
+/// The logits after the last `rows` tokens of a text that is read alone.
+Result<std::vector<float>> logits_alone(Sequence& alone, const Tokens& text, std::size_t rows) {
+  std::vector<float> all;
+  alone.reset();
+  const Sequence::Sink keep = [&](std::size_t, std::span<float> logits) -> Result<void> {
+    all.insert(all.end(), logits.begin(), logits.end());
+    return {};
+  };
+  if (rows == 1) {
+    const std::span<float> last = HALYARD_TRY(alone.read(text));
+    all.assign(last.begin(), last.end());
+  } else if (rows > 1) {
+    HALYARD_TRY(alone.read_all(text, keep));
+  }
+  return std::vector<float>(all.end() - static_cast<std::ptrdiff_t>(rows * kSmallVocab), all.end());
 }
 
-/// Sequences that begin and end, fork, are cut and read on, in steps of many, some of which are made to fail: the logits of
-/// each are those of its text alone, byte for byte, and no page is lost.
+/// Sequences that begin and end, fork, are cut and read on, take over what others have read, in steps of many, some of which
+/// are made to fail: the logits of each are those of its text alone, byte for byte, and no page is lost.
 void run_history(unsigned seed) {
   SCOPED_TRACE(::testing::Message() << "HALYARD_SEED=" << seed);
   std::mt19937 random(seed);
@@ -42,37 +50,52 @@ void run_history(unsigned seed) {
   const char* type = below(2) ? "mistral" : "qwen3";  // the first sees a window
   FaultyDevice faulty =
       open_faulty(expect(open_cpu_driver({.cpu = {.threads = 2}})), {.cpu = {.threads = 2}}, seed, {});
-  const models::Model model = small_model(faulty.device, precision, type);
+  const models::Model model = small_model(faulty.device, type, precision);
   Sequence alone = expect(Sequence::make(model, {}));
   Batch batch = expect(Batch::make(model, {.positions = 64 * (2 + below(12)), .max_rows = 1 + below(100)}));
   const std::size_t pages = batch.pages_free();
-  std::map<Batch::Id, std::vector<std::int32_t>> texts;
+  std::map<Batch::Id, Tokens> texts;
+  Tokens past{1};  // a text that was read once
+  std::size_t adopted = 0;
   for (int step = 0; step < 40; ++step) {
     const auto some = [&] { return std::next(texts.begin(), static_cast<std::ptrdiff_t>(below(texts.size()))); };
     const std::size_t what = below(10);
     if (texts.empty() || what == 0) {
-      texts.emplace(batch.open(), std::vector<std::int32_t>());
+      texts.emplace(batch.open(), Tokens());
     } else if (what == 1 && texts.size() < 8) {
       const auto from = some();
       texts.emplace(batch.fork(from->first), from->second);
     } else if (what == 2) {
       const auto gone = some();
+      if (gone->second.size() > 64) past = gone->second;
       batch.close(gone->first);
       texts.erase(gone);
     } else if (what == 3) {
       const auto cut = some();
       cut->second.resize(below(cut->second.size() + 1));
       batch.truncate(cut->first, cut->second.size());
+    } else if (what == 4) {
+      const auto goes_on = some();
+      Tokens text = below(2) ? past : some()->second;
+      text.resize(below(text.size() + 1));
+      for (std::size_t i = below(3); i-- > 0;) text.push_back(static_cast<std::int32_t>(below(kSmallVocab)));
+      if (text.size() <= goes_on->second.size() || !std::ranges::equal(goes_on->second, std::span(text).first(goes_on->second.size()))) continue;
+      const std::size_t n = batch.adopt(goes_on->first, text);
+      text.resize(goes_on->second.size() + n);
+      ASSERT_EQ(batch.position(goes_on->first), text.size());
+      goes_on->second = text;
+      adopted += n;
     } else {
-      std::vector<std::pair<Batch::Id, std::vector<std::int32_t>>> news;
+      std::vector<std::pair<Batch::Id, Tokens>> news;
       for (const auto& [id, text] : texts) {
         if (below(4) == 0) continue;
-        std::vector<std::int32_t> tokens(what < 7 ? 1 : 1 + below(below(2) ? 4 : 70));
-        for (auto& t : tokens) t = static_cast<std::int32_t>(below(kVocab));
+        Tokens tokens(what < 7 ? 1 : 1 + below(below(2) ? 4 : 70));
+        for (auto& t : tokens) t = static_cast<std::int32_t>(below(40) ? below(3) : below(8) ? below(kSmallVocab - 1) : kPoison);
         news.emplace_back(id, std::move(tokens));
       }
       std::vector<Batch::Part> parts;
-      for (const auto& [id, tokens] : news) parts.push_back({id, tokens});
+      for (const auto& [id, tokens] : news)
+        parts.push_back({id, tokens, below(4) ? Batch::Want::last : below(2) ? Batch::Want::all : Batch::Want::none});
       const std::size_t free_before = batch.pages_free();
       faulty.driver->set_odds(below(4) ? FaultOdds{} : FaultOdds{.allocate = 200, .kernel = 20, .submission = 300});
       const auto logits = batch.step(parts);
@@ -82,19 +105,26 @@ void run_history(unsigned seed) {
         for (const auto& [id, text] : texts) ASSERT_EQ(batch.position(id), text.size());
         continue;
       }
-      const std::vector<float> got(logits->begin(), logits->end());
       for (std::size_t i = 0; i < news.size(); ++i) {
-        std::vector<std::int32_t>& text = texts[news[i].first];
+        Tokens text = texts[news[i].first];
         text.insert(text.end(), news[i].second.begin(), news[i].second.end());
-        alone.reset();
-        const std::span<float> expected = expect(alone.read(text));
-        ASSERT_EQ(std::memcmp(expected.data(), &got[i * kVocab], kVocab * 4), 0)
-            << "sequence " << news[i].first << " of " << news.size() << " after " << text.size() << " tokens";
+        const std::size_t rows = parts[i].want == Batch::Want::all ? news[i].second.size() : parts[i].want == Batch::Want::last;
+        const auto expected = logits_alone(alone, text, rows);
+        const Batch::Logits& got = (*logits)[i];
+        ASSERT_EQ(got.has_value(), expected.has_value()) << "sequence " << news[i].first;
+        if (got) {
+          ASSERT_EQ(got->size(), expected->size());
+          ASSERT_EQ(std::memcmp(expected->data(), got->data(), got->size_bytes()), 0)
+              << "sequence " << news[i].first << " of " << news.size() << " after " << text.size() << " tokens";
+          texts[news[i].first] = text;
+        }
+        ASSERT_EQ(batch.position(news[i].first), texts[news[i].first].size());
       }
     }
   }
   for (const auto& [id, text] : texts) batch.close(id);
   ASSERT_EQ(batch.pages_free(), pages);
+  ::testing::Test::RecordProperty("adopted", static_cast<int>(adopted));
 }
 
 TEST(Batch, GivesEachSequenceTheBytesItHasAloneUnderRandomHistories) {
@@ -106,7 +136,7 @@ TEST(Batch, GivesEachSequenceTheBytesItHasAloneUnderRandomHistories) {
 
 TEST(Batch, RefusesWhatItCannotRun) {
   const models::Model model =
-      small_model(expect(Device::open("cpu", {.cpu = {.threads = 2}})), Precision::exact, "qwen3");
+      small_model(expect(Device::open("cpu", {.cpu = {.threads = 2}})), "qwen3", Precision::exact);
   Batch b = expect(Batch::make(model, {.positions = 512, .max_rows = 450}));
   const Batch::Id id = b.open();
   const auto refusal = [&](std::vector<std::int32_t> tokens) {

@@ -45,3 +45,11 @@ step "the program finds its library and its model"
 text=$("$prefix/bin/halyard" generate -p "It was a dark and stormy night" -m 8 2>"$work/stderr") ||
   { cat "$work/stderr"; exit 1; }
 [[ -n $text ]] || { echo "halyard generate printed nothing"; exit 1; }
+
+step "many requests at once write what each writes alone"
+model=$prefix/share/halyard/models/gutenberg-29m-4bit
+streams=$(outside/build/examples/engine_streams "$model" "It was a dark" "The sea")
+for prompt in "It was a dark" "The sea"; do
+  alone=$prompt$("$prefix/bin/halyard" generate --model "$model" -p "$prompt" -m 24 2>/dev/null)
+  [[ $streams == *"$alone"* ]] || { printf 'expected "%s" in:\n%s\n' "$alone" "$streams"; exit 1; }
+done
