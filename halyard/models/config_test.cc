@@ -116,13 +116,20 @@ TEST(DecoderConfig, RefusesWhatDoesNotFitNamingTheField) {
 }
 
 TEST(Registry, KnowsItsFamiliesAndNamesThemWhereItDoesNot) {
-  for (const std::string_view type : known_model_types()) {
-    const Json json = with({{"model_type", std::string(type)}});
+  const struct {
+    const char* model_type;
+    std::size_t head_dim;  // where the config does not say; 0: no attention
+  } cases[] = {{"gemma3_text", 256}, {"llama", 16},  {"mamba2", 0},    {"mistral", 16},
+               {"qwen2", 16},        {"qwen3", 128}, {"qwen3_moe", 16}};
+  EXPECT_EQ(std::size(cases), known_model_types().size());
+  for (const auto& c : cases) {
+    Json json = with({{"model_type", c.model_type}});
+    if (c.head_dim == 0) json.update({{"num_heads", 4}, {"head_dim", 24}, {"n_groups", 2}, {"state_size", 8}});
     const auto recipe = make_recipe(ConfigView(json, "config.json"));
     ASSERT_TRUE(recipe) << recipe.error().str();
-    EXPECT_EQ((*recipe)->info().model_type, type);
-    EXPECT_EQ((*recipe)->info().layers.size(), 3U);
-    EXPECT_EQ((*recipe)->info().layers[0].head_dim, type == "qwen3" ? 128U : 16U);
+    EXPECT_EQ((*recipe)->info().model_type, c.model_type);
+    ASSERT_EQ((*recipe)->info().layers.size(), 3U);
+    EXPECT_EQ((*recipe)->info().layers[0].head_dim, c.head_dim) << c.model_type;
   }
   const Json json = with({{"model_type", "qwen99"}});
   const auto unknown = make_recipe(ConfigView(json, "config.json"));
@@ -156,7 +163,8 @@ TEST(Synthetic, EveryShapeHasARecipeAndTheParametersOfItsName) {
         view.k = k;
         return view;
       }
-      Result<VectorData> vector(const std::string&, std::size_t n) override {
+      Result<VectorData> values(const std::string&, std::span<const Shape> shapes) override {
+        const std::size_t n = shapes.front().elements();
         return VectorData{std::vector<float>(n), n * 2};
       }
       std::size_t total_bytes() const override { return 0; }

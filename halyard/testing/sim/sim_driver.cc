@@ -41,6 +41,7 @@ struct Job final : PreparedSubmission {
   std::vector<Record> records;
   std::set<const void*> memory;                  // that its records bind
   std::deque<std::vector<std::byte>> constants;  // those that mistakes need
+  std::deque<Grid> blocks;                       // those that mistakes need
   std::vector<Profiler::Span> spans;             // if the device has a profiler
   std::vector<std::vector<std::byte*>> windows;
   std::vector<std::vector<std::size_t>> sizes;
@@ -287,8 +288,10 @@ class SimDriver final : public Driver {
     if (options_.mistake == SimMistake::fence_signalled_early) s.fail_with_dependency();
     if (options_.mistake == SimMistake::memory_not_retained) s.recording.retained.clear();
     if (options_.mistake == SimMistake::plan_not_retained) {
-      for (Record& r : job.records)
+      for (Record& r : job.records) {
         r.constants = job.constants.emplace_back(r.constants, r.constants + r.constants_bytes).data();
+        r.block = &job.blocks.emplace_back(*r.block);
+      }
       s.recording.calls.clear();
     }
   }
