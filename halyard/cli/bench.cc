@@ -85,8 +85,8 @@ Result<engine::BenchResult> run_test(const engine::BenchTest& t, std::optional<e
   }
   // A page more for each: where a text that was cut goes on, its last page is a copy.
   const std::size_t positions = t.parallel * (engine::pages_for(t.depth + t.n_prompt + t.n_gen) + 1) * ops::kPageUnit;
-  engine::Batch batch =
-      HALYARD_TRY(engine::Batch::make(model, {.positions = positions, .max_rows = std::max(prefill_step, t.parallel)}));
+  engine::Batch batch = HALYARD_TRY(engine::Batch::make(
+      model, {.positions = positions, .max_rows = std::max(prefill_step, t.parallel), .sequences = t.parallel}));
   return engine::run_bench(batch, t, between);
 }
 

@@ -60,8 +60,8 @@ Result<std::vector<std::vector<float>>> read_together(const models::Model& model
                 fmt::format("the text is {} tokens long, the model's context {}", longest, model.info().max_positions));
   }
   const std::size_t rows = std::clamp<std::size_t>(most / vocab, 1, chunk);
-  engine::Batch batch =
-      HALYARD_TRY(engine::Batch::make(model, {.positions = pages * ops::kPageUnit, .context = longest, .max_rows = rows}));
+  engine::Batch batch = HALYARD_TRY(engine::Batch::make(
+      model, {.positions = pages * ops::kPageUnit, .context = longest, .max_rows = rows, .sequences = lines.size()}));
   std::vector<engine::Batch::Id> ids;
   for (std::size_t i = 0; i < lines.size(); ++i) ids.push_back(batch.open());
   std::vector<std::vector<float>> logits(lines.size());

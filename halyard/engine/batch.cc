@@ -19,21 +19,30 @@ std::size_t rows_wanted(const Batch::Part& p) {
 
 }  // namespace
 
-Batch::Batch(BatchOptions options, std::size_t pages, Steps steps)
-    : options_(options), book_(pages, kPage, &PageContents::mix), steps_(std::move(steps)) {}
+Batch::Batch(BatchOptions options, PageBook book, Steps steps)
+    : options_(options),
+      book_(std::move(book)),
+      steps_(std::move(steps)),
+      paged_(has_pages(model().info().layers)),
+      slotted_(engine::has_slots(model().info().layers)) {}
 
 Result<Batch> Batch::make(models::Model model, BatchOptions options) {
   const models::ModelInfo& info = model.info();
   if (options.context == 0) options.context = info.max_positions;
-  if (options.positions == 0 || options.max_rows == 0)
-    return fail(Errc::invalid_argument, "a batch needs room for positions and for rows of a step");
+  if (options.positions == 0 || options.max_rows == 0 || options.sequences == 0)
+    return fail(Errc::invalid_argument, "a batch needs room for positions, for sequences and for rows of a step");
   Device device = model.device();
   const std::size_t pages = pages_for(options.positions);
-  if (has_slots(info.layers))
-    return fail(Errc::unsupported, fmt::format("{} keeps state in slots, which batches do not have", info.model_type));
-  auto layers = allocate_state(device, info.layers, kv_dtype(model), pages, 0);
-  if (!layers) return fail(std::move(layers).error(), fmt::format("a KV cache of {} positions", pages * kPage));
-  return Batch(options, pages, Steps(std::move(model), std::move(*layers), pages_for(options.context)));
+  const std::size_t slots = engine::has_slots(info.layers) ? 3 * options.sequences : 0;
+  auto layers = allocate_state(device, info.layers, kv_dtype(model), pages, slots);
+  if (!layers) {
+    return fail(std::move(layers).error(),
+                slots == 0 ? fmt::format("a KV cache of {} positions", pages * kPage)
+                           : fmt::format("a cache of {} positions and of {} slots", pages * kPage, slots));
+  }
+  const std::size_t table = has_pages(info.layers) ? pages_for(options.context) : 0;
+  return Batch(options, PageBook(pages, kPage, &PageContents::mix, slots),
+               Steps(std::move(model), std::move(*layers), table));
 }
 
 std::size_t Batch::context() const { return std::min(options_.context, pages() * kPage); }
@@ -91,12 +100,15 @@ Result<Buffer> Batch::run(std::span<const Part> parts) {
   for (const Part& p : parts) {
     const std::size_t held = book_.size(p.sequence);
     reserved.push_back(HALYARD_TRY(book_.reserve(p.sequence, p.tokens)));
-    for (const auto& [a, b] : reserved.back().copies) from.push_back(a), to.push_back(b);
+    if (paged_)
+      for (const auto& [a, b] : reserved.back().copies) from.push_back(a), to.push_back(b);
     step.push_back({.tokens = p.tokens,
                     .position = held,
                     .slots = reserved.back().slots,
                     .held = held,
-                    .pages = book_.pages(p.sequence),
+                    .pages = paged_ ? book_.pages(p.sequence) : std::span<const std::int32_t>(),
+                    .slot_from = reserved.back().state_from,
+                    .slot_to = reserved.back().state_to,
                     .want = p.want});
     rows += p.tokens.size();
   }

@@ -17,9 +17,12 @@ struct BatchOptions {
   std::size_t positions = 0;  ///< that all sequences hold together; rounded up to pages
   std::size_t context = 0;    ///< the most that one holds; 0: the model's context
   std::size_t max_rows = 512;  ///< tokens of one step
+  /// Sequences there are at once, of a model whose layers keep state in slots: three slots are made for each, for what it
+  /// has read, for what a step makes of that, and for the ends of pages that others may go on from.
+  std::size_t sequences = 16;
 };
 
-/// Sequences that share pages. A sequence's logits are the same bytes alone or beside any others, however its text is cut
+/// Sequences that share pages, and slots of state where layers keep such. A sequence's logits are the same bytes alone or beside any others, however its text is cut
 /// into steps, and whether the pages of its prefix were read by it or by another. A step that fails leaves every sequence as
 /// it was. Not thread-safe.
 class Batch {
@@ -33,9 +36,11 @@ class Batch {
   Id fork(Id from) { return book_.fork(from); }
   /// What a closed sequence has read stays known until its pages are wanted.
   void close(Id id) { book_.close(id); }
-  void truncate(Id id, std::size_t n) { book_.truncate(id, n); }
+  /// Keeps the first n tokens; of a model with slots as many of them as end where a state was kept. Returns how many.
+  std::size_t truncate(Id id, std::size_t n) { return book_.truncate(id, n); }
   /// Takes over what any sequence has read of `text`, which begins with what this one has read, in whole pages and less its
-  /// last token. Returns how many tokens that spares. Only where this one's text ends at a page's end.
+  /// last token. Returns how many tokens that spares. Only where this one's text ends at a page's end; of a model with slots
+  /// up to the last page at whose end a step ended.
   std::size_t adopt(Id id, std::span<const std::int32_t> text) { return book_.adopt(id, text); }
   std::size_t position(Id id) const { return book_.size(id); }
 
@@ -57,14 +62,18 @@ class Batch {
   std::size_t max_rows() const { return options_.max_rows; }
   /// The most positions that one sequence can hold.
   std::size_t context() const;
+  /// The most sequences that a step can have, and that may be open beside it.
+  std::size_t max_sequences() const { return slotted_ ? options_.sequences : options_.max_rows; }
+  bool has_slots() const { return slotted_; }
   std::size_t page() const { return book_.page(); }  ///< positions
   std::size_t pages() const { return book_.pages_all(); }
   std::size_t pages_free() const { return book_.pages_free(); }
+  std::size_t slots_used() const { return book_.states_used(); }  ///< by sequences
   /// Pages that reading n more tokens takes.
   std::size_t pages_wanted(Id id, std::size_t n) const { return book_.pages_wanted(id, n); }
 
  private:
-  Batch(BatchOptions options, std::size_t pages, Steps steps);
+  Batch(BatchOptions options, PageBook book, Steps steps);
   Result<void> check(std::span<const Part>) const;
   Result<Buffer> run(std::span<const Part>);
   Result<std::vector<Logits>> finish(std::span<const Part>, Buffer logits);
@@ -72,6 +81,7 @@ class Batch {
   BatchOptions options_;
   PageBook book_;
   Steps steps_;
+  bool paged_, slotted_;
   std::vector<float> host_logits_;
 };
 

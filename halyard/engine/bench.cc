@@ -44,7 +44,8 @@ class Many {
 
   Result<void> go_to_depth(std::size_t depth) {
     for (const Batch::Id id : ids_) batch_.truncate(id, std::min(depth, batch_.position(id)));
-    return depth == batch_.position(ids_.front()) ? Result<void>() : read(depth);
+    const std::size_t held = batch_.position(ids_.front());
+    return depth == held ? Result<void>() : read(depth - held);
   }
 
   /// Each reads n tokens: one sequence after the other, as many as a step takes.

@@ -1,5 +1,6 @@
 #include "halyard/engine/engine.h"
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
@@ -17,6 +18,9 @@
 
 namespace halyard::engine {
 namespace {
+
+/// Positions that take no memory but their tokens'.
+constexpr std::size_t kMostBooked = std::size_t{1} << 20;
 
 /// What other threads want of the worker. Outlives it, for streams that do.
 struct Mail {
@@ -189,11 +193,16 @@ Engine::~Engine() = default;
 
 Result<Engine> Engine::make(models::Model model, EngineOptions o) {
   return guarded([&]() -> Result<Engine> {
-    BatchOptions b{.positions = o.positions, .context = o.context, .max_rows = o.max_rows};
-    if (b.positions == 0) b.positions = o.context != 0 ? o.context : model.info().max_positions;
+    const models::ModelInfo& info = model.info();
+    BatchOptions b{o.positions, o.context, o.max_rows, o.max_sequences};
+    if (b.positions == 0) b.positions = o.context != 0 ? o.context : info.max_positions;
+    if (!has_pages(info.layers)) b.positions = std::min(b.positions, kMostBooked);
     Result<Batch> batch = Batch::make(model, b);
-    while (!batch && batch.error().code == Errc::out_of_memory && o.positions == 0 && b.positions > o.max_rows) {
-      b.positions /= 2;
+    const auto is_short = [&] { return !batch && batch.error().code == Errc::out_of_memory; };
+    while (is_short() && o.positions == 0 &&
+           (b.positions > o.max_rows || (has_slots(info.layers) && b.sequences > 1))) {
+      if (b.positions > o.max_rows) b.positions /= 2;
+      b.sequences = std::max<std::size_t>(b.sequences / 2, 1);
       batch = Batch::make(model, b);
     }
     auto worker = std::make_unique<Worker>(Scheduler(HALYARD_TRY(std::move(batch)), {.max_sequences = o.max_sequences}));

@@ -15,7 +15,8 @@ struct EngineOptions {
   std::size_t positions = 0;
   std::size_t context = 0;         ///< the most that one text holds; 0: the model's context
   std::size_t max_rows = 512;      ///< tokens of one step
-  std::size_t max_sequences = 64;  ///< completions that are under way at once; more wait
+  /// Completions that are under way at once; more wait. Fewer, where layers keep state in slots and there is no memory.
+  std::size_t max_sequences = 64;
 };
 
 /// What comes of one request. One thread may read while another cancels; destroying it cancels.

@@ -91,6 +91,20 @@ TEST_F(EngineTest, GivesManyThreadsTheTokensTheirRequestsHaveAlone) {
   }
 }
 
+TEST_F(EngineTest, RunsWhatKeepsSlots) {
+  for (const char* type : {"mamba2", "hybrid"}) {
+    model_ = small_model(model_.device(), type);
+    Engine engine = expect(Engine::make(model_, {.max_rows = 48, .max_sequences = 3}));
+    std::vector<Request> requests;
+    std::vector<Stream> streams;
+    for (int i = 0; i < 8; ++i)
+      streams.push_back(
+          expect(engine.submit(requests.emplace_back(request(static_cast<std::size_t>(20 + 30 * (i % 3)), 30, i)))));
+    for (std::size_t i = 0; i < streams.size(); ++i)
+      EXPECT_EQ(drain(streams[i]).tokens.at(0), alone(requests[i])) << type;
+  }
+}
+
 TEST_F(EngineTest, AnotherThreadCancels) {
   Engine engine = expect(Engine::make(model_));
   Request r = request(10, 380);

@@ -32,8 +32,9 @@ void run_history(unsigned seed) {
   const auto below = [&](std::size_t n) { return random() % n; };
   const std::size_t page = 1 + below(5), pages = 1 + below(below(2) ? 24 : 200), letters = 1 + below(3);
   PageContents::Hash hash = std::array<PageContents::Hash, 4>{nullptr, collide, &PageContents::mix, &PageContents::mix}[below(4)];
-  PageBook book(pages, page, hash);
-  std::vector<std::uint64_t> memory(page * pages);
+  const std::size_t states = below(2) ? 0 : 1 + below(12);
+  PageBook book(pages, page, hash, states);
+  std::vector<std::uint64_t> memory(page * pages), state_memory(states);
   std::map<PageBook::Id, Text> held;
   std::set<Text> known;  // texts up to the ends of pages that filled up, since one was last evicted
   bool evicted = false;
@@ -58,8 +59,9 @@ void run_history(unsigned seed) {
       }
       case 3: {
         const auto s = some();
-        const std::size_t n = below(s->second.size() + 1);
-        book.truncate(s->first, n);
+        const std::size_t most = below(s->second.size() + 1), before = s->second.size(),
+                          n = book.truncate(s->first, most);
+        ASSERT_TRUE(states && most < before ? n <= most && n % page == 0 : n == most);
         s->second.resize(n);
         break;
       }
@@ -73,7 +75,10 @@ void run_history(unsigned seed) {
           while (most + page <= text.size() && known.contains(Text(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(most + page))))
             most += page;
           if (most == text.size()) --most;
-          ASSERT_TRUE(evicted ? before + n >= most : before + n == most) << n << " adopted after " << before << ", " << most;
+          if (states) ASSERT_EQ(n % page, 0U);
+          else
+            ASSERT_TRUE(evicted ? before + n >= most : before + n == most)
+                << n << " adopted after " << before << ", " << most;
         } else {
           ASSERT_EQ(n, 0U);
         }
@@ -88,9 +93,14 @@ void run_history(unsigned seed) {
         const auto r = book.reserve(s->first, std::span(text).subspan(s->second.size()));
         if (!r) {
           ASSERT_EQ(r.error().code, Errc::out_of_memory);
-          ASSERT_GT(wanted, before);
+          ASSERT_TRUE(wanted > before || (states && book.states_used() == states));
           ASSERT_EQ(book.pages_free(), before);
           break;
+        }
+        if (states && n > 0) {
+          ASSERT_EQ(r->state_from, book.state(s->first));
+          ASSERT_NE(r->state_from, r->state_to);
+          state_memory[static_cast<std::size_t>(r->state_to)] = value_of(text);
         }
         if (wanted > unknown_free) evicted = true, known.clear();
         ASSERT_EQ(r->slots.size(), n);
@@ -100,6 +110,7 @@ void run_history(unsigned seed) {
           memory[static_cast<std::size_t>(r->slots[i])] = value_of(std::span(text).first(s->second.size() + i + 1));
         if (below(3) == 0) {
           for (const std::int32_t slot : r->slots) memory[static_cast<std::size_t>(slot)] = 0;
+          if (r->state_to >= 0) state_memory[static_cast<std::size_t>(r->state_to)] = 0;
           book.drop(s->first);
           ASSERT_EQ(book.pages_free(), before);
         } else {
@@ -110,7 +121,7 @@ void run_history(unsigned seed) {
         }
       }
     }
-    std::map<std::int32_t, int> users;
+    std::map<std::int32_t, int> users, state_users;
     std::map<Text, std::int32_t> page_of;
     for (const auto& [id, text] : held) {
       ASSERT_EQ(book.size(id), text.size());
@@ -119,12 +130,19 @@ void run_history(unsigned seed) {
         ASSERT_EQ(memory[static_cast<std::size_t>(book.slot(id, i))], value_of(std::span(text).first(i + 1)))
             << "entry " << i << " of " << id;
       for (const std::int32_t p : book.pages(id)) ++users[p];
+      ASSERT_EQ(book.state(id) < 0, states == 0 || text.empty());
+      if (book.state(id) >= 0) {
+        ++state_users[book.state(id)];
+        ASSERT_EQ(state_memory[static_cast<std::size_t>(book.state(id))], value_of(text)) << "the state of " << id;
+      }
       for (std::size_t p = 0; hash && (p + 1) * page <= text.size(); ++p) {
         const auto [at, is_new] = page_of.emplace(Text(text.begin(), text.begin() + static_cast<std::ptrdiff_t>((p + 1) * page)), book.pages(id)[p]);
         ASSERT_EQ(at->second, book.pages(id)[p]) << "one page for each content";
       }
     }
     ASSERT_EQ(users.size(), book.pages_used());
+    ASSERT_EQ(state_users.size(), book.states_used());
+    ASSERT_LE(book.states_used() + book.states_idle(), states);
     ASSERT_EQ(book.pages_free() + book.pages_used(), pages);
   }
   for (const auto& [id, values] : held) book.close(id);
@@ -230,6 +248,96 @@ TEST_F(KnownPages, OfOneContentAreOne) {
   book_.commit(b);
   EXPECT_EQ(book_.pages_used(), 3U);
   EXPECT_EQ(book_.pages(a)[0], book_.pages(b)[0]);
+}
+
+/// A book of pages of two with four states.
+class KnownStates : public KnownPages {
+ protected:
+  KnownStates() { book_ = PageBook(20, 2, &PageContents::mix, 4); }
+  /// Reads what is not known in steps of so many.
+  PageBook::Id read(std::string_view letters, std::size_t at_once) {
+    const PageBook::Id id = book_.open();
+    const Text all = text(letters);
+    for (std::size_t at = book_.adopt(id, all); at < all.size(); at = book_.size(id)) {
+      expect(book_.reserve(id, std::span(all).subspan(at, std::min(at_once, all.size() - at))));
+      book_.commit(id);
+    }
+    return id;
+  }
+};
+
+TEST_F(KnownStates, StayWhereAStepEndedAtAPagesEnd) {
+  book_.close(read("abcdefg", 4));
+  EXPECT_EQ(book_.states_used(), 0U);
+  EXPECT_EQ(book_.states_idle(), 1U) << "of abcd; that of abcdefg ends in a page";
+  EXPECT_EQ(known("abcdefghi"), 4U) << "ef is known, but no state is there";
+  EXPECT_EQ(known("abcdx"), 4U);
+  EXPECT_EQ(known("abcd"), 0U) << "one is left to run, and no state is before it";
+}
+
+TEST_F(KnownStates, AreTakenLeastRecentlyHeldFirst) {
+  book_.close(read("ab", 2));
+  book_.close(read("cd", 2));
+  book_.close(read("ef", 2));
+  EXPECT_EQ(known("abx"), 2U);   // held again
+  book_.close(read("ghij", 2));  // two more
+  EXPECT_EQ(known("cdx"), 0U);
+  EXPECT_EQ(known("efx"), 2U);
+  EXPECT_EQ(known("abx"), 2U);
+  EXPECT_EQ(known("ghijx"), 4U);
+  EXPECT_EQ(book_.states_idle(), 4U);
+}
+
+TEST_F(KnownStates, AreSharedByForksAndOutliveThem) {
+  const PageBook::Id a = read("abc", 3), b = book_.fork(a);
+  EXPECT_EQ(book_.state(a), book_.state(b));
+  const auto r = expect(book_.reserve(b, text("d")));
+  EXPECT_EQ(r.state_from, book_.state(a));
+  EXPECT_NE(r.state_to, r.state_from);
+  book_.commit(b);
+  EXPECT_EQ(book_.state(a), r.state_from);
+  EXPECT_EQ(book_.state(b), r.state_to);
+  book_.close(a);
+  EXPECT_EQ(book_.states_used(), 1U);
+  book_.close(b);
+  EXPECT_EQ(book_.states_used(), 0U);
+}
+
+TEST_F(KnownStates, AreWhereATextCanBeCut) {
+  const PageBook::Id a = read("abcdefgh", 4);
+  EXPECT_EQ(book_.truncate(a, 8), 8U);
+  EXPECT_EQ(book_.truncate(a, 7), 4U);
+  EXPECT_EQ(book_.size(a), 4U);
+  EXPECT_EQ(book_.truncate(a, 3), 0U);
+  EXPECT_EQ(book_.state(a), PageBook::kNone);
+  EXPECT_EQ(known("abcdefghx"), 8U);
+  book_.close(a);
+}
+
+TEST_F(KnownStates, GoWithTheirPages) {
+  book_ = PageBook(3, 2, &PageContents::mix, 4);
+  book_.close(read("abcd", 2));
+  EXPECT_EQ(book_.states_idle(), 2U);
+  const PageBook::Id a = read("12345", 1);  // all pages
+  EXPECT_EQ(book_.states_idle(), 2U) << "of 12 and 1234";
+  book_.close(a);
+  EXPECT_EQ(book_.states_used(), 0U);
+}
+
+TEST_F(KnownStates, AreRefusedWhereAllAreHeld) {
+  std::vector<PageBook::Id> ids;
+  for (const char* t : {"a", "b", "c", "d"}) ids.push_back(read(t, 1));
+  const PageBook::Id last = book_.open();
+  const std::size_t pages = book_.pages_free();
+  const auto r = book_.reserve(last, text("e"));
+  ASSERT_FALSE(r);
+  EXPECT_NE(r.error().str().find("all 4 are held"), std::string::npos) << r.error().str();
+  EXPECT_EQ(book_.pages_free(), pages);
+  EXPECT_EQ(book_.size(last), 0U);
+  book_.close(ids.back());
+  EXPECT_TRUE(book_.reserve(last, text("e")));
+  book_.drop(last);
+  EXPECT_EQ(book_.states_used(), 3U);
 }
 
 }  // namespace

@@ -11,7 +11,7 @@
 namespace halyard::engine {
 
 Scheduler::Scheduler(Batch batch, SchedulerOptions options) : batch_(std::move(batch)), options_(options) {
-  options_.max_sequences = std::clamp<std::size_t>(options_.max_sequences, 1, batch_.max_rows());
+  options_.max_sequences = std::clamp<std::size_t>(options_.max_sequences, 1, batch_.max_sequences());
 }
 
 Result<Scheduler::Job> Scheduler::check(Request r) const {
@@ -178,7 +178,8 @@ void Scheduler::choose_rows() {
 void Scheduler::read_prompts(std::vector<Line*> readers, std::size_t rows) {
   const auto give = [&](Line& l, std::size_t most) {
     const auto mine = std::find_if(chosen_.begin(), chosen_.end(), [&](const Chosen& c) { return c.line == &l; });
-    const std::size_t has = mine == chosen_.end() ? 0 : mine->rows, n = std::min(most, left(l) - has);
+    const std::size_t has = mine == chosen_.end() ? 0 : mine->rows,
+                      n = rows_at_once(l, has, std::min(most, left(l) - has));
     if (n == 0 || (has == 0 && waits_for_page(l))) return;
     if (has > 0) mine->rows += n;
     else chosen_.push_back({&l, n});
@@ -188,6 +189,13 @@ void Scheduler::read_prompts(std::vector<Line*> readers, std::size_t rows) {
   give(*readers.front(), (rows + 1) / 2);
   std::stable_sort(readers.begin(), readers.end(), [&](const Line* a, const Line* b) { return left(*a) < left(*b); });
   for (Line* l : readers) give(*l, rows);
+}
+
+/// Of n more rows, those up to the last page's end, if they reach one: there a state is kept that others may go on from.
+std::size_t Scheduler::rows_at_once(const Line& l, std::size_t chosen, std::size_t n) const {
+  if (!batch_.has_slots()) return n;
+  const std::size_t begin = position(l) + chosen, end = (begin + n) / batch_.page() * batch_.page();
+  return end > begin ? end - begin : n;
 }
 
 /// Whether the page that it would read next is one that another line of this step is about to fill.

@@ -41,7 +41,7 @@ struct Event {
 };
 
 struct SchedulerOptions {
-  std::size_t max_sequences = 64;  ///< completions that are under way at once; the rows of a step are the least there are
+  std::size_t max_sequences = 64;  ///< completions that are under way at once; no more than Batch::max_sequences()
 };
 
 /// The state of all requests. It has no thread and no clock: whoever drives it calls step() as long as it is not idle, and
@@ -124,6 +124,7 @@ class Scheduler {
   void choose();
   void choose_rows();
   void read_prompts(std::vector<Line*> readers, std::size_t rows);
+  std::size_t rows_at_once(const Line&, std::size_t chosen, std::size_t n) const;
   bool waits_for_page(const Line&) const;
   void put_back(Lines::iterator);
   void run();

@@ -95,10 +95,14 @@ void run_history(unsigned seed) {
   std::mt19937 random(seed);
   const std::function<std::size_t(std::size_t)> below = [&](std::size_t n) { return random() % n; };
   FaultyDevice faulty = open_faulty(expect(open_cpu_driver({.cpu = {.threads = 2}})), {.cpu = {.threads = 2}}, seed, {});
-  const models::Model model = small_model(faulty.device, below(2) ? "mistral" : "qwen3", below(2) ? Precision::fast : Precision::exact);
+  const models::Model model = small_model(faulty.device, kSmallModels[below(std::size(kSmallModels))],
+                                          below(2) ? Precision::fast : Precision::exact);
   Sequence sequence = expect(Sequence::make(model, {}));
   const std::size_t positions = 64 * (below(2) ? 2 + below(6) : 2 + below(30)), max_sequences = 1 + below(8);
-  const BatchOptions sizes{.positions = positions, .context = below(3) ? 0 : 1 + below(400), .max_rows = max_sequences + below(below(2) ? 10 : 100)};
+  const BatchOptions sizes{.positions = positions,
+                           .context = below(3) ? 0 : 1 + below(400),
+                           .max_rows = max_sequences + below(below(2) ? 10 : 100),
+                           .sequences = max_sequences};
   Scheduler scheduler(expect(Batch::make(model, sizes)), {.max_sequences = max_sequences});
   const std::size_t pages = scheduler.batch().pages_free(), context = scheduler.batch().context();
   Tokens common(1 + below(300));
@@ -140,6 +144,7 @@ void run_history(unsigned seed) {
     }
   }
   ASSERT_EQ(scheduler.batch().pages_free(), pages);
+  ASSERT_EQ(scheduler.batch().slots_used(), 0U);
   for (auto& [id, f] : all) {
     ASSERT_TRUE(f.ended()) << "request " << id;
     ASSERT_EQ(f.usage.prompt, f.request.prompt.size());
@@ -298,6 +303,46 @@ TEST_F(SchedulerTest, APromptIsTakenOverFromOneReadBefore) {
   EXPECT_EQ(followed_.at(b).usage.cached, 128U);
   EXPECT_EQ(followed_.at(c).usage.cached, 191U) << "one is left to run";
   for (const auto id : {a, b, c}) expect_as_alone(id);
+}
+
+TEST_F(SchedulerTest, APromptIsTakenOverWithTheStateAtAPagesEnd) {
+  for (const char* type : {"mamba2", "hybrid"}) {
+    SCOPED_TRACE(type);
+    model_ = small_model(faulty_.device, type);
+    Scheduler s = scheduler(2048, 128);
+    Request first = request(200, 80);
+    first.options.sampling.logit_bias[kPoison] = -INFINITY;
+    const auto a = add(s, first);  // in steps that end after 128, 192 and 200, and then after each token
+    run(s);
+    Request r = request(200, 3);
+    r.prompt[150] ^= 1;
+    const auto b = add(s, r), c = add(s, request(192, 3)), d = add(s, request(193, 3));
+    run(s);
+    Request longer = request(200, 3);
+    longer.prompt.insert(longer.prompt.end(), outcome(a).tokens.begin(), outcome(a).tokens.end());
+    const auto e = add(s, longer);
+    run(s);
+    EXPECT_EQ(followed_.at(b).usage.cached, 128U);
+    EXPECT_EQ(followed_.at(c).usage.cached, 128U) << "the state after 192 tokens is one too far";
+    EXPECT_EQ(followed_.at(d).usage.cached, 192U);
+    EXPECT_EQ(followed_.at(e).usage.cached, 256U) << "what was written is known as well";
+    for (const auto id : {a, b, c, d, e}) expect_as_alone(id);
+    EXPECT_EQ(s.batch().slots_used(), 0U);
+  }
+}
+
+TEST_F(SchedulerTest, CompletionsForkWithTheirState) {
+  model_ = small_model(faulty_.device, "hybrid");
+  Scheduler s = scheduler(1024);
+  Request r = request(150, 20);
+  r.n = 4;
+  r.options.sampling.temp = 1;
+  r.options.sampling.seed = 7;
+  r.options.sampling.logit_bias[kPoison] = -INFINITY;
+  const auto a = add(s, r);
+  run(s);
+  expect_as_alone(a);
+  EXPECT_NE(outcome(a, 0).tokens, outcome(a, 1).tokens);
 }
 
 TEST_F(SchedulerTest, PromptsThatBeginAlikeAreReadOnce) {

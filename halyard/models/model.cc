@@ -11,7 +11,11 @@ Result<Model> Model::load(Device device, const ModelDir& dir, ops::Precision pre
 
 Result<Model> Model::load(Device device, const ConfigView& config, WeightSource& source, ops::Precision precision,
                           const Progress& progress) {
-  std::unique_ptr<Recipe> recipe = HALYARD_TRY(make_recipe(config));
+  return load(std::move(device), HALYARD_TRY(make_recipe(config)), source, precision, progress);
+}
+
+Result<Model> Model::load(Device device, std::unique_ptr<Recipe> recipe, WeightSource& source, ops::Precision precision,
+                          const Progress& progress) {
   Weights weights(source, device, precision, progress);
   HALYARD_TRY(recipe->load(weights));
   return Model(std::move(device), precision, std::move(recipe), weights.totals());

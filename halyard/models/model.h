@@ -46,6 +46,8 @@ class Model {
   static Result<Model> load(Device, const ModelDir& dir, ops::Precision, const Progress& = {});
   /// The same with weights from elsewhere.
   static Result<Model> load(Device, const ConfigView&, WeightSource&, ops::Precision, const Progress& = {});
+  /// The same by a recipe of one's own.
+  static Result<Model> load(Device, std::unique_ptr<Recipe>, WeightSource&, ops::Precision, const Progress& = {});
 
   const ModelInfo& info() const { return recipe_->info(); }
   ops::Precision precision() const { return precision_; }

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "halyard/base/float16.h"
+#include "halyard/models/decoder.h"
 #include "halyard/models/model.h"
 #include "halyard/models/synthetic.h"
 #include "halyard/testing/models.h"
@@ -20,7 +21,7 @@ class PoisonedWeights final : public models::WeightSource {
  public:
   Result<quant::MatrixView> matrix(const std::string& name, std::size_t n, std::size_t k) override {
     quant::MatrixView view = HALYARD_TRY(weights_.matrix(name, n, k));
-    if (name != "model.embed_tokens") return view;
+    if (name.find("embed") == std::string::npos) return view;
     auto scales = std::make_shared<std::vector<std::byte>>(view.scales.begin(), view.scales.end());
     const bf16 infinite = to_bf16(std::numeric_limits<float>::infinity());
     const std::size_t row = scales->size() / n;
@@ -38,15 +39,74 @@ class PoisonedWeights final : public models::WeightSource {
   models::SyntheticWeights weights_{expect(models::synthetic_format("q4"))};
 };
 
-/// Two layers of width 64, a context of 400; "mistral" sees a window of 90 positions.
-inline models::Model small_model(Device device, const char* type = "qwen3",
+/// A layer that attends and one that keeps a convolution's inputs and a state, by turns.
+class SmallHybrid final : public models::Decoder {
+ public:
+  explicit SmallHybrid(models::DecoderConfig c)
+      : Decoder(std::move(c),
+                {{.kv_heads = 2, .head_dim = 16}, {.slot = {{kTaps - 1, kChannels}, {kHeads, kHeadDim, kState}}}}) {}
+
+ private:
+  static constexpr std::size_t kTaps = 4, kHeads = 4, kHeadDim = 16, kState = 8,
+                               kChannels = kHeads * kHeadDim + 2 * kState;
+
+  Result<void> load_layer(models::Weights& w, std::size_t i, const std::string& p) override {
+    const std::size_t hidden = config.hidden_size;
+    if (i == 0) {
+      rope_ = HALYARD_TRY(models::load_rope(w, config.n_rot, config.rope_theta, {}));
+      attention_ = HALYARD_TRY(models::load_attention(w, config, p, {}));
+      return {};
+    }
+    x_ = HALYARD_TRY(w.linear(p + "x", kChannels, hidden));
+    dt_ = HALYARD_TRY(w.linear(p + "dt", kHeads, hidden));
+    out_ = HALYARD_TRY(w.linear(p + "out", hidden, kHeads * kHeadDim));
+    std::vector<float> taps;
+    for (std::size_t j = 0; j < kTaps * kChannels; ++j) taps.push_back(static_cast<float>(j % 7) / 4 - 0.7F);
+    taps_ = HALYARD_TRY(w.upload(taps, {kTaps, kChannels}));
+    a_ = HALYARD_TRY(w.upload(std::vector{-0.01F, -0.1F, -0.3F, -1.0F}, {kHeads}));
+    d_ = HALYARD_TRY(w.vector(p + "d", kHeads));
+    return {};
+  }
+  models::Value layer(models::Step& s, std::size_t i, models::Value h) const override {
+    if (i == 0) return s.add(h, models::attend(s, attention_, config, i, h, rope_, {.scale = 0}));
+    const models::Value mixed = s.causal_conv(i, 0, s.multiply(h, x_), taps_, {});
+    const models::Value y = s.ssd(i, 1, mixed, s.multiply(h, dt_), a_, d_, d_, {1, 0, 100});
+    return s.add(h, s.multiply(s.asked(i, y), out_));
+  }
+
+  models::Rope rope_;
+  models::SelfAttention attention_;
+  models::Linear x_, dt_, out_;
+  Buffer taps_, a_, d_;
+};
+
+inline constexpr const char* kSmallModels[] = {"qwen3", "mistral", "mamba2", "hybrid"};
+/// Two layers of width 64, a context of 400; "mistral" sees a window of 90 positions, "mamba2" keeps slots and has no limit,
+/// "hybrid" is SmallHybrid.
+inline models::Model small_model(Device device, std::string_view type = "qwen3",
                                  ops::Precision precision = ops::Precision::fast) {
-  const Json config = {{"model_type", type},          {"hidden_size", 64},        {"num_hidden_layers", 2},
-                       {"num_attention_heads", 4},    {"num_key_value_heads", 2}, {"head_dim", 16},
-                       {"intermediate_size", 128},    {"vocab_size", kSmallVocab}, {"tie_word_embeddings", false},
-                       {"max_position_embeddings", 400}, {"sliding_window", 90},  {"rms_norm_eps", 1e-6}};
+  const bool hybrid = type == "hybrid", mamba = type == "mamba2";
+  const Json config = {{"model_type", hybrid ? "llama" : std::string(type)},
+                       {"hidden_size", 64},
+                       {"num_hidden_layers", 2},
+                       {"num_attention_heads", 4},
+                       {"num_key_value_heads", 2},
+                       {"head_dim", 16},
+                       {"intermediate_size", 128},
+                       {"vocab_size", kSmallVocab},
+                       {"tie_word_embeddings", false},
+                       {"max_position_embeddings", 400},
+                       {"sliding_window", 90},
+                       {"rms_norm_eps", 1e-6},
+                       {"num_heads", 4},
+                       {"n_groups", 2},
+                       {"state_size", 8},
+                       {"use_conv_bias", mamba}};
+  const ConfigView view(config, "config");
   PoisonedWeights weights;
-  return expect(models::Model::load(std::move(device), ConfigView(config, "config"), weights, precision));
+  if (!hybrid) return expect(models::Model::load(std::move(device), view, weights, precision));
+  auto recipe = std::make_unique<SmallHybrid>(expect(models::parse_decoder_config(view, {})));
+  return expect(models::Model::load(std::move(device), std::move(recipe), weights, precision));
 }
 
 }  // namespace halyard::testing
