@@ -18,13 +18,13 @@ Decoder::Decoder(DecoderConfig c, std::vector<LayerSpec> layers, DecoderNames na
 
 Result<void> Decoder::load(Weights& w) {
   const std::size_t vocab = config.vocab_size, hidden = config.hidden_size;
-  embedding_ = HALYARD_TRY(w.embedding(names_.embedding, vocab, hidden));
+  const bool tied = config.tie_word_embeddings.value_or(!w.has(names_.head + ".weight"));
+  if (tied) head_ = HALYARD_TRY(w.linear(names_.embedding, vocab, hidden));
+  embedding_ = tied ? head_.weight : HALYARD_TRY(w.table(names_.embedding, vocab, hidden));
   for (std::size_t i = 0; i < config.num_hidden_layers; ++i)
     HALYARD_TRY(load_layer(w, i, fmt::format("{}{}.", names_.layers, i)));
   norm_ = HALYARD_TRY(norm(w, names_.norm, hidden));
-  head_ = config.tie_word_embeddings.value_or(!w.has(names_.head + ".weight"))
-              ? HALYARD_TRY(w.tied_linear(names_.embedding, vocab, hidden))
-              : HALYARD_TRY(w.linear(names_.head, vocab, hidden));
+  if (!tied) head_ = HALYARD_TRY(w.linear(names_.head, vocab, hidden));
   return {};
 }
 

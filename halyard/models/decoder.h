@@ -40,12 +40,12 @@ class Decoder : public Recipe {
   DecoderNames names_;
   ModelInfo info_;
   float eps_;
-  ops::EmbeddingTable embedding_;
+  ops::Weight embedding_;
   Buffer norm_;
   Linear head_;
 
  protected:
-  const ops::EmbeddingTable& table() const { return embedding_; }
+  const ops::Weight& table() const { return embedding_; }
 };
 
 /// The frequencies on the device; null without one.

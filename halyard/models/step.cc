@@ -33,8 +33,8 @@ Buffer Step::heads(const Value& v, std::size_t head_dim) {
   return got(b.view(0, DType::f32, {v.rows(), v.width() / head_dim, head_dim}));
 }
 
-Value Step::embed(const ops::EmbeddingTable& table) {
-  const Value out = value(tensors_.tokens.shape()[0], table.width(), false);
+Value Step::embed(const ops::Weight& table) {
+  const Value out = value(tensors_.tokens.shape()[0], table.columns(), false);
   if (status_) did(ops::embedding(encoder_, tensors_.tokens, table, at(out)));
   return out;
 }

@@ -79,7 +79,7 @@ class Step {
   Step(const Step&) = delete;
 
   /// The rows of the tokens: [T, k].
-  Value embed(const ops::EmbeddingTable&);
+  Value embed(const ops::Weight&);
   /// x · weightᵀ + bias. A value is packed once, however many weights want it so.
   Value multiply(const Value& x, const Linear&);
   /// Of rows, or of the heads whose width the weight has.

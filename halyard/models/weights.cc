@@ -167,14 +167,10 @@ Result<Linear> Weights::linear(const std::string& name, std::size_t n, std::size
   return l;
 }
 
-Result<Linear> Weights::tied_linear(const std::string& name, std::size_t n, std::size_t k) {
-  return load(HALYARD_TRY(source_.matrix(name, n, k)));
-}
-
-Result<ops::EmbeddingTable> Weights::embedding(const std::string& name, std::size_t rows, std::size_t width) {
-  const quant::MatrixView view = HALYARD_TRY(source_.matrix(name, rows, width));
-  count(rows * width, bytes_of(view));
-  return device_ ? ops::EmbeddingTable::load(*device_, view) : ops::EmbeddingTable();
+Result<ops::Weight> Weights::table(const std::string& name, std::size_t n, std::size_t k) {
+  const quant::MatrixView view = HALYARD_TRY(source_.matrix(name, n, k));
+  count(n * k, bytes_of(view));
+  return device_ ? ops::Weight::load(*device_, view, ops::Precision::exact) : ops::Weight();
 }
 
 Result<std::vector<Linear>> Weights::linears(const std::string& name, std::span<const std::size_t> ns, std::size_t k,

@@ -78,9 +78,8 @@ class Weights {
 
   /// name.weight [n, k], and name.bias [n] where `has_bias`.
   Result<Linear> linear(const std::string& name, std::size_t n, std::size_t k, bool has_bias = false);
-  /// The same table as `embedding` made, for the products of a tied output head: counted once.
-  Result<Linear> tied_linear(const std::string& name, std::size_t n, std::size_t k);
-  Result<ops::EmbeddingTable> embedding(const std::string& name, std::size_t rows, std::size_t width);
+  /// name.weight [n, k], whose rows are only looked up.
+  Result<ops::Weight> table(const std::string& name, std::size_t n, std::size_t k);
   /// Several matrices that stand under one name, one below the other: [Σ ns, k].
   Result<std::vector<Linear>> linears(const std::string& name, std::span<const std::size_t> ns, std::size_t k,
                                       bool has_bias = false);

@@ -62,7 +62,7 @@ TEST_F(Large, EmbeddingFindsRowsBeyondTheFirst2To32Elements) {
   reinterpret_cast<float*>(memory.get())[(n - 1) * k + 7] = 3;
   quant::MatrixView m;
   m.name = "large", m.n = n, m.k = k, m.owner = memory, m.data = {memory.get(), n * k * sizeof(float)};
-  const EmbeddingTable table = must(EmbeddingTable::load(*device, m));
+  const Weight table = must(Weight::load(*device, m, Precision::exact));
   const Buffer ids = put<std::int32_t>(*device, {2}, {0, n - 1}), out = must(device->alloc(DType::f32, {2, k}));
   run(*device, [&](CommandEncoder& e) { return embedding(e, ids, table, out); });
   EXPECT_EQ(get<float>(out)[k + 7], 3);
@@ -135,7 +135,7 @@ TEST_F(Large, EveryOpRefusesMoreThanItsBlocksCanCount) {
   quant::MatrixView m;
   m.name = "w", m.n = 1, m.k = 32, m.owner = page, m.data = {page.get(), 128};
   const Weight w = must(Weight::load(*device, m, Precision::exact));
-  const EmbeddingTable table = must(EmbeddingTable::load(*device, m));
+  const Weight table = must(Weight::load(*device, m, Precision::exact));
   with_out(DType::f32, {40_pow2, 1}, [&](auto& e, auto& out) {
     return matmul(e, {claim(DType::f32, {40_pow2, 32}), none}, w, out);
   });
@@ -171,7 +171,7 @@ TEST_F(Large, OutputsOverWhatIsReadAreRefused) {
         return matmul(e, {x, packed}, w, at(0, DType::f32, {1, 2}));
       },
       *device, {"out", "apart from x"});
-  const EmbeddingTable table = must(EmbeddingTable::load(*device, m));
+  const Weight table = must(Weight::load(*device, m, Precision::exact));
   expect_refused([&](CommandEncoder& e) { return embedding(e, at(4, DType::i32, {1}), table, x); }, *device,
                  {"out", "apart from ids"});
 }

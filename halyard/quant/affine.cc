@@ -108,11 +108,9 @@ void unpack_affine(const std::byte* row, int bits, std::size_t first, std::span<
   }
 }
 
-void dequantise_row(const MatrixView& m, std::size_t row, std::size_t first, std::span<float> out) {
-  if (m.format == Format::dense) {
-    for (std::size_t j = 0; j < out.size(); ++j) out[j] = element(m.dtype, m.data.data(), row * m.k + first + j);
-    return;
-  }
+namespace {
+
+void decode_affine(const MatrixView& m, std::size_t row, std::size_t first, std::span<float> out) {
   const auto group = static_cast<std::size_t>(m.group_size);
   std::array<std::uint8_t, 128> q;
   for (std::size_t j = 0; j < out.size(); j += group) {
@@ -122,6 +120,30 @@ void dequantise_row(const MatrixView& m, std::size_t row, std::size_t first, std
     for (std::size_t i = 0; i < count; ++i) out[j + i] = scale * static_cast<float>(q[i]) + bias;
   }
 }
+
+std::size_t affine_row_bytes(const MatrixView& m) { return m.k * static_cast<std::size_t>(m.bits) / 8; }
+
+Result<void> validate_affine(const MatrixView& m) {
+  const std::size_t element_bits = 8 * size_of(m.dtype);
+  const bool known_bits = m.bits >= 2 && m.bits <= 8 && m.bits != 7;
+  if (!known_bits)
+    return fail(Errc::invalid_argument,
+                fmt::format("{}: affine weights have 2, 3, 4, 5, 6 or 8 bits, got {}", m.name, m.bits));
+  if (m.group_size != 32 && m.group_size != 64 && m.group_size != 128)
+    return fail(Errc::invalid_argument,
+                fmt::format("{}: affine groups have 32, 64 or 128 elements, got {}", m.name, m.group_size));
+  const auto group = static_cast<std::size_t>(m.group_size);
+  if (m.k % group != 0)
+    return fail(Errc::invalid_argument,
+                fmt::format("{}: {} columns do not divide into groups of {}", m.name, m.k, group));
+  HALYARD_TRY(check_part(m, "data", m.n, m.k, static_cast<std::size_t>(m.bits), m.data));
+  HALYARD_TRY(check_part(m, "scales", m.n, m.k / group, element_bits, m.scales));
+  return check_part(m, "biases", m.n, m.k / group, element_bits, m.biases);
+}
+
+}  // namespace
+
+const FormatInfo affine_format = {"affine", affine_row_bytes, validate_affine, decode_affine};
 
 std::vector<std::byte> dequantise(const MatrixView& m) {
   std::vector<std::byte> out(m.n * m.k * size_of(m.dtype));

@@ -22,15 +22,10 @@ struct AffineMatrix {
 /// magnitude and zero falling on whole steps.
 Result<AffineMatrix> quantise_affine(const MatrixView& dense, int bits, int group_size);
 
-/// Element `i` of a float array of any alignment, as f32.
-float element(DType, const std::byte* data, std::size_t i);
-
 /// The integers of q.size() columns from `first` of a row of affine data.
 void unpack_affine(const std::byte* row, int bits, std::size_t first, std::span<std::uint8_t> q);
 
-/// Columns of one row as f32, from `first` on: s·q + b rounded once for the product and once for the sum (affine), or the
-/// elements themselves (dense). `first` begins a group.
-void dequantise_row(const MatrixView&, std::size_t row, std::size_t first, std::span<float> out);
+extern const FormatInfo affine_format;
 
 /// The matrix in its own dtype, [n, k], as mlx.core.dequantize rounds it.
 std::vector<std::byte> dequantise(const MatrixView&);

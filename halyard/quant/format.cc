@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "halyard/quant/affine.h"
+
 namespace halyard::quant {
 namespace {
 
@@ -14,18 +16,32 @@ bool bytes_of(std::size_t n, std::size_t k, std::size_t bits, std::size_t& bytes
   return true;
 }
 
-Result<void> check_span(const MatrixView& m, const char* what, std::size_t n, std::size_t k, std::size_t bits,
-                        std::size_t came) {
-  std::size_t bytes = 0;
-  if (!bytes_of(n, k, bits, bytes))
-    return fail(Errc::invalid_argument, fmt::format("{}: {} [{}, {}] is larger than memory", m.name, what, n, k));
-  if (bytes != came)
-    return fail(Errc::invalid_argument, fmt::format("{}: {} [{}, {}] of {} bits each takes {} bytes, got {}", m.name, what,
-                                                    n, k, bits, bytes, came));
-  return {};
+std::size_t dense_row_bytes(const MatrixView& m) { return m.k * size_of(m.dtype); }
+
+Result<void> validate_dense(const MatrixView& m) {
+  return check_part(m, "data", m.n, m.k, 8 * size_of(m.dtype), m.data);
 }
 
+void decode_dense(const MatrixView& m, std::size_t row, std::size_t first, std::span<float> out) {
+  for (std::size_t j = 0; j < out.size(); ++j) out[j] = element(m.dtype, m.data.data(), row * m.k + first + j);
+}
+
+constexpr FormatInfo dense_format = {"dense", dense_row_bytes, validate_dense, decode_dense};
+
 }  // namespace
+
+const FormatInfo& info(Format f) { return f == Format::dense ? dense_format : affine_format; }
+
+Result<void> check_part(const MatrixView& m, const char* part, std::size_t n, std::size_t k, std::size_t bits,
+                        std::span<const std::byte> came) {
+  std::size_t bytes = 0;
+  if (!bytes_of(n, k, bits, bytes))
+    return fail(Errc::invalid_argument, fmt::format("{}: {} [{}, {}] is larger than memory", m.name, part, n, k));
+  if (bytes != came.size())
+    return fail(Errc::invalid_argument, fmt::format("{}: {} [{}, {}] of {} bits each takes {} bytes, got {}", m.name,
+                                                    part, n, k, bits, bytes, came.size()));
+  return {};
+}
 
 Result<void> validate(const MatrixView& m) {
   if (m.dtype != DType::f32 && m.dtype != DType::f16 && m.dtype != DType::bf16)
@@ -33,21 +49,7 @@ Result<void> validate(const MatrixView& m) {
                 fmt::format("{}: a weight is f32, f16 or bf16, got {}", m.name, to_string(m.dtype)));
   if (m.n == 0 || m.k == 0)
     return fail(Errc::invalid_argument, fmt::format("{}: a weight [{}, {}] has no elements", m.name, m.n, m.k));
-  const std::size_t element_bits = 8 * size_of(m.dtype);
-  if (m.format == Format::dense) return check_span(m, "data", m.n, m.k, element_bits, m.data.size());
-
-  const bool known_bits = m.bits >= 2 && m.bits <= 8 && m.bits != 7;
-  if (!known_bits)
-    return fail(Errc::invalid_argument, fmt::format("{}: affine weights have 2, 3, 4, 5, 6 or 8 bits, got {}", m.name, m.bits));
-  if (m.group_size != 32 && m.group_size != 64 && m.group_size != 128)
-    return fail(Errc::invalid_argument,
-                fmt::format("{}: affine groups have 32, 64 or 128 elements, got {}", m.name, m.group_size));
-  const auto group = static_cast<std::size_t>(m.group_size);
-  if (m.k % group != 0)
-    return fail(Errc::invalid_argument, fmt::format("{}: {} columns do not divide into groups of {}", m.name, m.k, group));
-  HALYARD_TRY(check_span(m, "data", m.n, m.k, static_cast<std::size_t>(m.bits), m.data.size()));
-  HALYARD_TRY(check_span(m, "scales", m.n, m.k / group, element_bits, m.scales.size()));
-  return check_span(m, "biases", m.n, m.k / group, element_bits, m.biases.size());
+  return info(m.format).validate(m);
 }
 
 MatrixView rows_of(const MatrixView& m, std::size_t first, std::size_t n) {

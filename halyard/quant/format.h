@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "halyard/base/result.h"
 #include "halyard/base/types.h"
@@ -33,14 +34,33 @@ struct MatrixView {
   std::shared_ptr<const void> owner;  ///< keeps the spans' memory
 };
 
+/// What is particular to a format: a row of the table that format.cc holds.
+struct FormatInfo {
+  std::string_view name;
+  std::size_t (*row_bytes)(const MatrixView&);  ///< of `data`
+  /// Whether fields and spans agree; dtype and extents have been checked.
+  Result<void> (*validate)(const MatrixView&);
+  /// Columns of one row as f32, from `first` on, which begins a group: what all kernels are held to.
+  void (*decode)(const MatrixView&, std::size_t row, std::size_t first, std::span<float> out);
+};
+const FormatInfo& info(Format);
+
 /// Whether the view's fields agree with each other and with the sizes of its spans. Errors name the matrix and say what
 /// was expected and what came.
 Result<void> validate(const MatrixView&);
+/// Whether a part [n, k] of elements of so many bits is as long as it must be.
+Result<void> check_part(const MatrixView&, const char* part, std::size_t n, std::size_t k, std::size_t bits,
+                        std::span<const std::byte>);
 
 /// Bytes of one row of `data`.
-inline std::size_t row_bytes(const MatrixView& m) {
-  return m.format == Format::dense ? m.k * size_of(m.dtype) : m.k * static_cast<std::size_t>(m.bits) / 8;
+inline std::size_t row_bytes(const MatrixView& m) { return info(m.format).row_bytes(m); }
+/// Columns of one row as f32, from `first` on: s·q + b rounded once for the product and once for the sum (affine), or the
+/// elements themselves (dense). `first` begins a group.
+inline void dequantise_row(const MatrixView& m, std::size_t row, std::size_t first, std::span<float> out) {
+  info(m.format).decode(m, row, first, out);
 }
+/// Element `i` of a float array of any alignment, as f32.
+float element(DType, const std::byte* data, std::size_t i);
 
 /// Rows [first, first + n) of a matrix.
 MatrixView rows_of(const MatrixView&, std::size_t first, std::size_t n);

@@ -291,7 +291,7 @@ class OpsScenario {
     HALYARD_ATTEMPT(device_.emplace(HALYARD_TRY(Device::open("cpu", {.cpu = {.threads = 2}}))));
     if (o.wrong) return;
     HALYARD_ATTEMPT(weight_ = HALYARD_TRY(ops::Weight::load(*device_, view_, ops::Precision::fast)));
-    HALYARD_ATTEMPT(table_ = HALYARD_TRY(ops::EmbeddingTable::load(*device_, view_)));
+    HALYARD_ATTEMPT(table_ = HALYARD_TRY(ops::Weight::load(*device_, view_, ops::Precision::exact)));
     alloc(ids_, DType::i32, {rows}), alloc(x_, DType::f32, {rows, width}), alloc(y_, DType::f32, {rows, width});
     alloc(z_, DType::f32, {rows, width}), alloc(norm_, DType::f32, {width}), alloc(best_, DType::i32, {rows});
     alloc(packed_, DType::u8, {ops::packed_bytes(rows, width)}), alloc(positions_, DType::i32, {rows});
@@ -372,7 +372,7 @@ class OpsScenario {
   Outcome outcome_;
   std::optional<Device> device_;
   ops::Weight weight_;
-  ops::EmbeddingTable table_;
+  ops::Weight table_;
   Buffer ids_, x_, y_, z_, norm_, best_, packed_, positions_, frequencies_, angles_, k_, slots_, spans_, pages_;
   std::vector<float> result_;
   std::uint64_t count_ = 0;

@@ -4,7 +4,7 @@
 
 namespace halyard::ops {
 
-/// Bindings: ids i32, data, scales, biases, out.
+/// Bindings: ids i32, the table's, out.
 struct EmbeddingArgs {
   std::uint64_t n = 0;
   std::uint32_t k = 0, group = 0;  ///< group: 0 for dense tables
@@ -13,7 +13,7 @@ struct EmbeddingArgs {
 };
 
 namespace cpu {
-extern const CpuForm embedding;
+extern const CpuForm embedding_dense, embedding_affine, embedding_panels;
 }
 
 }  // namespace halyard::ops

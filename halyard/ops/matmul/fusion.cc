@@ -1,6 +1,7 @@
 #include "halyard/ops/attention/kernels.h"
 #include "halyard/ops/matmul/kernels.h"
 #include "halyard/ops/rules.h"
+#include "halyard/ops/weight/layout.h"
 
 namespace halyard::ops {
 namespace {
@@ -78,7 +79,7 @@ Fused heads_into_append(Parts p) {
 }
 
 /// The rules of fast affine products of one width.
-std::vector<FusionRule> rules_of(const Product& product, const KernelDef& gated, const KernelDef& heads,
+std::vector<FusionRule> rules_of(const Layout& product, const KernelDef& gated, const KernelDef& heads,
                                  const KernelDef& append) {
   const std::string_view store = product.store.name;
   return {{{store}, "add_f32", &product.accumulate, product_into_sum},
@@ -94,8 +95,8 @@ std::vector<FusionRule> rules_of(const Product& product, const KernelDef& gated,
 }  // namespace
 
 std::vector<FusionRule> matmul_rules() {
-  std::vector<FusionRule> rules = rules_of(affine4_fast, gated_pack4_def, heads4_def, append4_def);
-  const std::vector<FusionRule> wide = rules_of(affine8_fast, gated_pack8_def, heads8_def, append8_def);
+  std::vector<FusionRule> rules = rules_of(affine4_panels, gated_pack4_def, heads4_def, append4_def);
+  const std::vector<FusionRule> wide = rules_of(affine8_panels, gated_pack8_def, heads8_def, append8_def);
   rules.insert(rules.end(), wide.begin(), wide.end());
   return rules;
 }

@@ -1,4 +1,4 @@
-// What matmul.cc and its kernels share: arguments, the layouts they agree on, and the kernels' forms.
+// What matmul.cc and its kernels share: arguments, the form of packed activations, and the kernels' forms.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +8,7 @@
 #include "halyard/hal/kernel.h"
 #include "halyard/ops/elementwise/kernels.h"
 #include "halyard/ops/rope/kernels.h"
-#include "halyard/quant/format.h"
+#include "halyard/ops/weight/panels.h"
 
 namespace halyard::ops {
 
@@ -31,26 +31,6 @@ struct PackedGroup {
   float scale, sum;
 };
 static_assert(sizeof(PackedGroup) == 40);
-
-// Fast affine weights. 16 rows are a panel, so that a register of 32-bit sums holds one for each row. A panel is a
-// sequence of blocks, one for each group of the rows, streamed from first to last:
-//   scales  16 × dtype     one for each row
-//   biases  16 × dtype
-//   data    for 4-bit: each 64 bytes hold 8 columns c: byte 4·row + i has q[row, c + i] low and q[row, c + 4 + i] high;
-//           for 8-bit: each 64 bytes hold 4 columns c: byte 4·row + i is q[row, c + i].
-// 2- and 3-bit weights are stored as 4-bit ones, 5 and 6 as 8. Rows beyond n are zeros.
-inline constexpr std::size_t panel_rows = 16;
-inline constexpr std::size_t panels_of(std::size_t n) { return (n + panel_rows - 1) / panel_rows; }
-inline constexpr int panel_bits(int bits) { return bits <= 4 ? 4 : 8; }
-inline std::size_t block_bytes(int bits, std::size_t group, DType dtype) {
-  return panel_rows * (2 * size_of(dtype) + group * static_cast<std::size_t>(panel_bits(bits)) / 8);
-}
-inline std::size_t panel_bytes(const quant::MatrixView& m) {
-  const auto group = static_cast<std::size_t>(m.group_size);
-  return m.k / group * block_bytes(m.bits, group, m.dtype);
-}
-/// Writes panel `p` of an affine matrix.
-void repack_panel(const quant::MatrixView&, std::size_t p, std::byte* out);
 
 /// Bindings: x f32 [T, k], PackedGroup [T, k/32].
 struct PackConstants {
@@ -85,11 +65,5 @@ extern const CpuForm matmul_affine4_gated_pack, matmul_affine8_gated_pack, matmu
 extern const CpuForm experts_f32, experts_f16, experts_bf16, experts_bf16_fast, experts_affine, experts_affine4_fast,
     experts_affine8_fast;
 }  // namespace cpu
-
-/// A product's kernels: out = …; out += …, which also reads it; and out = … with experts.
-struct Product {
-  KernelDef store, accumulate, experts;
-};
-extern const Product affine4_fast, affine8_fast;
 
 }  // namespace halyard::ops

@@ -1,9 +1,9 @@
-// From MLX's rows of packed integers to the panels of kernels.h.
+// From MLX's rows of packed integers to panels, and back.
 #include <algorithm>
 #include <array>
 #include <cstring>
 
-#include "halyard/ops/matmul/kernels.h"
+#include "halyard/ops/weight/panels.h"
 #include "halyard/quant/affine.h"
 
 namespace halyard::ops {
@@ -15,8 +15,7 @@ std::uint32_t spread(std::uint32_t x) {
   return (x | (x << 4)) & 0x0f0f0f0fU;
 }
 
-template <class T>
-T load_as(const std::byte* p) {
+template <class T> T load_as(const std::byte* p) {
   T v;
   std::memcpy(&v, p, sizeof v);
   return v;
@@ -59,6 +58,23 @@ void repack_panel(const quant::MatrixView& m, std::size_t p, std::byte* out) {
       std::memcpy(out + r * element, m.scales.data() + at, element);
       std::memcpy(out + (panel_rows + r) * element, m.biases.data() + at, element);
       place_row(m, m.data.data() + (first + r) * row_bytes, g * group, group, out + 2 * panel_rows * element + 4 * r);
+    }
+  }
+}
+
+void decode_panel_row(const std::byte* panels, int bits, std::size_t group, DType dtype, std::size_t row,
+                      std::span<float> out) {
+  const std::size_t element = size_of(dtype), block = block_bytes(bits, group, dtype), place = row % panel_rows;
+  const std::byte* at = panels + row / panel_rows * (out.size() / group) * block;
+  for (std::size_t g = 0; g < out.size(); g += group, at += block) {
+    const float scale = quant::element(dtype, at, place),
+                bias = quant::element(dtype, at + panel_rows * element, place);
+    const std::byte* data = at + 2 * panel_rows * element + 4 * place;
+    for (std::size_t c = 0; c < group; ++c) {
+      const std::size_t columns = panel_bits(bits) == 4 ? 8 : 4;  // of 64 bytes
+      const auto byte = std::to_integer<unsigned>(data[c / columns * 64 + c % 4]);
+      const unsigned q = columns == 4 ? byte : c % 8 < 4 ? byte & 15 : byte >> 4;
+      out[g + c] = scale * static_cast<float>(q) + bias;
     }
   }
 }
