@@ -16,7 +16,8 @@ struct Sequence {
 inline SlotBatch batch_of(Device d, const std::vector<Sequence>& sequences) {
   std::vector<std::int32_t> spans, from, to;
   for (const Sequence& s : sequences) {
-    for (const std::size_t x : {s.first, s.rows, std::size_t{99}, std::size_t{99}}) spans.push_back(static_cast<std::int32_t>(x));
+    for (const std::size_t x : {s.first, s.rows, std::size_t{99}, std::size_t{99}})
+      spans.push_back(static_cast<std::int32_t>(x));
     from.push_back(s.from);
     to.push_back(s.to);
   }
@@ -27,7 +28,8 @@ inline SlotBatch batch_of(Device d, const std::vector<Sequence>& sequences) {
 /// These rows of x, f32 [rows, width].
 inline Buffer pick(Device d, const std::vector<float>& x, std::size_t width, const std::vector<std::size_t>& rows) {
   std::vector<float> picked(rows.size() * width);
-  for (std::size_t i = 0; i < rows.size(); ++i) std::copy_n(x.data() + rows[i] * width, width, picked.data() + i * width);
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    std::copy_n(x.data() + rows[i] * width, width, picked.data() + i * width);
   return put(d, {rows.size(), width}, picked);
 }
 
@@ -103,12 +105,14 @@ inline void expect_cut_is_whole(Device d, Random& random, const SlotOp& op, cons
     std::vector<Sequence> sequences;
     std::vector<std::size_t> rows, whose;
     const auto nobodys = [&](std::size_t most) {
-      for (std::size_t i = random.below(most + 1); i > 0; --i) rows.push_back(random.below(op.rows())), whose.push_back(n);
+      for (std::size_t i = random.below(most + 1); i > 0; --i)
+        rows.push_back(random.below(op.rows())), whose.push_back(n);
     };
     for (const std::size_t s : order) {
       if (done[s] == op.lengths[s] || random.below(3) == 0) continue;
       nobodys(2);
-      const std::size_t count = std::min(op.lengths[s] - done[s], random.below(2) ? 1 + random.below(3) : random.below(20));
+      const std::size_t count =
+          std::min(op.lengths[s] - done[s], random.below(2) ? 1 + random.below(3) : random.below(20));
       sequences.push_back({rows.size(), count, held[s], to_take.back()});
       for (std::size_t i = 0; i < count; ++i) rows.push_back(begin[s] + done[s]++), whose.push_back(s);
       if (count > 0) held[s] = to_take.back();
@@ -176,9 +180,8 @@ inline void expect_bad_slots_fail(Device d, const SlotOp& op) {
 }
 
 /// What all ops over a SlotBatch refuse of it.
-inline void expect_batch_checked(
-    Device d, std::string_view op,
-    const std::function<Result<void>(CommandEncoder&, const SlotBatch&)>& record) {
+inline void expect_batch_checked(Device d, std::string_view op,
+                                 const std::function<Result<void>(CommandEncoder&, const SlotBatch&)>& record) {
   const SlotBatch good = batch_of(d, {{0, 1, -1, 0}, {1, 1, -1, 1}});
   const auto ids = [&](Shape s) { return put(d, s, std::vector<std::int32_t>(s.elements())); };
   const auto floats = [&](Shape s) { return put(d, s, std::vector<float>(s.elements())); };

@@ -18,9 +18,11 @@ struct Problem {
   std::vector<float> x, weight, bias;  // bias: empty, where there is none
 
   SlotOp op() const {
-    return {lengths, {taps - 1, channels}, channels,
-            [this](CommandEncoder& e, Device d, const std::vector<std::size_t>& rows, const Buffer& state, const Buffer& out,
-                   const SlotBatch& batch) {
+    return {lengths,
+            {taps - 1, channels},
+            channels,
+            [this](CommandEncoder& e, Device d, const std::vector<std::size_t>& rows, const Buffer& state,
+                   const Buffer& out, const SlotBatch& batch) {
               const Buffer b = bias.empty() ? Buffer() : put(d, {channels}, bias);
               return causal_conv(e, pick(d, x, channels, rows), put(d, {taps, channels}, weight), b, state, out, batch);
             }};
@@ -35,15 +37,16 @@ Problem problem(Random& random, std::size_t channels, std::size_t taps, std::vec
 }
 
 void expect_formula(Random& random, const Problem& p) {
-  SCOPED_TRACE(fmt::format("{} channels, {} taps, {} sequences, bias {}", p.channels, p.taps, p.lengths.size(), !p.bias.empty()));
+  SCOPED_TRACE(fmt::format("{} channels, {} taps, {} sequences, bias {}", p.channels, p.taps, p.lengths.size(),
+                           !p.bias.empty()));
   const std::size_t past = p.taps - 1;
   std::vector<double> expected(p.x.size()), magnitude(p.x.size());
   std::vector<float> states;  // the last rows of each sequence, zeros before its first
   std::size_t first = 0;
   for (const std::size_t n : p.lengths) {
     const std::size_t at = first * p.channels;
-    reference::causal_conv(p.x.data() + at, p.weight.data(), p.bias.empty() ? nullptr : p.bias.data(), expected.data() + at,
-                           magnitude.data() + at, n, p.channels, p.taps);
+    reference::causal_conv(p.x.data() + at, p.weight.data(), p.bias.empty() ? nullptr : p.bias.data(),
+                           expected.data() + at, magnitude.data() + at, n, p.channels, p.taps);
     for (std::size_t k = 0; k < past; ++k)
       for (std::size_t c = 0; c < p.channels; ++c)
         states.push_back(n + k < past ? 0 : p.x[(first + n + k - past) * p.channels + c]);
@@ -75,9 +78,11 @@ TEST(CausalConv, FollowsItsFormulaHoweverSequencesAreCut) {
 
 TEST(CausalConv, TakesExtremeValuesAsTheFormulaDoes) {
   Random random;
-  const float extremes[] = {0.0F, -0.0F, inf, -inf, nan, 1e30F, -1e30F, 1e-45F, -1e-45F, 1e-38F, 90, -90, 104, -104, 3e38F, -3e38F};
+  const float extremes[] = {0.0F,    -0.0F,  inf, -inf, nan, 1e30F, -1e30F, 1e-45F,
+                            -1e-45F, 1e-38F, 90,  -90,  104, -104,  3e38F,  -3e38F};
   Problem p = problem(random, 67, 4, {40, 9});
-  for (std::size_t i = 0; i < p.x.size(); i += 1 + random.below(30)) p.x[i] = extremes[random.below(std::size(extremes))];
+  for (std::size_t i = 0; i < p.x.size(); i += 1 + random.below(30))
+    p.x[i] = extremes[random.below(std::size(extremes))];
   for (float& w : p.weight) w = std::clamp(w, -1.0F, 1.0F) / 8;  // sums of the greatest stay finite
   expect_formula(random, p);
 }
@@ -100,7 +105,8 @@ TEST(CausalConv, FailsWhereRowsOrSlotsAreNotThere) {
 TEST(CausalConv, RefusesWrongArguments) {
   Device d = any_device(), other = any_device();
   const auto floats = [&](Shape s) { return put(d, s, std::vector<float>(s.elements())); };
-  const Buffer x = floats({2, 5}), out = floats({2, 5}), w = floats({4, 5}), bias = floats({5}), state = floats({2, 3, 5});
+  const Buffer x = floats({2, 5}), out = floats({2, 5}), w = floats({4, 5}), bias = floats({5}),
+               state = floats({2, 3, 5});
   const SlotBatch batch = batch_of(d, {{0, 2, -1, 0}});
   const auto refused = [&](const Buffer& a, const Buffer& b, const Buffer& c, const Buffer& s, const Buffer& o,
                            std::initializer_list<std::string_view> parts) {
@@ -128,9 +134,11 @@ TEST(CausalConv, RefusesWrongArguments) {
     return causal_conv(e, x, w, Buffer(), state, out, b);
   });
   const Buffer ids = put(d, {60}, std::vector<std::int32_t>(60)), over = must(ids.view(0, DType::f32, {2, 5}));
-  expect_refused([&](CommandEncoder& e) {
-    return causal_conv(e, x, w, bias, state, over, {batch.spans, must(ids.view(36, DType::i32, {1})), batch.to});
-  }, d, {"out: expected memory apart from from"});
+  expect_refused(
+      [&](CommandEncoder& e) {
+        return causal_conv(e, x, w, bias, state, over, {batch.spans, must(ids.view(36, DType::i32, {1})), batch.to});
+      },
+      d, {"out: expected memory apart from from"});
 }
 
 TEST(CausalConv, OfNothingDoesNothing) {
@@ -138,7 +146,9 @@ TEST(CausalConv, OfNothingDoesNothing) {
   const Buffer none = put(d, {0, 5}, std::vector<float>()), w = put(d, {4, 5}, std::vector<float>(20));
   const Buffer state = put(d, {1, 3, 5}, std::vector<float>(15, 3)), x = put(d, {2, 5}, std::vector<float>(10, 4));
   const Buffer out = put(d, {2, 5}, std::vector<float>(10, 5));
-  run(d, [&](CommandEncoder& e) { return causal_conv(e, none, w, Buffer(), state, none, batch_of(d, {{0, 0, -1, 0}})); });
+  run(d, [&](CommandEncoder& e) {
+    return causal_conv(e, none, w, Buffer(), state, none, batch_of(d, {{0, 0, -1, 0}}));
+  });
   run(d, [&](CommandEncoder& e) { return causal_conv(e, x, w, Buffer(), state, out, batch_of(d, {})); });
   EXPECT_EQ(get<float>(state), std::vector<float>(15, 3));
   EXPECT_EQ(get<float>(out), std::vector<float>(10, 5));

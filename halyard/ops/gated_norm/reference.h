@@ -11,7 +11,8 @@
 namespace halyard::ops::reference {
 
 /// One group of a row.
-inline void gated_norm(const float* x, const float* gate, const float* weight, double* out, std::size_t width, double eps) {
+inline void gated_norm(const float* x, const float* gate, const float* weight, double* out, std::size_t width,
+                       double eps) {
   std::vector<double> y(width);
   double squares = 0;
   for (std::size_t i = 0; i < width; ++i) {

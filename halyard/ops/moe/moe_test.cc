@@ -21,7 +21,8 @@ void expect_choice(const std::vector<float>& logits, std::size_t experts, std::s
   std::vector<double> weights;
   for (std::size_t r = 0; r < rows; ++r) {
     const auto at = logits.begin() + static_cast<std::ptrdiff_t>(r * experts);
-    const reference::Choice c = reference::expert_choice({at, at + static_cast<std::ptrdiff_t>(experts)}, chosen, normalise);
+    const reference::Choice c =
+        reference::expert_choice({at, at + static_cast<std::ptrdiff_t>(experts)}, chosen, normalise);
     ids.insert(ids.end(), c.ids.begin(), c.ids.end());
     weights.insert(weights.end(), c.weights.begin(), c.weights.end());
   }
@@ -30,7 +31,7 @@ void expect_choice(const std::vector<float>& logits, std::size_t experts, std::s
     const Buffer w = put(d, {rows, chosen}, std::vector<float>(rows * chosen, 77));
     run(d, [&](CommandEncoder& e) { return expert_choice(e, x, i, w, normalise); });
     EXPECT_EQ(get<std::int32_t>(i), ids);
-    expect_near(get<float>(w), weights, 4e-6, 1e-37);
+    expect_near(get<float>(w), weights, 2e-6 + 3e-9 * static_cast<double>(experts));  // a sum of so many in f32
     return get<float>(w);
   });
 }
@@ -84,7 +85,8 @@ void expect_order(const Ids& ids, std::size_t experts, std::size_t chosen) {
     place[static_cast<std::size_t>(order[i])] = static_cast<std::int32_t>(i);
   }
   for (std::size_t e = 0; e <= experts; ++e)
-    start[e] = static_cast<std::int32_t>(std::count_if(ids.begin(), ids.end(), [&](int i) { return i < static_cast<int>(e); }));
+    start[e] = static_cast<std::int32_t>(
+        std::count_if(ids.begin(), ids.end(), [&](int i) { return i < static_cast<int>(e); }));
   on_every_device([&](Device d) {
     const Buffer r = put(d, {pairs}, Ids(pairs, -7)), p = put(d, {rows, chosen}, Ids(pairs, -7)),
                  s = put(d, {experts + 1}, Ids(experts + 1, -7));
@@ -130,7 +132,8 @@ TEST(ExpertSum, IsTheSumOfWeightedRows) {
     SCOPED_TRACE(fmt::format("{} × {} of {}", rows, chosen, width));
     std::vector<float> y = random.normal(pairs * width, 2), w = random.normal(pairs);
     const float extremes[] = {0.0F, -0.0F, inf, -inf, nan, 1e30F, 1e-45F};
-    for (std::size_t i = 0; i < y.size(); i += 1 + random.below(200)) y[i] = extremes[random.below(std::size(extremes))];
+    for (std::size_t i = 0; i < y.size(); i += 1 + random.below(200))
+      y[i] = extremes[random.below(std::size(extremes))];
     w[random.below(pairs)] = 0;
     Ids places(pairs);
     for (auto& p : places) p = static_cast<std::int32_t>(random.below(pairs));  // also twice the same
@@ -170,7 +173,8 @@ TEST(Experts, RefuseWrongArguments) {
   const auto floats = [&](Shape s) { return put(d, s, std::vector<float>(s.elements())); };
   const auto ids = [&](Shape s) { return put(d, s, Ids(s.elements())); };
 
-  const auto choice = [&](const Buffer& logits, const Buffer& i, const Buffer& w, std::initializer_list<std::string_view> parts) {
+  const auto choice = [&](const Buffer& logits, const Buffer& i, const Buffer& w,
+                          std::initializer_list<std::string_view> parts) {
     expect_refused([&](CommandEncoder& e) { return expert_choice(e, logits, i, w, true); }, d, parts);
   };
   const Buffer logits = floats({3, 6}), two = ids({3, 2}), shares = floats({3, 2});

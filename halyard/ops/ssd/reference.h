@@ -20,8 +20,8 @@ struct SsdSizes {
 
 /// Of one sequence, from zeros. Magnitudes: the same of the terms' sizes.
 struct Ssd {
-  std::vector<double> out, magnitude;                ///< [rows, H·P]
-  std::vector<double> state, state_magnitude;        ///< [H, P, N]
+  std::vector<double> out, magnitude;          ///< [rows, H·P]
+  std::vector<double> state, state_magnitude;  ///< [H, P, N]
 };
 inline Ssd ssd(const SsdSizes& z, std::size_t rows, const float* xbc, const float* dt, const float* a, const float* d,
                const float* dt_bias, const SsdOptions& options) {

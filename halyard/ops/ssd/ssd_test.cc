@@ -19,9 +19,11 @@ struct Problem {
   std::vector<float> xbc, dt, a, d, dt_bias;
 
   SlotOp op() const {
-    return {lengths, {z.heads, z.head_dim, z.state}, z.inner(),
-            [this](CommandEncoder& e, Device v, const std::vector<std::size_t>& rows, const Buffer& state, const Buffer& out,
-                   const SlotBatch& batch) {
+    return {lengths,
+            {z.heads, z.head_dim, z.state},
+            z.inner(),
+            [this](CommandEncoder& e, Device v, const std::vector<std::size_t>& rows, const Buffer& state,
+                   const Buffer& out, const SlotBatch& batch) {
               const auto of_heads = [&](const std::vector<float>& x) { return put(v, {z.heads}, x); };
               return ssd(e, pick(v, xbc, z.row(), rows), pick(v, dt, z.heads, rows), of_heads(a), of_heads(d),
                          of_heads(dt_bias), state, out, batch, options);
@@ -29,8 +31,8 @@ struct Problem {
   }
 };
 Problem problem(Random& random, reference::SsdSizes z, std::vector<std::size_t> lengths) {
-  Problem p = {z, std::move(lengths), {.groups = z.groups}, {}, {}, random.normal(z.heads), random.normal(z.heads),
-               random.normal(z.heads)};
+  Problem p = {z,  std::move(lengths),     {.groups = z.groups},   {},
+               {}, random.normal(z.heads), random.normal(z.heads), random.normal(z.heads)};
   std::size_t rows = 0;
   for (const std::size_t n : p.lengths) rows += n;
   p.xbc = random.normal(rows * z.row());
@@ -40,14 +42,17 @@ Problem problem(Random& random, reference::SsdSizes z, std::vector<std::size_t> 
 }
 
 void expect_formula(Random& random, const Problem& p) {
-  SCOPED_TRACE(fmt::format("H {}, P {}, G {}, N {}, {} sequences", p.z.heads, p.z.head_dim, p.z.groups, p.z.state, p.lengths.size()));
+  SCOPED_TRACE(fmt::format("H {}, P {}, G {}, N {}, {} sequences", p.z.heads, p.z.head_dim, p.z.groups, p.z.state,
+                           p.lengths.size()));
   reference::Ssd expected;
   std::vector<double> rows_before;  // of a sequence up to a row: each rounds the state
   std::size_t first = 0, longest = 0;
   for (const std::size_t n : p.lengths) {
     const reference::Ssd r = reference::ssd(p.z, n, p.xbc.data() + first * p.z.row(), p.dt.data() + first * p.z.heads,
                                             p.a.data(), p.d.data(), p.dt_bias.data(), p.options);
-    const auto append = [](std::vector<double>& to, const std::vector<double>& x) { to.insert(to.end(), x.begin(), x.end()); };
+    const auto append = [](std::vector<double>& to, const std::vector<double>& x) {
+      to.insert(to.end(), x.begin(), x.end());
+    };
     append(expected.out, r.out);
     append(expected.magnitude, r.magnitude);
     append(expected.state, r.state);
@@ -60,7 +65,8 @@ void expect_formula(Random& random, const Problem& p) {
   on_every_device([&](Device d) {
     const SlotResult r = whole(d, op);
     expect_near(r.out, expected.out, [&](std::size_t i) { return rounding * expected.magnitude[i] + 1e-35; });
-    expect_near(r.states, expected.state, [&](std::size_t i) { return rounding * expected.state_magnitude[i] + 1e-35; });
+    expect_near(r.states, expected.state,
+                [&](std::size_t i) { return rounding * expected.state_magnitude[i] + 1e-35; });
     expect_cut_is_whole(d, random, op, r);
     return r.out;
   });
@@ -68,7 +74,8 @@ void expect_formula(Random& random, const Problem& p) {
 
 TEST(Ssd, FollowsTheRecurrenceHoweverSequencesAreCut) {
   Random random;
-  for (const reference::SsdSizes z : {reference::SsdSizes{1, 1, 1, 1}, {3, 5, 1, 7}, {6, 16, 2, 16}, {4, 3, 4, 33}, {2, 9, 1, 128}})
+  for (const reference::SsdSizes z :
+       {reference::SsdSizes{1, 1, 1, 1}, {3, 5, 1, 7}, {6, 16, 2, 16}, {4, 3, 4, 33}, {2, 9, 1, 128}})
     expect_formula(random, problem(random, z, {1 + random.below(30), 1, 2, 1 + random.below(60)}));
   expect_formula(random, problem(random, {8, 7, 2, 17}, {1}));
 }
@@ -77,8 +84,10 @@ TEST(Ssd, CutsTheStepAtItsLimits) {
   Random random;
   Problem p = problem(random, {4, 5, 2, 9}, {30, 7});
   p.options.dt_min = 0.001F, p.options.dt_max = 0.1F;
-  const float extremes[] = {inf, -inf, 1e30F, -1e30F, 0, 20, -20, 19.99F, 20.01F, 100, -100, -104, 1e-45F, 3.4e38F, -3.4e38F};
-  for (std::size_t i = 0; i < p.dt.size(); i += 1 + random.below(4)) p.dt[i] = extremes[random.below(std::size(extremes))];
+  const float extremes[] = {inf,    -inf, 1e30F, -1e30F, 0,      20,      -20,     19.99F,
+                            20.01F, 100,  -100,  -104,   1e-45F, 3.4e38F, -3.4e38F};
+  for (std::size_t i = 0; i < p.dt.size(); i += 1 + random.below(4))
+    p.dt[i] = extremes[random.below(std::size(extremes))];
   expect_formula(random, p);
   for (float& x : p.dt) x = std::clamp(x, -1e30F, 100.0F);  // unlimited: a step of 100 forgets what was
   p.options.dt_min = 0, p.options.dt_max = inf;
@@ -104,9 +113,9 @@ TEST(Ssd, WhatIsNoNumberStaysInItsElementAndItsHead) {
   const SlotOp op = clean.op();
   for (const float bad : {nan, inf}) {
     Problem p = clean;
-    p.xbc[2 * p.z.row() + 1 * 3 + 2] = bad;                     // row 2, head 1, element 2
-    p.dt[5 * 4 + 3] = nan;                                      // row 5, head 3
-    p.xbc[7 * p.z.row() + p.z.inner() + 0] = bad;               // row 7, B of group 0: heads 0 and 1
+    p.xbc[2 * p.z.row() + 1 * 3 + 2] = bad;        // row 2, head 1, element 2
+    p.dt[5 * 4 + 3] = nan;                         // row 5, head 3
+    p.xbc[7 * p.z.row() + p.z.inner() + 0] = bad;  // row 7, B of group 0: heads 0 and 1
     const SlotOp spoilt = p.op();
     on_every_device([&](Device d) {
       const std::vector<float> good = whole(d, op).out, y = whole(d, spoilt).out;
@@ -152,19 +161,23 @@ TEST(Ssd, RefusesWrongArguments) {
   Device d = any_device(), elsewhere = any_device();
   const auto floats = [&](Shape s) { return put(d, s, std::vector<float>(s.elements())); };
   // T 2, H 4, P 3, G 2, N 5
-  const Buffer xbc = floats({2, 32}), dt = floats({2, 4}), v = floats({4}), state = floats({2, 4, 3, 5}), out = floats({2, 12});
+  const Buffer xbc = floats({2, 32}), dt = floats({2, 4}), v = floats({4}), state = floats({2, 4, 3, 5}),
+               out = floats({2, 12});
   const SlotBatch batch = batch_of(d, {{0, 2, -1, 0}});
   struct Arguments {
     Buffer xbc, dt, a, d, dt_bias, state, out;
     std::size_t groups = 2;
   };
   const Arguments good = {xbc, dt, v, v, v, state, out};
-  const auto refused = [&](const std::function<void(Arguments&)>& spoil, std::initializer_list<std::string_view> parts) {
+  const auto refused = [&](const std::function<void(Arguments&)>& spoil,
+                           std::initializer_list<std::string_view> parts) {
     Arguments a = good;
     spoil(a);
-    expect_refused([&](CommandEncoder& e) {
-      return ssd(e, a.xbc, a.dt, a.a, a.d, a.dt_bias, a.state, a.out, batch, {.groups = a.groups});
-    }, d, parts);
+    expect_refused(
+        [&](CommandEncoder& e) {
+          return ssd(e, a.xbc, a.dt, a.a, a.d, a.dt_bias, a.state, a.out, batch, {.groups = a.groups});
+        },
+        d, parts);
   };
   refused([](auto& a) { a.xbc = {}; }, {"ssd: xbc: expected f32, got a null buffer"});
   refused([](auto& a) { a.dt = {}; }, {"ssd: dt: expected f32, got a null buffer"});
@@ -184,7 +197,11 @@ TEST(Ssd, RefusesWrongArguments) {
   refused([&](auto& a) { a.state = floats({4, 3, 5}); }, {"state: expected 4 axes, got [4, 3, 5]"});
   refused([&](auto& a) { a.out = floats({2, 11}); }, {"out: expected [2, 12], got [2, 11]"});
   refused([&](auto& a) { a.out = must(xbc.view(0, DType::f32, {2, 12})); }, {"out: expected memory apart from xbc"});
-  refused([&](auto& a) { a.out = must(state.view(0, DType::f32, {2, 12})); }, {"out: expected memory apart from state"});
+  refused(
+      [&](auto& a) {
+        a.out = must(state.view(0, DType::f32, {2, 12}));
+      },
+      {"out: expected memory apart from state"});
   refused([&](auto& a) { a.d = must(state.view(16, DType::f32, {4})); }, {"state: expected memory apart from d"});
   refused([&](auto& a) { a.dt = put(elsewhere, {2, 4}, std::vector<float>(8)); }, {"ssd", "memory of another device"});
   expect_batch_checked(d, "ssd", [&](CommandEncoder& e, const SlotBatch& b) {
