@@ -27,7 +27,7 @@ class Bench {
   Bench(Device d, Random& r) : device(std::move(d)), random(r) {}
   /// Random values. Scratch: before the recording writes it, nothing; afterwards, nothing.
   Buffer in(Shape shape, float scale = 1) { return keep(put(device, shape, random.normal(shape.elements(), scale)), kept_); }
-  Buffer scratch(Shape shape) { return keep(must(device.alloc(DType::f32, shape)), scratch_.windows); }
+  Buffer scratch(Shape shape, DType t = DType::f32) { return keep(must(device.alloc(t, shape)), scratch_.windows); }
   Buffer scratch_bytes(std::size_t n) { return keep(must(device.alloc(DType::u8, {n})), scratch_.windows); }
   Buffer cache(DType t, Shape shape) { return keep(must(device.alloc(t, shape)), kept_); }
   Buffer numbers(Shape shape, const std::vector<std::int32_t>& values) { return keep(put(device, shape, values), kept_); }
@@ -97,7 +97,7 @@ void on_every_isa(int times, const std::function<void(Bench&)>& body) {
   }
 }
 
-Weight random_weight(Bench& b, std::size_t n, std::size_t k, int bits, int group) {
+quant::MatrixView random_matrix(Bench& b, std::size_t n, std::size_t k, int bits, int group) {
   struct Memory {
     std::vector<std::uint8_t> data;
     std::vector<float> scales, biases;
@@ -115,7 +115,10 @@ Weight random_weight(Bench& b, std::size_t n, std::size_t k, int bits, int group
   v.scales = std::as_bytes(std::span(m->scales));
   v.biases = std::as_bytes(std::span(m->biases));
   v.owner = m;
-  return must(Weight::load(b.device, v, Precision::fast));
+  return v;
+}
+Weight random_weight(Bench& b, std::size_t n, std::size_t k, int bits, int group) {
+  return must(Weight::load(b.device, random_matrix(b, n, k, bits, group), Precision::fast));
 }
 
 Buffer norm_weight(Bench& b, std::size_t n) {
@@ -157,7 +160,13 @@ TEST(Fusion, GeluIntoMul) {
   on_every_isa(4, [](Bench& b) {
     const std::size_t n = 1 + b.random.below(5000);
     const bool exact = b.random.below(2);
-    const Buffer gate = b.in({n}, 3), up = b.in({n}), g = b.scratch({n}), out = b.in({n});
+    Buffer gate = b.in({n}, 3);
+    const Buffer up = b.in({n}), g = b.scratch({n}), out = b.in({n});
+    std::vector<float> x = get<float>(gate);
+    constexpr float extremes[] = {0.0F,   -0.0F,   INFINITY, -INFINITY, NAN, 3.4e38F, -3.4e38F,
+                                  1e-45F, -1e-38F, 15,       -15,       104, -104};
+    for (std::size_t i = 0; i < n; i += 1 + b.random.below(40)) x[i] = extremes[b.random.below(std::size(extremes))];
+    must(gate.write<float>(x));
     b.expect_fused([&](CommandEncoder& e) -> Result<void> {
       HALYARD_TRY(gelu(e, gate, g, exact ? Gelu::exact : Gelu::tanh));
       return mul(e, g, up, out);
@@ -304,6 +313,71 @@ TEST(Fusion, ProductIntoHeads) {
       if (turn) HALYARD_TRY(rope(e, y, angles, append ? y : out, layout));
       return append ? kv_append(e, y, cache, slots) : Result<void>();
     }, fmt::format("pack_activations matmul_affine{}_heads{}", bits, append ? "_append" : ""));
+  });
+}
+
+TEST(Fusion, LeavesExpertsAndWhatTheyAreSortedBy) {
+  on_every_isa(6, [](Bench& b) {
+    const std::size_t t = 1 + b.random.below(30), experts = 1 + b.random.below(9), k = 1 + b.random.below(experts);
+    const std::size_t hidden = 64 * (1 + b.random.below(3)), inner = 32 * (1 + b.random.below(4)), pairs = t * k;
+    const int bits = b.random.below(2) ? 4 : 8;
+    const auto weight = [&](std::size_t rows, std::size_t columns) {
+      std::vector<quant::MatrixView> all;
+      for (std::size_t i = 0; i < experts; ++i) all.push_back(random_matrix(b, rows, columns, bits, 32));
+      return must(Weight::load_experts(b.device, all, Precision::fast));
+    };
+    const Weight gate = weight(inner, hidden), up = weight(inner, hidden), down = weight(hidden, inner);
+    const Buffer x = b.in({t, hidden}), logits = b.in({t, experts}), out = b.in({t, hidden});
+    const Buffer ids = b.scratch({t, k}, DType::i32), shares = b.scratch({t, k}),
+                 order = b.scratch({pairs}, DType::i32);
+    const Buffer places = b.scratch({t, k}, DType::i32), starts = b.scratch({experts + 1}, DType::i32);
+    const Buffer sorted = b.scratch({pairs, hidden}), g = b.scratch({pairs, inner}), u = b.scratch({pairs, inner});
+    const Buffer y = b.scratch({pairs, hidden});
+    const Buffer of_hidden = b.scratch_bytes(packed_bytes(pairs, hidden)),
+                 of_inner = b.scratch_bytes(packed_bytes(pairs, inner));
+    b.expect_fused(
+        [&](CommandEncoder& e) -> Result<void> {
+          HALYARD_TRY(expert_choice(e, logits, ids, shares, true));
+          HALYARD_TRY(expert_order(e, ids, order, places, starts));
+          HALYARD_TRY(gather_rows(e, x, order, sorted));
+          HALYARD_TRY(pack_activations(e, sorted, of_hidden));
+          HALYARD_TRY(matmul_experts(e, {sorted, of_hidden}, gate, starts, g));
+          HALYARD_TRY(matmul_experts(e, {sorted, of_hidden}, up, starts, u));
+          HALYARD_TRY(silu_mul(e, g, u, g));
+          HALYARD_TRY(pack_activations(e, g, of_inner));
+          HALYARD_TRY(matmul_experts(e, {g, of_inner}, down, starts, y));
+          HALYARD_TRY(expert_sum(e, y, places, shares, out));
+          return add(e, out, x, out);
+        },
+        fmt::format("expert_choice expert_order gather_rows pack_activations experts_affine{0}_fast "
+                    "experts_affine{0}_fast gated_pack "
+                    "experts_affine{0}_fast expert_sum add_f32",
+                    bits));
+  });
+}
+
+TEST(Fusion, LeavesAMixerOfStates) {
+  on_every_isa(6, [](Bench& b) {
+    const std::size_t t = 2 + b.random.below(20), heads = 2, dim = 16, n = 1 + b.random.below(40), taps = 4,
+                      inner = heads * dim;
+    const std::size_t channels = inner + 2 * n;
+    const Buffer x = b.in({t, channels}), dt = b.in({t, heads}), gate = b.in({t, inner}), w = b.in({taps, channels});
+    const Buffer a = b.in({heads}), d = b.in({heads}), bias = b.in({heads}), norm = b.in({inner});
+    const Buffer inputs = b.in({2, taps - 1, channels}), states = b.in({2, heads, dim, n});
+    const Buffer mixed = b.scratch({t, channels}), y = b.scratch({t, inner}), normed = b.scratch({t, inner}),
+                 half = b.scratch({t, inner});
+    const Buffer packed = b.out_bytes(packed_bytes(t, inner));
+    const SlotBatch batch = {b.numbers({1, 4}, {0, static_cast<int>(t), 0, 0}), b.numbers({1}, {1}),
+                             b.numbers({1}, {0})};
+    b.expect_fused(
+        [&](CommandEncoder& e) -> Result<void> {
+          HALYARD_TRY(causal_conv(e, x, w, Buffer(), inputs, mixed, batch));
+          HALYARD_TRY(ssd(e, mixed, dt, a, d, bias, states, y, batch, {}));
+          HALYARD_TRY(gated_norm(e, y, gate, norm, normed, 1e-5F, 1));
+          HALYARD_TRY(scale(e, normed, 0.5F, half));
+          return pack_activations(e, half, packed);
+        },
+        "causal_conv ssd gated_norm scale_f32 pack_activations");
   });
 }
 

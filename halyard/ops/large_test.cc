@@ -132,6 +132,24 @@ TEST_F(Large, EveryOpRefusesMoreThanItsBlocksCanCount) {
   with_out(DType::f16, {1, 1, 64, 2}, [&](auto& e, auto& out) {
     return kv_append(e, claim(DType::f32, {42_pow2, 1, 2}), out, claim(DType::i32, {42_pow2}));
   });
+  const Buffer ids = claim(DType::i32, {42_pow2, 1}), column = claim(DType::f32, {42_pow2, 1}),
+               one = claim(DType::f32, {1});
+  with_out(DType::f32, {43_pow2}, [&](auto& e, auto& out) { return scale(e, many, 2, out); });
+  with_out(DType::f32, rows.shape(),
+           [&](auto& e, auto& out) { return gated_norm(e, rows, rows, weight, out, 1e-6F, 1); });
+  if (const auto shares = alloc(DType::f32, ids.shape()))
+    with_out(DType::i32, ids.shape(), [&](auto& e, auto& out) { return expert_choice(e, column, out, *shares, true); });
+  with_out(DType::f32, column.shape(), [&](auto& e, auto& out) { return expert_sum(e, column, ids, column, out); });
+  const SlotBatch slots = {claim(DType::i32, {31_pow2, 4}), claim(DType::i32, {31_pow2}), claim(DType::i32, {31_pow2})};
+  const Buffer state = must(device->alloc(DType::f32, {2, 1, 1})),
+               heads = must(device->alloc(DType::f32, {2, 1, 1, 1}));
+  const Buffer cell = claim(DType::f32, {1, 1});
+  with_out(DType::f32, {1, 1}, [&](auto& e, auto& out) {
+    return causal_conv(e, cell, claim(DType::f32, {2, 1}), none, state, out, slots);
+  });
+  with_out(DType::f32, {1, 1}, [&](auto& e, auto& out) {
+    return ssd(e, claim(DType::f32, {1, 3}), cell, one, one, one, heads, out, slots, {});
+  });
   quant::MatrixView m;
   m.name = "w", m.n = 1, m.k = 32, m.owner = page, m.data = {page.get(), 128};
   const Weight w = must(Weight::load(*device, m, Precision::exact));
@@ -145,6 +163,22 @@ TEST_F(Large, EveryOpRefusesMoreThanItsBlocksCanCount) {
   with_out(DType::f32, {38_pow2, 32},
            [&](auto& e, auto& out) { return embedding(e, claim(DType::i32, {38_pow2}), table, out); });
   if (!skipped.empty()) GTEST_SKIP() << "the system maps no " << skipped;
+}
+
+TEST_F(Large, PairsAndHeadsThatNumbersCannotCountAreRefused) {
+  const Buffer pairs = claim(DType::i32, {31_pow2, 1}), starts = claim(DType::i32, {3});
+  expect_refused(
+      [&](CommandEncoder& e) {
+        return expert_order(e, pairs, claim(DType::i32, {31_pow2}), claim(DType::i32, pairs.shape()), starts);
+      },
+      *device, {"expert_order: ids: expected fewer than 2^31, got [2147483648, 1]"});
+  const Buffer many = claim(DType::f32, {33_pow2}), row = claim(DType::f32, {1, 33_pow2});
+  const SlotBatch slots = {claim(DType::i32, {1, 4}), claim(DType::i32, {1}), claim(DType::i32, {1})};
+  expect_refused(
+      [&](CommandEncoder& e) {
+        return ssd(e, row, row, many, many, many, claim(DType::f32, {1, 33_pow2, 1, 0}), row, slots, {});
+      },
+      *device, {"ssd: state: expected fewer than 2^32", "[1, 8589934592, 1, 0]"});
 }
 
 TEST_F(Large, OutputsOverWhatIsReadAreRefused) {

@@ -51,6 +51,21 @@ inline void run(Device device, const std::function<Result<void>(CommandEncoder&)
   must(e.commit_and_wait("test"));
 }
 
+/// What the command buffer of what `record` records says where it fails.
+inline std::string failure(Device device, const std::function<Result<void>(CommandEncoder&)>& record) {
+  CommandEncoder e = must(device.command_encoder());
+  must(record(e));
+  const Result<void> done = e.commit_and_wait("test");
+  return done ? "succeeded" : done.error().str();
+}
+
+/// Whether the bytes are the same: also of what is no number.
+inline void expect_same(const std::vector<float>& actual, const std::vector<float>& expected, std::string_view what) {
+  ASSERT_EQ(actual.size(), expected.size()) << what;
+  if (actual.empty()) return;
+  EXPECT_EQ(std::memcmp(actual.data(), expected.data(), actual.size() * sizeof(float)), 0) << what;
+}
+
 /// `body`, which returns the outputs it made, on every instruction set with 1, 2 and 5 threads: the outputs of one
 /// instruction set must be the same bytes.
 template <class Body>
@@ -61,9 +76,7 @@ void on_every_device(Body body) {
       SCOPED_TRACE(fmt::format("{}, {} threads", to_string(isa), threads));
       const std::vector<float> result = body(open(isa, threads));
       if (threads == 1) first = result;
-      ASSERT_EQ(result.size(), first.size());
-      EXPECT_EQ(std::memcmp(result.data(), first.data(), result.size() * sizeof(float)), 0)
-          << "differs from the result of one thread";
+      expect_same(result, first, "as with one thread");
       if (::testing::Test::HasFailure()) return;
     }
   }

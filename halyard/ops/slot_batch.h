@@ -7,7 +7,8 @@
 namespace halyard::ops {
 
 /// Which rows of a step are whose, and where each sequence's state lies: in slots, the first axis of the state. A step reads
-/// one slot and writes another, so that what it does not finish leaves no trace and sequences may begin with one state.
+/// one slot and writes another, so that what it does not finish leaves no trace and sequences may begin with one state. A
+/// sequence without rows reads and writes nothing.
 struct SlotBatch {
   Buffer spans;     ///< i32 [S, 4]: of KvBatch's the first row and the rows count
   Buffer from, to;  ///< i32 [S]: the slot that is read, -1: zeros; and written, another than anybody reads

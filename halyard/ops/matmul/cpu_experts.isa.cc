@@ -24,6 +24,7 @@ void by_expert(const CpuTile& t, std::size_t weights, CpuKernelFn of_one) {
     for (std::size_t w = 0; w < weights; ++w) buffers[1 + w] = t.buffers[1 + w] + e * a.strides[w];
     of_one(part);
   }
+  (void)t.may_write();  // a restartable kernel asks, even where no expert has any of its rows
 }
 
 }  // namespace

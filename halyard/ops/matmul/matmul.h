@@ -25,7 +25,7 @@ struct MatmulOptions {
 Result<void> matmul(CommandEncoder&, const Activations&, const Weight&, const Buffer& out, const MatmulOptions& = {});
 
 /// The same where each row has an expert: out[p, i] = Σ_j x[p, j] · w[e, i, j], starts[e] ≤ p < starts[e + 1]. starts: i32 [E + 1],
-/// ascending to at most the rows of x, or the command buffer fails; rows beyond the last are undefined in out. out: f32 [T, n], apart
+/// ascending to at most the rows of x, or the command buffer fails; rows of no expert are undefined in out. out: f32 [T, n], apart
 /// from all else.
 Result<void> matmul_experts(CommandEncoder&, const Activations&, const Weight&, const Buffer& starts, const Buffer& out);
 

@@ -1,5 +1,6 @@
 #include "halyard/ops/matmul/matmul.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <map>
@@ -400,6 +401,124 @@ TEST(Matmul, adds_a_bias_and_what_was_there) {
     }
 }
 
+// Views of one matrix after the other: in memory of their own, or in one piece, as checkpoints have them.
+std::vector<MatrixView> random_experts(const Kind& kind, std::size_t count, std::size_t n, std::size_t k,
+                                       bool one_piece, std::mt19937& random) {
+  std::vector<MatrixView> all;
+  if (!one_piece) {
+    for (std::size_t e = 0; e < count; ++e) all.push_back(random_matrix(kind, n, k, random));
+    return all;
+  }
+  const MatrixView whole = random_matrix(kind, count * n, k, random);
+  for (std::size_t e = 0; e < count; ++e) {
+    MatrixView m = whole;
+    m.n = n;
+    for (auto part : {&MatrixView::data, &MatrixView::scales, &MatrixView::biases}) {
+      const std::size_t bytes = (whole.*part).size() / count;
+      m.*part = (whole.*part).subspan(e * bytes, bytes);
+    }
+    all.push_back(m);
+  }
+  return all;
+}
+
+Result<void> record_experts(CommandEncoder& e, Device& d, const Weight& w, std::span<const float> x, std::size_t t,
+                            const std::vector<std::int32_t>& starts, const Buffer& out) {
+  Activations a{upload(d, x, {t, w.columns()}), {}};
+  if (w.wants_packed()) {
+    a.packed = d.alloc(DType::u8, {packed_bytes(t, w.columns())}).value();
+    EXPECT_TRUE(pack_activations(e, a.x, a.packed));
+  }
+  const Buffer s = d.alloc(DType::i32, {starts.size()}).value();
+  EXPECT_TRUE(Buffer(s).write<std::int32_t>(starts));
+  return matmul_experts(e, a, w, s, out);
+}
+
+// Where each expert's rows begin: at random, many with none; all rows are one's; none are anybody's.
+std::vector<std::vector<std::int32_t>> random_starts(std::size_t experts, std::size_t t, std::mt19937& random) {
+  const auto rows = static_cast<std::int32_t>(t);
+  std::vector<std::vector<std::int32_t>> all;
+  for (int i = 0; i < 2; ++i) {
+    auto& starts = all.emplace_back(experts + 1);
+    for (auto& s : starts) s = static_cast<std::int32_t>(random() % (t + 1));
+    std::sort(starts.begin(), starts.end());
+    if (i == 0) starts.front() = 0, starts.back() = rows;
+  }
+  const std::size_t one = random() % experts;
+  auto& of_one = all.emplace_back(experts + 1, 0);
+  for (std::size_t e = one + 1; e <= experts; ++e) of_one[e] = rows;
+  all.emplace_back(experts + 1, 0);
+  return all;
+}
+
+TEST(MatmulExperts, is_the_product_of_each_experts_rows) {
+  std::mt19937 random(seed);
+  std::vector<Kind> kinds = few_kinds();
+  kinds.insert(kinds.end(), {{DType::bf16, 3, 64}, {DType::f32, 6, 32}, {DType::bf16, 8, 64}});
+  bool one_piece = false;
+  for (const Kind& kind : kinds)
+    for (const std::size_t experts : {1, 2, 7})
+      for (const std::size_t t : {1, 3, 40, 301}) {
+        const std::size_t n = t == 40 ? 300 : 1 + random() % 40, k = 64 * (1 + random() % 4);
+        one_piece = !one_piece;
+        const auto matrices = random_experts(kind, experts, n, k, one_piece, random);
+        const std::vector<float> x = random_rows(t, k, random);
+        const auto cuts = random_starts(experts, t, random);
+        for (const Isa isa : isas())
+          for (const Precision p : {Precision::exact, Precision::fast}) {
+            Device d = open(isa), single = open(isa, 1);
+            const Weight w = Weight::load_experts(d, matrices, p).value(),
+                         alone = Weight::load_experts(single, matrices, p).value();
+            ASSERT_EQ(w.experts(), experts);
+            for (const auto& starts : cuts) {
+              SCOPED_TRACE(fmt::format("{} {} of {}, [{}, {}], {} rows, fast {}, one piece {}", to_string(isa),
+                                       name_of(kind), experts, n, k, t, p == Precision::fast, one_piece));
+              const Buffer out = upload(d, std::vector<float>(t * n, 77), {t, n});
+              const Buffer of_single = upload(single, std::vector<float>(t * n, 77), {t, n});
+              CommandEncoder e = d.command_encoder().value(), f = single.command_encoder().value();
+              ASSERT_TRUE(record_experts(e, d, w, x, t, starts, out));
+              ASSERT_TRUE(record_experts(f, single, alone, x, t, starts, of_single));
+              const auto done = e.commit_and_wait();
+              ASSERT_TRUE(done) << done.error().str();
+              ASSERT_TRUE(f.commit_and_wait());
+              std::vector<float> expected(t * n, 77);
+              for (std::size_t i = 0; i < experts; ++i) {
+                const auto first = static_cast<std::size_t>(starts[i]),
+                           rows = static_cast<std::size_t>(starts[i + 1]) - first;
+                if (rows == 0) continue;
+                const auto y =
+                    run(d, Weight::load(d, matrices[i], p).value(), std::span(x).subspan(first * k, rows * k), rows);
+                std::copy(y.begin(), y.end(), expected.begin() + static_cast<std::ptrdiff_t>(first * n));
+              }
+              const auto y = out.read<float>().value(), z = of_single.read<float>().value();
+              ASSERT_EQ(std::memcmp(y.data(), expected.data(), y.size() * sizeof(float)), 0);
+              ASSERT_EQ(std::memcmp(z.data(), expected.data(), z.size() * sizeof(float)), 0) << "with one thread";
+            }
+          }
+      }
+}
+
+TEST(MatmulExperts, fails_where_rows_are_not_there) {
+  std::mt19937 random(seed);
+  constexpr std::size_t t = 5, n = 16, k = 64;
+  for (const Kind& kind : {Kind{DType::f32}, Kind{DType::bf16, 4, 64}}) {
+    Device d = open(best_isa());
+    const Weight w = Weight::load_experts(d, random_experts(kind, 2, n, k, false, random), Precision::fast).value();
+    const auto failure = [&](const std::vector<std::int32_t>& starts) {
+      CommandEncoder e = d.command_encoder().value();
+      const Buffer out = d.alloc(DType::f32, {t, n}).value();
+      EXPECT_TRUE(record_experts(e, d, w, random_rows(t, k, random), t, starts, out));
+      const auto done = e.commit_and_wait();
+      return done ? "succeeded" : done.error().str();
+    };
+    EXPECT_EQ(failure({0, 3, 5}), "succeeded");
+    EXPECT_NE(failure({0, 3, 6}).find("begin at 3, the next one's at 6"), std::string::npos);
+    EXPECT_NE(failure({0, 4, 2}).find("begin at 4, the next one's at 2"), std::string::npos);
+    EXPECT_NE(failure({-1, 4, 5}).find("begin at -1"), std::string::npos);
+    EXPECT_NE(failure({0, INT32_MAX, INT32_MAX}).find("begin at 0"), std::string::npos);
+  }
+}
+
 class MatmulGolden : public ::testing::TestWithParam<std::tuple<int, int>> {};
 
 TEST_P(MatmulGolden, products_are_as_near_as_the_goldens_ask) {
@@ -474,6 +593,38 @@ TEST_F(Refusals, of_products_say_what_was_expected_and_what_came) {
   refused(matmul(encoder, {x, {}}, dense, x.view(0, DType::f32, {3, 16}).value()), {"memory apart from x"});
 }
 
+TEST_F(Refusals, of_experts_say_what_was_expected_and_what_came) {
+  std::mt19937 random(seed);
+  const auto of = [&](const Kind& kind) {
+    return Weight::load_experts(device, random_experts(kind, 2, 16, 64, false, random), Precision::fast).value();
+  };
+  const Weight experts = of({DType::f32}), packed = of({DType::f32, 4, 32});
+  const Buffer x = alloc(DType::f32, {3, 64}), out = alloc(DType::f32, {3, 16}), starts = alloc(DType::i32, {3});
+  refused(matmul(encoder, {x, {}}, experts, out), {"matmul: the weight is 2 experts"});
+  refused(matmul_experts(encoder, {x, {}}, Weight(), starts, out), {"matmul_experts: the weight is no experts'"});
+  refused(matmul_experts(encoder, {x, {}}, dense, starts, out), {"matmul_experts: the weight is no experts'"});
+  refused(matmul_experts(encoder, {Buffer(), {}}, experts, starts, out),
+          {"matmul_experts: x: expected f32", "a null buffer"});
+  refused(matmul_experts(encoder, {alloc(DType::f32, {3, 65}), {}}, experts, starts, out),
+          {"x: expected [3, 64]", "[3, 65]"});
+  refused(matmul_experts(encoder, {x, {}}, packed, starts, out), {"packed: expected u8", "a null buffer"});
+  refused(matmul_experts(encoder, {x, alloc(DType::u8, {7})}, packed, starts, out), {"packed: expected [240]", "[7]"});
+  refused(matmul_experts(encoder, {x, {}}, experts, Buffer(), out), {"starts: expected i32", "a null buffer"});
+  refused(matmul_experts(encoder, {x, {}}, experts, alloc(DType::i32, {2}), out), {"starts: expected [3], got [2]"});
+  refused(matmul_experts(encoder, {x, {}}, experts, alloc(DType::f32, {3}), out),
+          {"starts: expected i32, got f32 [3]"});
+  refused(matmul_experts(encoder, {x, {}}, experts, starts, Buffer()), {"out: expected f32", "a null buffer"});
+  refused(matmul_experts(encoder, {x, {}}, experts, starts, alloc(DType::f32, {3, 17})),
+          {"out: expected [3, 16], got [3, 17]"});
+  refused(matmul_experts(encoder, {x, {}}, experts, starts, x.view(0, DType::f32, {3, 16}).value()),
+          {"out: expected memory apart from x"});
+  refused(matmul_experts(encoder, {x, {}}, experts, out.view(0, DType::i32, {3}).value(), out),
+          {"out: expected memory apart from starts"});
+  Device other = open(best_isa());
+  refused(matmul_experts(encoder, {x, {}}, experts, other.alloc(DType::i32, {3}).value(), out),
+          {"memory of another device"});
+}
+
 TEST_F(Refusals, of_packing_say_what_was_expected_and_what_came) {
   refused(pack_activations(encoder, Buffer(), alloc(DType::u8, {80})), {"x: expected f32", "a null buffer"});
   refused(pack_activations(encoder, alloc(DType::f32, {1, 48}), alloc(DType::u8, {80})), {"groups of 32 columns", "[1, 48]"});
@@ -489,6 +640,31 @@ TEST(WeightLoad, refuses_a_matrix_that_contradicts_itself) {
   const auto w = Weight::load(d, m, Precision::fast);
   ASSERT_FALSE(w);
   EXPECT_NE(w.error().str().find("takes 256 bytes, got 100"), std::string::npos) << w.error().str();
+}
+
+TEST(WeightLoad, refuses_experts_of_several_shapes) {
+  std::mt19937 random(seed);
+  Device d = open(best_isa());
+  const auto said = [&](const std::vector<MatrixView>& all) {
+    const auto w = Weight::load_experts(d, all, Precision::fast);
+    return w ? "loaded" : w.error().str();
+  };
+  const auto matrix = [&](const Kind& kind, std::size_t n, const char* name) {
+    MatrixView m = random_matrix(kind, n, 128, random);
+    m.name = name;
+    return m;
+  };
+  const MatrixView a = matrix({DType::bf16, 4, 64}, 4, "a");
+  EXPECT_EQ(said({a, a}), "loaded");
+  EXPECT_NE(said({}).find("experts without a matrix"), std::string::npos);
+  for (const MatrixView& b :
+       {matrix({DType::bf16, 4, 64}, 5, "b"), matrix({DType::bf16, 8, 64}, 4, "b"),
+        matrix({DType::bf16, 4, 32}, 4, "b"), matrix({DType::f16, 4, 64}, 4, "b"), matrix({DType::bf16}, 4, "b")})
+    EXPECT_NE(said({a, b}).find("a and b are experts of one layer: expected one shape and format"), std::string::npos)
+        << said({a, b});
+  MatrixView cut = a;
+  cut.data = cut.data.first(100);
+  EXPECT_NE(said({a, cut}).find("takes 256 bytes, got 100"), std::string::npos) << said({a, cut});
 }
 
 TEST(WeightLoad, counts_the_bytes_that_a_row_reads) {

@@ -61,6 +61,8 @@ Result<void> expert_sum(CommandEncoder& e, const Buffer& y, const Buffer& places
     HALYARD_TRY(check_rank(op, "places", places, {DType::i32}, 2));
     HALYARD_TRY(check_rank(op, "out", out, {DType::f32}, 2));
     const std::size_t rows = places.shape()[0], chosen = places.shape()[1], width = out.shape()[1];
+    if (chosen > most_experts)
+      return bad_argument(op, "places", fmt::format("at most {} a row", most_experts), to_string(places.shape()));
     HALYARD_TRY(check_tensor(op, "y", y, {DType::f32}, {rows * chosen, width}));
     HALYARD_TRY(check_tensor(op, "weights", weights, {DType::f32}, places.shape()));
     HALYARD_TRY(check_tensor(op, "out", out, {DType::f32}, {rows, width}));

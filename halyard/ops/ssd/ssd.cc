@@ -34,7 +34,7 @@ Result<void> ssd(CommandEncoder& e, const Buffer& xbc, const Buffer& dt, const B
       HALYARD_TRY(check_writes(op, written, {}, {{"xbc", xbc}, {"dt", dt}, {"a", a}, {"d", d}, {"dt_bias", dt_bias},
                                                  {"spans", batch.spans}, {"from", batch.from}, {"to", batch.to}}));
     HALYARD_TRY(check_writes(op, {"out", out}, {}, {{"state", state}}));
-    if (rows == 0 || sequences == 0 || s.elements() == 0) return {};
+    if (out.shape().elements() == 0 || sequences == 0) return {};
     const SsdConstants c = {rows, s[0], static_cast<std::uint32_t>(heads), static_cast<std::uint32_t>(head_dim),
                             static_cast<std::uint32_t>(groups), static_cast<std::uint32_t>(width), options.dt_min,
                             options.dt_max};
