@@ -63,7 +63,7 @@ Result<std::vector<std::vector<float>>> read_together(const models::Model& model
   engine::Batch batch = HALYARD_TRY(engine::Batch::make(
       model, {.positions = pages * ops::kPageUnit, .context = longest, .max_rows = rows, .sequences = lines.size()}));
   std::vector<engine::Batch::Id> ids;
-  for (std::size_t i = 0; i < lines.size(); ++i) ids.push_back(batch.open());
+  for (std::size_t i = 0; i < lines.size(); ++i) ids.push_back(HALYARD_TRY(batch.open()));
   std::vector<std::vector<float>> logits(lines.size());
   for (;;) {
     std::vector<std::size_t> open;

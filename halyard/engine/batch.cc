@@ -27,22 +27,36 @@ Batch::Batch(BatchOptions options, PageBook book, Steps steps)
       slotted_(engine::has_slots(model().info().layers)) {}
 
 Result<Batch> Batch::make(models::Model model, BatchOptions options) {
-  const models::ModelInfo& info = model.info();
-  if (options.context == 0) options.context = info.max_positions;
-  if (options.positions == 0 || options.max_rows == 0 || options.sequences == 0)
-    return fail(Errc::invalid_argument, "a batch needs room for positions, for sequences and for rows of a step");
-  Device device = model.device();
-  const std::size_t pages = pages_for(options.positions);
-  const std::size_t slots = engine::has_slots(info.layers) ? 3 * options.sequences : 0;
-  auto layers = allocate_state(device, info.layers, kv_dtype(model), pages, slots);
-  if (!layers) {
-    return fail(std::move(layers).error(),
-                slots == 0 ? fmt::format("a KV cache of {} positions", pages * kPage)
-                           : fmt::format("a cache of {} positions and of {} slots", pages * kPage, slots));
-  }
-  const std::size_t table = has_pages(info.layers) ? pages_for(options.context) : 0;
-  return Batch(options, PageBook(pages, kPage, &PageContents::mix, slots),
-               Steps(std::move(model), std::move(*layers), table));
+  return guarded([&]() -> Result<Batch> {
+    const models::ModelInfo& info = model.info();
+    if (options.context == 0) options.context = info.max_positions;
+    if (options.positions == 0 || options.max_rows == 0 || options.sequences == 0)
+      return fail(Errc::invalid_argument, "a batch needs room for positions, for sequences and for rows of a step");
+    Device device = model.device();
+    const std::size_t pages = pages_for(options.positions);
+    const std::size_t slots = engine::has_slots(info.layers) ? 3 * options.sequences : 0;
+    auto layers = allocate_state(device, info.layers, kv_dtype(model), pages, slots);
+    if (!layers) {
+      return fail(std::move(layers).error(),
+                  slots == 0 ? fmt::format("a KV cache of {} positions", pages * kPage)
+                             : fmt::format("a cache of {} positions and of {} slots", pages * kPage, slots));
+    }
+    const std::size_t table = has_pages(info.layers) ? pages_for(options.context) : 0;
+    return Batch(options, PageBook(pages, kPage, &PageContents::mix, slots),
+                 Steps(std::move(model), std::move(*layers), table));
+  });
+}
+
+Result<Batch::Id> Batch::open() {
+  return guarded([&]() -> Result<Id> { return book_.open(); });
+}
+
+Result<Batch::Id> Batch::fork(Id from) {
+  return guarded([&]() -> Result<Id> { return book_.fork(from); });
+}
+
+std::size_t Batch::adopt(Id id, std::span<const std::int32_t> text) {
+  return if_memory([&] { return book_.adopt(id, text); });
 }
 
 std::size_t Batch::context() const { return std::min(options_.context, pages() * kPage); }
@@ -52,7 +66,8 @@ Result<std::vector<Batch::Logits>> Batch::step(std::span<const Part> parts) {
     HALYARD_TRY(check(parts));
     return finish(parts, HALYARD_TRY(run(parts)));
   });
-  for (const Part& p : parts) book_.drop(p.sequence);  // what was not committed
+  for (const Part& p : parts)
+    if (book_.is_open(p.sequence)) book_.drop(p.sequence);  // what was not committed
   return done;
 }
 
@@ -78,6 +93,8 @@ Result<void> Batch::check(std::span<const Part> parts) const {
   std::vector<Id> seen;
   std::size_t rows = 0;
   for (const Part& p : parts) {
+    if (!book_.is_open(p.sequence))
+      return fail(Errc::invalid_argument, fmt::format("sequence {} is not open", p.sequence));
     if (p.tokens.empty()) return fail(Errc::invalid_argument, "a part of a step has no tokens to read");
     if (std::find(seen.begin(), seen.end(), p.sequence) != seen.end())
       return fail(Errc::invalid_argument, fmt::format("sequence {} has two parts in one step", p.sequence));

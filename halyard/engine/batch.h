@@ -31,9 +31,10 @@ class Batch {
   /// Errors: no memory, naming positions.
   static Result<Batch> make(models::Model, BatchOptions);
 
-  Id open() { return book_.open(); }
+  /// Errors: no memory.
+  Result<Id> open();
   /// One that begins as another does: pages are shared until one of the two writes into them.
-  Id fork(Id from) { return book_.fork(from); }
+  Result<Id> fork(Id from);
   /// What a closed sequence has read stays known until its pages are wanted.
   void close(Id id) { book_.close(id); }
   /// Keeps the first n tokens; of a model with slots as many of them as end where a state was kept. Returns how many.
@@ -41,7 +42,7 @@ class Batch {
   /// Takes over what any sequence has read of `text`, which begins with what this one has read, in whole pages and less its
   /// last token. Returns how many tokens that spares. Only where this one's text ends at a page's end; of a model with slots
   /// up to the last page at whose end a step ended.
-  std::size_t adopt(Id id, std::span<const std::int32_t> text) { return book_.adopt(id, text); }
+  std::size_t adopt(Id id, std::span<const std::int32_t> text);
   std::size_t position(Id id) const { return book_.size(id); }
 
   using Want = StepPart::Want;  ///< whose logits a part asks for

@@ -62,10 +62,10 @@ void run_history(unsigned seed) {
     const auto some = [&] { return std::next(texts.begin(), static_cast<std::ptrdiff_t>(below(texts.size()))); };
     const std::size_t what = below(10);
     if (texts.empty() || what == 0) {
-      texts.emplace(batch.open(), Tokens());
+      texts.emplace(expect(batch.open()), Tokens());
     } else if (what == 1 && texts.size() < 8) {
       const auto from = some();
-      texts.emplace(batch.fork(from->first), from->second);
+      texts.emplace(expect(batch.fork(from->first)), from->second);
     } else if (what == 2) {
       const auto gone = some();
       if (gone->second.size() > 64) past = gone->second;
@@ -141,7 +141,7 @@ TEST(Batch, RefusesWhatItCannotRun) {
   const models::Model model =
       small_model(expect(Device::open("cpu", {.cpu = {.threads = 2}})), "qwen3", Precision::exact);
   Batch b = expect(Batch::make(model, {.positions = 512, .max_rows = 450}));
-  const Batch::Id id = b.open();
+  const Batch::Id id = expect(b.open());
   const auto refusal = [&](std::vector<std::int32_t> tokens) {
     const Batch::Part part[] = {{id, tokens}};
     const auto r = b.step(part);
@@ -156,7 +156,7 @@ TEST(Batch, RefusesWhatItCannotRun) {
   expect_part(refusal(std::vector<std::int32_t>(401)), "401 tokens long, the context 400");
   expect_part(refusal(std::vector<std::int32_t>(451)), "451 tokens long");
   EXPECT_EQ(refusal(std::vector<std::int32_t>(300)), "done");
-  const Batch::Id other = b.open();
+  const Batch::Id other = expect(b.open());
   const std::vector<std::int32_t> many(300);
   const Batch::Part parts[] = {{other, many}};
   const auto r = b.step(parts);
@@ -166,11 +166,13 @@ TEST(Batch, RefusesWhatItCannotRun) {
   const Batch::Part twice[] = {{other, few}, {other, few}};
   expect_part(b.step(twice).error().str(), "two parts");
   const std::vector<std::int32_t> more(391);
-  const Batch::Part wide[] = {{other, std::span(many).first(60)}, {b.open(), more}};
+  const Batch::Part wide[] = {{other, std::span(many).first(60)}, {expect(b.open()), more}};
   expect_part(b.step(wide).error().str(), "a step has 1 to 450 tokens, this one 451");
   EXPECT_FALSE(b.step({}));
   EXPECT_EQ(b.position(id), 300U);
   EXPECT_EQ(b.position(other), 0U);
+  b.close(other);
+  expect_part(b.step(parts).error().str(), "is not open");
 }
 
 }  // namespace

@@ -34,13 +34,16 @@ Result<void> run_once(Sequence& s, const std::vector<std::int32_t>& prompt, cons
 /// Sequences of a batch, each with a text of its own.
 class Many {
  public:
-  Many(Batch& batch, std::size_t n) : batch_(batch) {
-    for (std::size_t i = 0; i < n; ++i) ids_.push_back(batch.open());
-  }
+  explicit Many(Batch& batch) : batch_(batch) {}
   ~Many() {
     for (const Batch::Id id : ids_) batch_.close(id);
   }
   Many(const Many&) = delete;
+
+  Result<void> open(std::size_t n) {
+    while (ids_.size() < n) ids_.push_back(HALYARD_TRY(batch_.open()));
+    return {};
+  }
 
   Result<void> go_to_depth(std::size_t depth) {
     for (const Batch::Id id : ids_) batch_.truncate(id, std::min(depth, batch_.position(id)));
@@ -137,7 +140,8 @@ Result<BenchResult> run_bench(Sequence& s, const BenchTest& test, const std::fun
 }
 
 Result<BenchResult> run_bench(Batch& batch, const BenchTest& test, const std::function<Result<void>()>& between) {
-  Many many(batch, test.parallel);
+  Many many(batch);
+  HALYARD_TRY(many.open(test.parallel));
   const auto run = [&]() -> Result<void> {
     if (test.n_prompt > 0) HALYARD_TRY(many.read(test.n_prompt));
     return many.write(test.n_gen);

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "halyard/base/file.h"
+#include "halyard/base/guarded.h"
 #include "halyard/text/tokenizer_config.h"
 
 namespace halyard {
@@ -95,36 +96,42 @@ Result<Templates> configured_templates(const Json& config, const std::string& pa
 }  // namespace
 
 Result<std::optional<ChatTemplate>> load_chat_template(const std::string& model_dir, bool tools) {
-  HALYARD_TRY(check_folder(model_dir));
-  Templates templates = HALYARD_TRY(template_files(model_dir));  // files replace what tokenizer_config.json has
-  const std::string path = model_dir + "/tokenizer_config.json";
-  if (templates.empty()) {
-    const Json config = HALYARD_TRY(load_config(path));
-    templates = HALYARD_TRY(configured_templates(config, path));
-  }
-  if (templates.empty()) return std::nullopt;
-  auto chosen = tools ? templates.find("tool_use") : templates.end();
-  if (chosen == templates.end()) chosen = templates.find("default");
-  if (chosen == templates.end())
-    return fail(Errc::bad_file,
-                fmt::format("{}: the model has several chat templates, none of them \"default\"", model_dir));
-  return HALYARD_TRY(ChatTemplate::parse(std::move(chosen->second.text), chosen->second.file));
+  return guarded([&]() -> Result<std::optional<ChatTemplate>> {
+    HALYARD_TRY(check_folder(model_dir));
+    Templates templates = HALYARD_TRY(template_files(model_dir));  // files replace what tokenizer_config.json has
+    const std::string path = model_dir + "/tokenizer_config.json";
+    if (templates.empty()) {
+      const Json config = HALYARD_TRY(load_config(path));
+      templates = HALYARD_TRY(configured_templates(config, path));
+    }
+    if (templates.empty()) return std::nullopt;
+    auto chosen = tools ? templates.find("tool_use") : templates.end();
+    if (chosen == templates.end()) chosen = templates.find("default");
+    if (chosen == templates.end())
+      return fail(Errc::bad_file,
+                  fmt::format("{}: the model has several chat templates, none of them \"default\"", model_dir));
+    return HALYARD_TRY(ChatTemplate::parse(std::move(chosen->second.text), chosen->second.file));
+  });
 }
 
 Result<OrderedJson> load_special_tokens(const std::string& model_dir) {
-  HALYARD_TRY(check_folder(model_dir));
-  const std::string file = HALYARD_TRY(read_optional(model_dir + "/tokenizer.json")).value_or("");
-  const text::TokenizerConfig config = HALYARD_TRY(text::read_tokenizer_config(model_dir, file, nullptr));
-  OrderedJson tokens = OrderedJson::object();
-  for (const auto& [name, token] : config.special_tokens) tokens[name] = token;
-  return tokens;
+  return guarded([&]() -> Result<OrderedJson> {
+    HALYARD_TRY(check_folder(model_dir));
+    const std::string file = HALYARD_TRY(read_optional(model_dir + "/tokenizer.json")).value_or("");
+    const text::TokenizerConfig config = HALYARD_TRY(text::read_tokenizer_config(model_dir, file, nullptr));
+    OrderedJson tokens = OrderedJson::object();
+    for (const auto& [name, token] : config.special_tokens) tokens[name] = token;
+    return tokens;
+  });
 }
 
 Result<OrderedJson> with_special_tokens(OrderedJson input, const OrderedJson& tokens) {
-  if (!input.is_object()) return fail(Errc::invalid_argument, "a chat input must be a JSON object");
-  for (const auto& [name, value] : tokens.items())
-    if (!input.contains(name)) input[name] = value;
-  return input;
+  return guarded([&]() -> Result<OrderedJson> {
+    if (!input.is_object()) return fail(Errc::invalid_argument, "a chat input must be a JSON object");
+    for (const auto& [name, value] : tokens.items())
+      if (!input.contains(name)) input[name] = value;
+    return input;
+  });
 }
 
 }  // namespace halyard

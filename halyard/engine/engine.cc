@@ -71,16 +71,15 @@ struct Stream::State {
 
 Stream& Stream::operator=(Stream&& other) noexcept {
   if (this == &other) return *this;
-  if (state_) cancel();
+  cancel();
   state_ = std::move(other.state_);
   return *this;
 }
 
-Stream::~Stream() {
-  if (state_) cancel();
-}
+Stream::~Stream() { cancel(); }
 
 std::optional<Event> Stream::next() {
+  if (!state_) return std::nullopt;
   State& s = *state_;
   std::unique_lock lock(s.mutex);
   if (s.open == 0) return std::nullopt;
@@ -95,6 +94,7 @@ std::optional<Event> Stream::next() {
 }
 
 void Stream::cancel() {
+  if (!state_) return;
   Mail& mail = *state_->mail;
   const std::lock_guard lock(mail.mutex);
   state_->cancelled = mail.cancelled = true;
@@ -217,6 +217,7 @@ Result<Engine> Engine::make(models::Model model, EngineOptions o) {
 
 Result<Stream> Engine::submit(Request request) {
   return guarded([&]() -> Result<Stream> {
+    if (!worker_) return fail(Errc::invalid_state, "an engine that was moved from");
     Scheduler::Job job = HALYARD_TRY(worker_->scheduler.check(std::move(request)));
     Mail& mail = *worker_->mail;
     auto state = std::make_shared<Stream::State>(job.samplers.size(), worker_->mail);

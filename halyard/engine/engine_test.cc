@@ -153,6 +153,17 @@ TEST_F(EngineTest, RefusesAtOnceWhatCanNeverRun) {
   EXPECT_EQ(s.error().code, Errc::limit_exceeded);
 }
 
+TEST_F(EngineTest, HandlesThatWereMovedFromSaySo) {
+  Engine engine = expect(Engine::make(model_));
+  Engine other = std::move(engine);
+  EXPECT_EQ(engine.submit(request(10, 5)).error().code, Errc::invalid_state);
+  Stream s = expect(other.submit(request(10, 5)));
+  Stream taken = std::move(s);
+  s.cancel();
+  EXPECT_FALSE(s.next().has_value());
+  EXPECT_EQ(drain(taken).tokens.at(0).size(), 5U);
+}
+
 TEST_F(EngineTest, TakesTheMemoryThereIs) {
   // A position takes 2 layers · 2 · 2 heads · 16 · 2 bytes; weights and scratch take most of what is left.
   Device device = expect(Device::open("cpu", {.cpu = {.threads = 2}}));

@@ -15,7 +15,7 @@ void require(bool holds, const char* what) {
 }  // namespace
 
 PageBook::Sequence& PageBook::of(Id id) {
-  require(id < sequences_.size() && sequences_[id].has_value(), "a sequence that is not open");
+  require(is_open(id), "a sequence that is not open");
   return *sequences_[id];
 }
 

@@ -36,6 +36,7 @@ class PageBook {
   /// One that begins with the entries of another, which has nothing reserved.
   Id fork(Id);
   void close(Id);
+  bool is_open(Id id) const { return id < sequences_.size() && sequences_[id].has_value(); }
 
   /// Goes on with what is known of a text that begins with the sequence's entries: whole pages, but not the text's last
   /// entry. Returns how many entries that are. With states, the last of these pages has one.

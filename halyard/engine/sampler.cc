@@ -10,6 +10,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "halyard/base/guarded.h"
+
 namespace halyard {
 namespace {
 
@@ -136,12 +138,14 @@ Result<std::uint64_t> random_seed() {
 }  // namespace
 
 Result<Sampler> Sampler::make(SamplerOptions options, std::size_t vocab_size) {
-  if (vocab_size == 0 || vocab_size > static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max()))
-    return fail(Errc::invalid_argument, fmt::format("vocab_size must be from 1 to 2147483647, got {}", vocab_size));
-  HALYARD_TRY(check_filters(options, vocab_size));
-  HALYARD_TRY(check_penalties(options, vocab_size));
-  const std::uint64_t seed = options.seed ? *options.seed : HALYARD_TRY(random_seed());
-  return Sampler(std::move(options), vocab_size, seed);
+  return guarded([&]() -> Result<Sampler> {
+    if (vocab_size == 0 || vocab_size > static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max()))
+      return fail(Errc::invalid_argument, fmt::format("vocab_size must be from 1 to 2147483647, got {}", vocab_size));
+    HALYARD_TRY(check_filters(options, vocab_size));
+    HALYARD_TRY(check_penalties(options, vocab_size));
+    const std::uint64_t seed = options.seed ? *options.seed : HALYARD_TRY(random_seed());
+    return Sampler(std::move(options), vocab_size, seed);
+  });
 }
 
 Sampler::Sampler(SamplerOptions options, std::size_t vocab_size, std::uint64_t seed)
@@ -152,25 +156,29 @@ Sampler::Sampler(SamplerOptions options, std::size_t vocab_size, std::uint64_t s
 }
 
 Result<std::int32_t> Sampler::sample(std::span<float> logits, std::span<const std::int32_t> history) {
-  HALYARD_TRY(prepare(logits, history));
-  if (options_.temp == 0) return most_likely(logits);
-  if (!filters()) return draw_from_all(logits);
-  const bool xtc = options_.xtc_probability > 0 && uniform() < options_.xtc_probability;
-  select(logits, xtc);
-  return draw_from_candidates();
+  return guarded([&]() -> Result<std::int32_t> {
+    HALYARD_TRY(prepare(logits, history));
+    if (options_.temp == 0) return most_likely(logits);
+    if (!filters()) return draw_from_all(logits);
+    const bool xtc = options_.xtc_probability > 0 && uniform() < options_.xtc_probability;
+    select(logits, xtc);
+    return draw_from_candidates();
+  });
 }
 
 Result<std::vector<float>> Sampler::distribution(std::span<float> logits, std::span<const std::int32_t> history) {
-  HALYARD_TRY(prepare(logits, history));
-  std::vector<float> sum(vocab_size_);
-  if (options_.temp == 0) {
-    sum[static_cast<std::size_t>(most_likely(logits))] = 1;
+  return guarded([&]() -> Result<std::vector<float>> {
+    HALYARD_TRY(prepare(logits, history));
+    std::vector<float> sum(vocab_size_);
+    if (options_.temp == 0) {
+      sum[static_cast<std::size_t>(most_likely(logits))] = 1;
+      return sum;
+    }
+    const double xtc = options_.xtc_probability;
+    if (xtc > 0) add_distribution(logits, true, xtc, sum);
+    if (xtc < 1) add_distribution(logits, false, 1 - xtc, sum);
     return sum;
-  }
-  const double xtc = options_.xtc_probability;
-  if (xtc > 0) add_distribution(logits, true, xtc, sum);
-  if (xtc < 1) add_distribution(logits, false, 1 - xtc, sum);
-  return sum;
+  });
 }
 
 /// Adds `share` of the distribution with XTC applied or not.

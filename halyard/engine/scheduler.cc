@@ -1,6 +1,7 @@
 #include "halyard/engine/scheduler.h"
 
 #include <algorithm>
+#include <new>
 #include <tuple>
 #include <utility>
 
@@ -9,6 +10,15 @@
 #include "halyard/engine/steps.h"
 
 namespace halyard::engine {
+namespace {
+
+/// Where there is no memory for a sequence, a step ends as where an allocation of its own fails.
+Batch::Id got(Result<Batch::Id> id) {
+  if (!id) throw std::bad_alloc();
+  return *id;
+}
+
+}  // namespace
 
 Scheduler::Scheduler(Batch batch, SchedulerOptions options) : batch_(std::move(batch)), options_(options) {
   options_.max_sequences = std::clamp<std::size_t>(options_.max_sequences, 1, batch_.max_sequences());
@@ -104,7 +114,7 @@ void Scheduler::admit() {
   while (!waiting_.empty()) {
     Line& l = waiting_.front();
     if (sequences + 1 + l.others.size() > options_.max_sequences) return;
-    l.sequence = batch_.open();
+    l.sequence = got(batch_.open());
     batch_.adopt(*l.sequence, l.tokens);
     if (!running_.empty() && promised + pages_ahead(l) > batch_.pages_free()) {
       batch_.close(*l.sequence);
@@ -244,7 +254,7 @@ void Scheduler::go_on(Line& first, std::span<float> logits) {
     Line l{.job = first.job, .choice = lines.size(), .tokens = first.tokens, .sampler = std::move(sampler), .others = {}};
     l.reached = first.reached;
     const auto place = after(running_, l);
-    l.sequence = batch_.fork(*first.sequence);
+    l.sequence = got(batch_.fork(*first.sequence));
     lines.push_back(&*running_.insert(place, std::move(l)));
   }
   first.others.clear();

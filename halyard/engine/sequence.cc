@@ -38,18 +38,20 @@ Sequence::Sequence(SequenceOptions options, std::size_t step, KvCache cache, Ste
       stages_(steps_.model().device(), options.use_session) {}
 
 Result<Sequence> Sequence::make(models::Model model, SequenceOptions options) {
-  const models::ModelInfo& info = model.info();
-  // Where positions are dropped, the text depends on where chunks end.
-  if (options.prefill_step == 0) options.prefill_step = options.max_kv_size ? kRotatingStep : kStep;
-  KvCacheOptions cache{.dtype = kv_dtype(model),
-                       .limit = options.max_kv_size ? options.max_kv_size : info.max_positions,
-                       .rotating = options.max_kv_size != 0,
-                       .keep = kKeep};
-  const std::size_t step = cache.rotating ? options.prefill_step : std::min(options.prefill_step, cache.limit);
-  cache.step = step;
-  KvCache pages = HALYARD_TRY(KvCache::make(model.device(), info.layers, cache));
-  Steps steps(std::move(model), {pages.layers().begin(), pages.layers().end()}, pages.max_pages(), options.fused);
-  return Sequence(options, step, std::move(pages), std::move(steps));
+  return guarded([&]() -> Result<Sequence> {
+    const models::ModelInfo& info = model.info();
+    // Where positions are dropped, the text depends on where chunks end.
+    if (options.prefill_step == 0) options.prefill_step = options.max_kv_size ? kRotatingStep : kStep;
+    KvCacheOptions cache{.dtype = kv_dtype(model),
+                         .limit = options.max_kv_size ? options.max_kv_size : info.max_positions,
+                         .rotating = options.max_kv_size != 0,
+                         .keep = kKeep};
+    const std::size_t step = cache.rotating ? options.prefill_step : std::min(options.prefill_step, cache.limit);
+    cache.step = step;
+    KvCache pages = HALYARD_TRY(KvCache::make(model.device(), info.layers, cache));
+    Steps steps(std::move(model), {pages.layers().begin(), pages.layers().end()}, pages.max_pages(), options.fused);
+    return Sequence(options, step, std::move(pages), std::move(steps));
+  });
 }
 
 Result<std::span<float>> Sequence::read(std::span<const std::int32_t> tokens, const Progress& progress) {

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "halyard/base/file.h"
+#include "halyard/base/guarded.h"
 #include "halyard/base/json_reader.h"
 #include "halyard/base/quote.h"
 
@@ -324,25 +325,29 @@ Result<void> ModelDir::load_weights(Contents& c) {
 }
 
 Result<std::string> model_folder(const std::string& path) {
-  if (path.find('\0') != path.npos) return fail(Errc::invalid_argument, fmt::format("{}: a path holds no NUL", path));
-  return resolve_snapshot(path);
+  return guarded([&]() -> Result<std::string> {
+    if (path.find('\0') != path.npos) return fail(Errc::invalid_argument, fmt::format("{}: a path holds no NUL", path));
+    return resolve_snapshot(path);
+  });
 }
 
 Result<ModelDir> ModelDir::open(const std::string& given) {
-  const std::string path = HALYARD_TRY(model_folder(given));
-  std::error_code ignored;
-  if (!fs::is_directory(path, ignored)) return not_a_folder(path);
-  auto c = std::make_shared<Contents>();
-  c->path = path;
-  c->config = HALYARD_TRY(read_json_object(c->path + "/config.json", kMaxConfig));
-  HALYARD_TRY(load_quantization(*c));
-  const ModelFile generation = HALYARD_TRY(optional_file(c->path, "generation_config.json"));
-  if (generation.present) c->generation_config = HALYARD_TRY(read_json_object(generation.path, kMaxConfig));
-  c->tokenizer = HALYARD_TRY(optional_file(c->path, "tokenizer.json"));
-  c->tokenizer_config = HALYARD_TRY(optional_file(c->path, "tokenizer_config.json"));
-  c->chat_template = HALYARD_TRY(optional_file(c->path, "chat_template.jinja"));
-  HALYARD_TRY(load_weights(*c));
-  return ModelDir(std::move(c));
+  return guarded([&]() -> Result<ModelDir> {
+    const std::string path = HALYARD_TRY(model_folder(given));
+    std::error_code ignored;
+    if (!fs::is_directory(path, ignored)) return not_a_folder(path);
+    auto c = std::make_shared<Contents>();
+    c->path = path;
+    c->config = HALYARD_TRY(read_json_object(c->path + "/config.json", kMaxConfig));
+    HALYARD_TRY(load_quantization(*c));
+    const ModelFile generation = HALYARD_TRY(optional_file(c->path, "generation_config.json"));
+    if (generation.present) c->generation_config = HALYARD_TRY(read_json_object(generation.path, kMaxConfig));
+    c->tokenizer = HALYARD_TRY(optional_file(c->path, "tokenizer.json"));
+    c->tokenizer_config = HALYARD_TRY(optional_file(c->path, "tokenizer_config.json"));
+    c->chat_template = HALYARD_TRY(optional_file(c->path, "chat_template.jinja"));
+    HALYARD_TRY(load_weights(*c));
+    return ModelDir(std::move(c));
+  });
 }
 
 Result<void> ModelDir::check_sizes() const {
@@ -355,9 +360,12 @@ void ModelDir::prefetch() const {
 }
 
 Result<std::optional<QuantConfig>> ModelDir::quantization_of(std::string_view weight_base_name) const {
-  if (const auto it = contents_->overrides.find(weight_base_name); it != contents_->overrides.end()) return it->second;
-  if (!contents_->quantization || !find(fmt::format("{}.scales", weight_base_name))) return std::nullopt;
-  return contents_->quantization;
+  return guarded([&]() -> Result<std::optional<QuantConfig>> {
+    if (const auto it = contents_->overrides.find(weight_base_name); it != contents_->overrides.end())
+      return it->second;
+    if (!contents_->quantization || !find(fmt::format("{}.scales", weight_base_name))) return std::nullopt;
+    return contents_->quantization;
+  });
 }
 
 }  // namespace halyard

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "halyard/base/file.h"
+#include "halyard/base/guarded.h"
 #include "halyard/base/json.h"
 #include "halyard/io/config.h"
 
@@ -215,21 +216,26 @@ std::string_view text_of(std::span<const std::byte> bytes) { return {reinterpret
 }  // namespace
 
 Result<SafeTensorsContents> parse_safetensors(std::span<const std::byte> file, std::string_view name) {
-  const std::size_t length = HALYARD_TRY(header_length(file.first(std::min(file.size(), kPrefix)), file.size(), name));
-  return parse(text_of(file.subspan(kPrefix, length)), file.subspan(kPrefix + length), name);
+  return guarded([&]() -> Result<SafeTensorsContents> {
+    const std::size_t length =
+        HALYARD_TRY(header_length(file.first(std::min(file.size(), kPrefix)), file.size(), name));
+    return parse(text_of(file.subspan(kPrefix, length)), file.subspan(kPrefix + length), name);
+  });
 }
 
 // The header is read, not mapped: it may shrink meanwhile. The data are not touched.
 Result<SafeTensors> SafeTensors::open(const std::string& path) {
-  MappedFile file = HALYARD_TRY(MappedFile::open(path));
-  const std::span<const std::byte> bytes = file.bytes();
-  const std::string start = HALYARD_TRY(file.file().read(0, std::min<std::size_t>(bytes.size(), 64)));
-  HALYARD_TRY(refuse_lfs_pointer(start, path));
-  const std::size_t length = HALYARD_TRY(header_length(std::as_bytes(std::span(start)), bytes.size(), path));
-  const std::string header = HALYARD_TRY(file.file().read(kPrefix, length));
-  SafeTensorsContents contents = HALYARD_TRY(parse(header, bytes.subspan(kPrefix + length), path));
-  for (Tensor& t : contents.tensors) t.file = file.owner();
-  return SafeTensors(std::move(file), std::move(contents));
+  return guarded([&]() -> Result<SafeTensors> {
+    MappedFile file = HALYARD_TRY(MappedFile::open(path));
+    const std::span<const std::byte> bytes = file.bytes();
+    const std::string start = HALYARD_TRY(file.file().read(0, std::min<std::size_t>(bytes.size(), 64)));
+    HALYARD_TRY(refuse_lfs_pointer(start, path));
+    const std::size_t length = HALYARD_TRY(header_length(std::as_bytes(std::span(start)), bytes.size(), path));
+    const std::string header = HALYARD_TRY(file.file().read(kPrefix, length));
+    SafeTensorsContents contents = HALYARD_TRY(parse(header, bytes.subspan(kPrefix + length), path));
+    for (Tensor& t : contents.tensors) t.file = file.owner();
+    return SafeTensors(std::move(file), std::move(contents));
+  });
 }
 
 const Tensor* SafeTensors::find(std::string_view name) const { return find_tensor(tensors(), name); }
@@ -319,23 +325,29 @@ Result<std::string> header_of(std::span<const TensorToWrite* const> order, const
 }  // namespace
 
 Result<void> write_safetensors(FileWriter& file, std::span<const TensorToWrite> tensors, const Metadata& metadata) {
-  std::vector<const TensorToWrite*> order;
-  order.reserve(tensors.size());
-  for (const TensorToWrite& t : tensors) order.push_back(&t);
-  std::stable_sort(order.begin(), order.end(), [](const TensorToWrite* a, const TensorToWrite* b) { return size_of(a->dtype) > size_of(b->dtype); });
-  const std::string header = HALYARD_TRY(header_of(order, metadata));
-  HALYARD_TRY(file.write(header));
-  for (const TensorToWrite* t : order) HALYARD_TRY(file.write(t->data));
-  return file.commit();
+  return guarded([&]() -> Result<void> {
+    std::vector<const TensorToWrite*> order;
+    order.reserve(tensors.size());
+    for (const TensorToWrite& t : tensors) order.push_back(&t);
+    std::stable_sort(order.begin(), order.end(), [](const TensorToWrite* a, const TensorToWrite* b) {
+      return size_of(a->dtype) > size_of(b->dtype);
+    });
+    const std::string header = HALYARD_TRY(header_of(order, metadata));
+    HALYARD_TRY(file.write(header));
+    for (const TensorToWrite* t : order) HALYARD_TRY(file.write(t->data));
+    return file.commit();
+  });
 }
 
 Result<void> write_safetensors(const std::string& path, std::span<const TensorToWrite> tensors,
                                const Metadata& metadata) {
-  FileWriter file = HALYARD_TRY(FileWriter::create(path));
-  auto written = write_safetensors(file, tensors, metadata);
-  if (!written && written.error().code != Errc::io)
-    return fail(std::move(written).error(), path);  // an io error names it
-  return written;
+  return guarded([&]() -> Result<void> {
+    FileWriter file = HALYARD_TRY(FileWriter::create(path));
+    auto written = write_safetensors(file, tensors, metadata);
+    if (!written && written.error().code != Errc::io)
+      return fail(std::move(written).error(), path);  // an io error names it
+    return written;
+  });
 }
 
 }  // namespace halyard

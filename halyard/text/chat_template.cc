@@ -1,10 +1,10 @@
 #include "halyard/text/chat_template.h"
 
 #include <algorithm>
-#include <new>
 
 #include <fmt/format.h>
 
+#include "halyard/base/guarded.h"
 #include "halyard/text/jinja/interpreter.h"
 #include "halyard/text/jinja/parser.h"
 #include "halyard/text/jinja/unicode.h"
@@ -18,10 +18,6 @@ tl::unexpected<Error> located(const std::string& name, int line, const jinja::Fa
   return fail(f.code, fmt::format("chat template \"{}\", line {}: {}", name, f.line ? f.line : line, f.message));
 }
 
-tl::unexpected<Error> no_memory(const std::string& name) {
-  return fail(Errc::out_of_memory, fmt::format("chat template \"{}\": out of memory", name));
-}
-
 }  // namespace
 
 struct ChatTemplate::Impl {
@@ -30,31 +26,30 @@ struct ChatTemplate::Impl {
 };
 
 Result<ChatTemplate> ChatTemplate::parse(std::string source, std::string name) {
-  const auto refuse = [&](std::string why) { return fail(Errc::bad_file, fmt::format("chat template \"{}\": {}", name, why)); };
-  if (source.size() > max_source) return refuse(fmt::format("at most {} bytes are allowed, not {}", max_source, source.size()));
-  if (!jinja::valid_utf8(source)) return refuse("not valid UTF-8");
-  try {
-    auto parsed = jinja::parse(source);
-    return ChatTemplate(std::make_shared<const Impl>(Impl{std::move(name), std::move(parsed)}));
-  } catch (const jinja::Failure& f) {
-    return located(name, 1, f);
-  } catch (const std::bad_alloc&) {
-    return no_memory(name);
-  }
+  return guarded([&]() -> Result<ChatTemplate> {
+    const auto refuse = [&](std::string why) {
+      return fail(Errc::bad_file, fmt::format("chat template \"{}\": {}", name, why));
+    };
+    if (source.size() > max_source)
+      return refuse(fmt::format("at most {} bytes are allowed, not {}", max_source, source.size()));
+    if (!jinja::valid_utf8(source)) return refuse("not valid UTF-8");
+    try {
+      auto parsed = jinja::parse(source);
+      return ChatTemplate(std::make_shared<const Impl>(Impl{std::move(name), std::move(parsed)}));
+    } catch (const jinja::Failure& f) { return located(name, 1, f); }
+  });
 }
 
 Result<std::string> ChatTemplate::render(const OrderedJson& context) const {
-  if (!context.is_object())
-    return fail(Errc::invalid_argument, fmt::format("chat template \"{}\": the context must be an object, not {}",
-                                                    impl_->name, context.type_name()));
-  jinja::Interpreter interpreter;
-  try {
-    return interpreter.render(impl_->parsed, context);
-  } catch (const jinja::Failure& f) {
-    return located(impl_->name, interpreter.line(), f);
-  } catch (const std::bad_alloc&) {
-    return no_memory(impl_->name);
-  }
+  return guarded([&]() -> Result<std::string> {
+    if (!context.is_object())
+      return fail(Errc::invalid_argument, fmt::format("chat template \"{}\": the context must be an object, not {}",
+                                                      impl_->name, context.type_name()));
+    jinja::Interpreter interpreter;
+    try {
+      return interpreter.render(impl_->parsed, context);
+    } catch (const jinja::Failure& f) { return located(impl_->name, interpreter.line(), f); }
+  });
 }
 
 namespace {
@@ -129,19 +124,21 @@ Result<void> check_keys(const OrderedJson& input) {
 }  // namespace
 
 Result<OrderedJson> chat_context(const OrderedJson& input) {
-  if (!input.is_object()) return refuse_input(fmt::format("expected an object, not {}", input.type_name()));
-  HALYARD_TRY(check_keys(input));
-  OrderedJson context = OrderedJson::object();
-  context["messages"] = HALYARD_TRY(normal_messages(input));
-  context["tools"] = HALYARD_TRY(objects(input, "tools"));
-  context["documents"] = HALYARD_TRY(objects(input, "documents"));
-  context["add_generation_prompt"] = input.value("add_generation_prompt", OrderedJson(false));
-  if (input.contains("enable_thinking")) context["enable_thinking"] = input["enable_thinking"];
-  for (const auto& [key, value] : input.items())
-    if (names_token(key) && !value.is_null()) context[key] = value;
-  const OrderedJson kwargs = member(input, "kwargs");
-  for (const auto& [key, value] : kwargs.items()) context[key] = value;
-  return context;
+  return guarded([&]() -> Result<OrderedJson> {
+    if (!input.is_object()) return refuse_input(fmt::format("expected an object, not {}", input.type_name()));
+    HALYARD_TRY(check_keys(input));
+    OrderedJson context = OrderedJson::object();
+    context["messages"] = HALYARD_TRY(normal_messages(input));
+    context["tools"] = HALYARD_TRY(objects(input, "tools"));
+    context["documents"] = HALYARD_TRY(objects(input, "documents"));
+    context["add_generation_prompt"] = input.value("add_generation_prompt", OrderedJson(false));
+    if (input.contains("enable_thinking")) context["enable_thinking"] = input["enable_thinking"];
+    for (const auto& [key, value] : input.items())
+      if (names_token(key) && !value.is_null()) context[key] = value;
+    const OrderedJson kwargs = member(input, "kwargs");
+    for (const auto& [key, value] : kwargs.items()) context[key] = value;
+    return context;
+  });
 }
 
 }  // namespace halyard

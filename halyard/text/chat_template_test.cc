@@ -298,6 +298,11 @@ TEST(ChatTemplate, LimitsHoldWhileTheyAreReached) {
       doubled("{% set ns.l = ns.l + ns.l %}"),
       doubled("{% set ns.s %}{{ ns.s }}{{ ns.s }}{% endset %}"),
       doubled("{% set ns.s = ns.s | replace('x', 'xx') %}"),
+      "{% set ns = namespace(t=(1,)) %}{% for i in range(60) %}{% set ns.t = (ns.t, ns.t) %}{% endfor %}{{ {ns.t: 1} "
+      "}}",
+      "{% set ns = namespace(t=(1,)) %}{% for i in range(60) %}{% set ns.t = (ns.t, ns.t) %}{% endfor %}{{ [ns.t] | "
+      "unique | list }}",
+      "{% set x = [1] | slice(10 ** 9, 'x') %}",
       "{% set x = ('a' * 10000000) | list %}",
       "{% set x = ('a ' * 10000000).split() %}",
       "{% set x = ('a\n' * 10000000).splitlines() %}",
@@ -348,6 +353,25 @@ void expect_bounded(const std::string& source) {
   }
   EXPECT_LT(testing::thread_ms() - start, 1000.0 * testing::patience) << source;
   EXPECT_LT(most.bytes(), jinja::Budget::max_held + (std::size_t{3} << 20)) << source;
+}
+
+// Parsing is bounded as rendering is: by the source's size, its tokens and its depth.
+TEST(ChatTemplate, ParsingIsBounded) {
+  const std::string dense[] = {"(",  "[",        "{{",          "{{1}}",     "1+", "'a'~",         "[0]",
+                               "|e", "{%if 1%}", "{%set x=1%}", "{%endif%}", "1,", "a=1,",         "f(",
+                               "1<", "{#",       "{%raw%}",     "{% ",       "-",  "a if a else ", "'\\x41"};
+  for (const std::string& part : dense) {
+    for (const char* const start : {"", "{{ ", "{% set x = ", "{% raw %}"}) {
+      std::string source = start;
+      while (source.size() + part.size() < (std::size_t{1} << 20)) source += part;
+      const testing::MostNew most;
+      const double begin = testing::thread_ms();
+      (void)ChatTemplate::parse(source, "dense");
+      EXPECT_LT(testing::thread_ms() - begin, 1000.0 * testing::patience) << start << part;
+      EXPECT_LT(most.bytes(), jinja::Budget::max_held) << start << part;
+    }
+  }
+  EXPECT_NE(error_of("{{ " + std::string(200'000, '(')).find("more than 65536"), std::string::npos);
 }
 
 // Every filter and every method of texts, as often as it may run over texts of each kind.

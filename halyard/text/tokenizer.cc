@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "halyard/base/file.h"
+#include "halyard/base/guarded.h"
 #include "halyard/text/added_tokens.h"
 #include "halyard/text/decoder.h"
 #include "halyard/text/json_fields.h"
@@ -149,40 +150,49 @@ bool Tokenizer::Shared::is_special(std::int32_t id) const {
 }
 
 Result<Tokenizer> Tokenizer::load(const std::string& path) {
-  const std::string json = HALYARD_TRY(read_file(path, std::uint64_t{256} << 20));
-  HALYARD_TRY(refuse_lfs_pointer(json, path));
-  return parse(json, path);
+  return guarded([&]() -> Result<Tokenizer> {
+    const std::string json = HALYARD_TRY(read_file(path, std::uint64_t{256} << 20));
+    HALYARD_TRY(refuse_lfs_pointer(json, path));
+    return parse(json, path);
+  });
 }
 
 Result<Tokenizer> Tokenizer::load_folder(const std::string& folder) {
-  auto shared = std::make_shared<Shared>();
-  shared->name = folder + "/tokenizer.json";
-  const std::string json = HALYARD_TRY(read_file(shared->name, std::uint64_t{256} << 20));
-  HALYARD_TRY(refuse_lfs_pointer(json, shared->name));
-  HALYARD_TRY(shared->read(json, folder));
-  return Tokenizer(std::move(shared));
+  return guarded([&]() -> Result<Tokenizer> {
+    auto shared = std::make_shared<Shared>();
+    shared->name = folder + "/tokenizer.json";
+    const std::string json = HALYARD_TRY(read_file(shared->name, std::uint64_t{256} << 20));
+    HALYARD_TRY(refuse_lfs_pointer(json, shared->name));
+    HALYARD_TRY(shared->read(json, folder));
+    return Tokenizer(std::move(shared));
+  });
 }
 
 Result<Tokenizer> Tokenizer::parse(std::string_view json, std::string_view name) {
-  auto shared = std::make_shared<Shared>();
-  shared->name = name;
-  HALYARD_TRY(shared->read(json, ""));
-  return Tokenizer(std::move(shared));
+  return guarded([&]() -> Result<Tokenizer> {
+    auto shared = std::make_shared<Shared>();
+    shared->name = name;
+    HALYARD_TRY(shared->read(json, ""));
+    return Tokenizer(std::move(shared));
+  });
 }
 
 Result<std::vector<std::int32_t>> Tokenizer::encode(std::string_view text, bool add_special_tokens) const {
-  if (text.size() > max_text)
-    return fail(Errc::limit_exceeded, fmt::format("the text to encode has {} bytes, the limit is {}", text.size(), max_text));
-  if (const std::size_t at = find_invalid_utf8(text); at != text.npos)
-    return fail(Errc::invalid_argument, fmt::format("the text to encode is not UTF-8 at byte {}", at));
-  auto encoded = shared_->encode(text);
-  if (!encoded) return fail(std::move(encoded).error(), shared_->name);
-  const PostProcessor& around = shared_->post_processor;
-  std::vector<std::int32_t> ids;
-  if (add_special_tokens) ids = around.before;
-  if (around.keeps_text) ids.insert(ids.end(), encoded->begin(), encoded->end());
-  if (add_special_tokens) ids.insert(ids.end(), around.after.begin(), around.after.end());
-  return ids;
+  return guarded([&]() -> Result<std::vector<std::int32_t>> {
+    if (text.size() > max_text)
+      return fail(Errc::limit_exceeded,
+                  fmt::format("the text to encode has {} bytes, the limit is {}", text.size(), max_text));
+    if (const std::size_t at = find_invalid_utf8(text); at != text.npos)
+      return fail(Errc::invalid_argument, fmt::format("the text to encode is not UTF-8 at byte {}", at));
+    auto encoded = shared_->encode(text);
+    if (!encoded) return fail(std::move(encoded).error(), shared_->name);
+    const PostProcessor& around = shared_->post_processor;
+    std::vector<std::int32_t> ids;
+    if (add_special_tokens) ids = around.before;
+    if (around.keeps_text) ids.insert(ids.end(), encoded->begin(), encoded->end());
+    if (add_special_tokens) ids.insert(ids.end(), around.after.begin(), around.after.end());
+    return ids;
+  });
 }
 
 std::size_t Tokenizer::vocab_size() const {
@@ -205,12 +215,14 @@ std::string Tokenizer::file_of(std::int32_t id) const {
 bool Tokenizer::is_special(std::int32_t id) const { return shared_->is_special(id); }
 
 Result<std::string> Tokenizer::decode(std::span<const std::int32_t> ids, bool skip_special_tokens) const {
-  StreamDecoder stream(*this, skip_special_tokens);
-  std::string text;
-  for (const std::int32_t id : ids) text += stream.add(id);
-  text += stream.finish();
-  if (stream.error()) return fail(*stream.error());
-  return text;
+  return guarded([&]() -> Result<std::string> {
+    StreamDecoder stream(*this, skip_special_tokens);
+    std::string text;
+    for (const std::int32_t id : ids) text += stream.add(id);
+    text += stream.finish();
+    if (stream.error()) return fail(*stream.error());
+    return text;
+  });
 }
 
 struct StreamDecoder::State {
@@ -222,30 +234,38 @@ struct StreamDecoder::State {
 
   std::string take(Result<std::string> text) {
     if (text) return *std::move(text);
-    error = std::move(text).error().in(tokenizer->name);
+    error = std::move(text).error();
+    if (error->code != Errc::out_of_memory) error = std::move(*error).in(tokenizer->name);
     return {};
   }
 };
 
 StreamDecoder::StreamDecoder(const Tokenizer& tokenizer, bool skip_special_tokens)
-    : state_(new State{tokenizer.shared_, skip_special_tokens, Decoding(tokenizer.shared_->decoder), false, {}}) {}
+    : state_(if_memory([&] {
+        return std::unique_ptr<State>(
+            new State{tokenizer.shared_, skip_special_tokens, Decoding(tokenizer.shared_->decoder), false, {}});
+      })) {}
 StreamDecoder::~StreamDecoder() = default;
 StreamDecoder::StreamDecoder(StreamDecoder&&) noexcept = default;
 StreamDecoder& StreamDecoder::operator=(StreamDecoder&&) noexcept = default;
 
 std::string StreamDecoder::add(std::int32_t id) {
+  if (!state_) return {};
   const auto token = state_->tokenizer->token(id);
   if (!token || state_->error || state_->finished) return {};
   if (state_->skip_special && state_->tokenizer->is_special(id)) return {};
-  return state_->take(state_->decoding.add(std::string(*token)));
+  return state_->take(guarded([&] { return state_->decoding.add(std::string(*token)); }));
 }
 
 std::string StreamDecoder::finish() {
-  if (state_->error || state_->finished) return {};
+  if (!state_ || state_->error || state_->finished) return {};
   state_->finished = true;
-  return state_->take(state_->decoding.finish());
+  return state_->take(guarded([&] { return state_->decoding.finish(); }));
 }
 
-const std::optional<Error>& StreamDecoder::error() const { return state_->error; }
+const std::optional<Error>& StreamDecoder::error() const {
+  static const std::optional<Error> no_memory = Error{Errc::out_of_memory, {}, {}};
+  return state_ ? state_->error : no_memory;
+}
 
 }  // namespace halyard

@@ -64,7 +64,7 @@ class StreamDecoder {
   std::string add(std::int32_t id);
   /// What is left, U+FFFD for the start of a character. The decoder is at its end then.
   std::string finish();
-  /// Why no more text comes, if the decoder failed (a Replace past its limits): `Tokenizer::decode` fails with the same.
+  /// Why no more text comes, if the decoder failed (a Replace past its limits, no memory): `Tokenizer::decode` fails with the same.
   const std::optional<Error>& error() const;
 
  private:

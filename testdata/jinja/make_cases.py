@@ -135,6 +135,23 @@ INTEGERS = """
 {{ 'a' * 2 ** 64 }}
 """
 
+SLICES = """
+{{ range(5)[1:] }}|{{ range(10, 0, -3)[::-1] }}|{{ range(5)[9:] }}|{{ range(5)[3:1] }}|{{ range(5)[-2:] }}|{{ range(1, 9, 2)[1:3][0] }}|{{ range(5)[::2] == range(0, 5, 2) }}|{{ range(0)[1:] }}|{{ range(9)[::-2]|list }}
+{{ none[1:] }}|{{ true[1:] }}|{{ 5[:1] }}|{{ {}[1:] }}|{{ 2.5[::2] }}
+{{ (7 // 2)[1:] }}|{{ (-0.5)[1:] }}|{{ ('a'|title > 'b'|last)[1:] }}|{{ ('a' is string)[:1] }}|{{ ('abc'|length)[1:] }}
+{{ (7 // n)[1:] }}
+{{ ('a' == s|last)[1:] }}
+{{ n[1:] }}
+{{ d.z[1:] }}
+{{ d[1:] }}
+{{ (n > 1)[:1] }}
+{{ nope[1:] }}
+{{ namespace(a=1)[1:] }}
+{{ cycler(1)[1:] }}
+{{ d.items()[1:] }}
+{{ (l|map('string'))[1:] }}
+"""
+
 BITS = {
     "operand": ["s", "u", "n", "f", "big", "l", "words", "d", "ms", "none", "true", "nope", "'<'", "'a-b c'", "7", "-2", "0.1",
                 "2 ** 70", "(s|safe)", "('<%s>'|safe)", "d.y", "ms[0]", "l[0]", "(1, 'x')", "[s|e, 2]", "long", "''"],
@@ -195,7 +212,7 @@ def main():
         r = random.Random(int(sys.argv[1]))
         sources, path = [template(r) for _ in range(int(sys.argv[2]))], sys.argv[3]
     else:
-        texts = (MARKUP, TAGS, GROUPS, FILTERS, METHODS, INTEGERS)
+        texts = (MARKUP, TAGS, GROUPS, FILTERS, METHODS, INTEGERS, SLICES)
         sources, path = [line for text in texts for line in text.strip("\n").split("\n")], os.path.join(here, "more_cases.json")
     head = {"transformers": transformers.__version__, "jinja2": jinja2.__version__}
     with open(path, "w") as out:

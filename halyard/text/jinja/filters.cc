@@ -144,7 +144,7 @@ Value unique(Call& c) {
   Grown<Value> seen(c.in.budget), out(c.in.budget);
   auto items = keyed(c, all->items, c.args[1], flag(c, 0));
   for (Keyed& k : items) {
-    if (!hashable(k.key)) raise(fmt::format("unhashable type: '{}'", type_name(k.key)));
+    if (!hashable(c.in.budget, k.key)) raise(fmt::format("unhashable type: '{}'", type_name(k.key)));
     const bool known = std::any_of(seen.begin(), seen.end(), [&](const Value& v) { return equal(c.in.budget, v, k.key); });
     if (known) continue;
     seen.add(std::move(k.key));

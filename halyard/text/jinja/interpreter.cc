@@ -330,9 +330,26 @@ Value Interpreter::eval_dict(const Expr& e) {
   return make_dict(budget, std::move(entries));
 }
 
+namespace {
+
+/// Whether an expression is made of constants alone.
+bool is_constant(Budget& budget, const Expr& e) {
+  budget.step();
+  if (e.kind == ExprKind::name || e.kind == ExprKind::captured || e.kind == ExprKind::call) return false;
+  const auto all = [&](const std::vector<ExprPtr>& parts) {
+    return std::all_of(parts.begin(), parts.end(), [&](const ExprPtr& p) { return !p || is_constant(budget, *p); });
+  };
+  return all(e.parts) && all(e.arguments.positional) && e.arguments.named.empty() && !e.arguments.star &&
+         !e.arguments.double_star;
+}
+
+}  // namespace
+
 Value Interpreter::eval_slice(const Expr& e) {
   const auto bound = [&](std::size_t i) { return e.parts[i] ? eval(*e.parts[i]) : Value(None{}); };
   const Value object = eval(*e.parts[0]), start = bound(1), stop = bound(2), step = bound(3);
+  if (!can_slice(object) && is_constant(budget, *e.parts[0]))  // what Jinja folds has no error
+    return make_undefined(budget, fmt::format("{} object cannot be sliced", type_name(object)));
   return slice(*this, object, start, stop, step);
 }
 

@@ -45,6 +45,8 @@ class Lexer {
   [[noreturn]] void fail(std::string message) { throw Failure{Errc::bad_file, std::move(message), line_}; }
 
   Token& push(TokenType type, std::string text = {}) {
+    if (tokens_.size() == max_tokens)
+      fail(fmt::format("has more than {} names, numbers, strings and signs", max_tokens));
     return tokens_.emplace_back(Token{type, line_, std::move(text), {}, 0});
   }
 

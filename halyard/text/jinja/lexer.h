@@ -23,8 +23,11 @@ struct Token {
   double real = 0;
 };
 
+/// Some hundred times what the longest known templates have. What is parsed of them stays below 64 MiB.
+inline constexpr std::size_t max_tokens = std::size_t{1} << 16;
+
 /// The whole template's tokens, ended by one of type `end`. Whitespace control has been applied, comments and raw blocks
-/// have been resolved. Throws Failure.
+/// have been resolved. Throws Failure; a template of more than max_tokens is one.
 std::vector<Token> tokenize(std::string_view source);
 
 }  // namespace halyard::jinja

@@ -231,11 +231,15 @@ std::optional<Value> element(Interpreter& in, const Value& object, Int i) {
   return std::nullopt;
 }
 
+bool can_slice(const Value& object) {
+  const auto* seq = object.sequence();
+  return object.is_text() || (seq && (is_list(object) || seq->flavor == Flavor::range));
+}
+
 Value slice(Interpreter& in, const Value& object, const Value& start, const Value& stop, const Value& step) {
   require_defined(object);
   const auto* seq = object.sequence();
-  if (!object.is_text() && !(seq && (is_list(object) || seq->flavor == Flavor::range)))
-    return make_undefined(in.budget, fmt::format("{} object cannot be sliced", type_name(object)));
+  if (!can_slice(object)) raise(fmt::format("'{}' object is not subscriptable", type_name(object)));
   const std::string_view s = seq ? std::string_view() : *object.text();
   in.budget.step(s.size() / 8);
   const Int n = static_cast<Int>(seq ? seq->items.size() : length(s));
@@ -250,6 +254,16 @@ Value slice(Interpreter& in, const Value& object, const Value& start, const Valu
   };
   const Int from = bound(start, by < 0 ? high : low), to = bound(stop, by < 0 ? low : high);
   const auto more = [&](Int i) { return by > 0 ? i < to : i > to; };
+  if (seq && seq->flavor == Flavor::range) {
+    const auto place = [&](Int i) {
+      if (__builtin_mul_overflow(i, seq->step, &i) || __builtin_add_overflow(i, seq->start, &i))
+        raise("a slice of a range ends beyond 64 bits", Errc::limit_exceeded);
+      return i;
+    };
+    Int stride = 0;
+    if (__builtin_mul_overflow(seq->step, by, &stride)) raise("a slice's step is too large", Errc::limit_exceeded);
+    return make_range(in, place(from), place(to), stride);
+  }
   if (seq) {
     Grown<Value> items(in.budget);
     for (Int i = from; more(i);) {
@@ -257,7 +271,7 @@ Value slice(Interpreter& in, const Value& object, const Value& start, const Valu
       if (__builtin_add_overflow(i, by, &i)) break;
     }
     in.budget.step(items.size() / 4);
-    return in.list(items.take(), seq->flavor == Flavor::range ? Flavor::list : seq->flavor);
+    return in.list(items.take(), seq->flavor);
   }
   if (!more(from)) return make_like(in.budget, object, "");
   Builder out(in.budget);

@@ -13,6 +13,7 @@ Value positive(const Value&);
 /// == != < <= > >= in, not in
 bool compare(Interpreter&, Op, const Value& a, const Value& b);
 bool contains(Interpreter&, const Value& container, const Value& item);
+bool can_slice(const Value&);
 /// object[start:stop:step], each None where not given.
 Value slice(Interpreter&, const Value& object, const Value& start, const Value& stop, const Value& step);
 /// object[i] of a list, tuple, range or string; nothing where there is no such element.

@@ -76,16 +76,18 @@ bool Bytes::show(Budget& budget, Builder& out) const {
 
 // --- making values
 
-bool hashable(const Value& v) {
+bool hashable(Budget& budget, const Value& v) {
+  budget.step();
   const auto* s = v.sequence();
-  if (s && s->flavor == Flavor::tuple) return std::all_of(s->items.begin(), s->items.end(), hashable);
+  if (s && s->flavor == Flavor::tuple)
+    return std::all_of(s->items.begin(), s->items.end(), [&](const Value& item) { return hashable(budget, item); });
   return !s && !v.mapping();
 }
 
 namespace {
 
-// Bytes an allocation costs beside its content: the shared block, the Value, the allocator.
-constexpr std::size_t overhead = 96;
+// Bytes an allocation costs beside its content: the shared block, the Value, the allocator. Of a list its block is larger.
+constexpr std::size_t overhead = 96, list_overhead = 136;
 
 int depth_of(const Value& v) {
   if (const auto* s = v.sequence()) return s->depth;
@@ -174,10 +176,10 @@ Value escaped(Budget& budget, const Value& v) {
 namespace {
 
 std::shared_ptr<Sequence> new_sequence(Budget& budget, std::vector<Value> items, Flavor flavor) {
-  budget.bytes(items.size() * sizeof(Value) + overhead);
+  budget.bytes(items.size() * sizeof(Value) + list_overhead);
   int inner = 0;
   for (const Value& v : items) inner = std::max(inner, depth_of(v));
-  const std::size_t held = items.capacity() * sizeof(Value) + overhead;
+  const std::size_t held = items.capacity() * sizeof(Value) + list_overhead;
   return make_held(budget, Sequence{flavor, checked_depth(inner), std::move(items)}, held);
 }
 
@@ -200,7 +202,7 @@ Value make_dict(Budget& budget, std::vector<std::pair<Value, Value>> entries) {
   int inner = 0;
   m.entries.reserve(entries.size());
   for (auto& [key, value] : entries) {
-    if (!hashable(key)) raise(fmt::format("unhashable type: '{}'", type_name(key)));
+    if (!hashable(budget, key)) raise(fmt::format("unhashable type: '{}'", type_name(key)));
     inner = std::max({inner, depth_of(key), depth_of(value)});
     if (auto* old = find_entry(budget, m, key)) old->second = std::move(value);
     else m.entries.emplace_back(std::move(key), std::move(value));

@@ -199,10 +199,10 @@ std::string clipped(std::string_view);
 /// JSON as Python's json.loads gives it. Throws where it nests too deep.
 Value from_json(Budget&, const OrderedJson&, int depth = 0);
 
-/// Whether it may be a key.
-bool hashable(const Value&);
+/// Whether it may be a key. Charges the budget, as == does, because shared tuples can be exponentially large to walk.
+bool hashable(Budget&, const Value&);
 bool truthy(const Value&);
-/// Python's == . Charges the budget, because shared lists can be exponentially large to walk.
+/// Python's == .
 bool equal(Budget&, const Value&, const Value&);
 /// How two numbers compare, exactly: below, at or above 0; no value where one is NaN.
 std::optional<int> compare_numbers(const Value&, const Value&);
