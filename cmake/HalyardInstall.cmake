@@ -1,8 +1,24 @@
 # What `cmake --install` puts where, the CMake package, the pkg-config file, and the test of all three.
 include(CMakePackageConfigHelpers)
 
-file(GLOB_RECURSE headers RELATIVE ${CMAKE_SOURCE_DIR} CONFIGURE_DEPENDS halyard/*.h)
-list(FILTER headers EXCLUDE REGEX "^halyard/(testing|serve|cli)/")
+# The public headers: what others build on. They include no others; tests/install compiles each by itself. What ops.h includes is
+# public too.
+file(STRINGS halyard/ops/ops.h headers REGEX "^#include \"halyard/")
+list(TRANSFORM headers REPLACE "^#include \"(.*)\"" "\\1")
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS halyard/ops/ops.h)
+list(APPEND headers halyard/halyard.h halyard/ops/ops.h)
+foreach(public
+    base/file base/float16 base/guarded base/quote base/result base/types
+    hal/buffer hal/cpu/isa hal/cpu/kernel hal/cpu/options hal/device hal/encoder hal/graph hal/hazard hal/kernel hal/passes
+    hal/plan hal/pool hal/profile hal/record hal/session
+    quant/format
+    ops/slot_batch
+    io/mapped_file io/model_dir io/safetensors
+    text/tokenizer
+    models/model models/step models/weights
+    engine/engine engine/request engine/sampler engine/text_model)
+  list(APPEND headers halyard/${public}.h)
+endforeach()
 target_sources(halyard INTERFACE FILE_SET HEADERS BASE_DIRS ${CMAKE_SOURCE_DIR} FILES ${headers})
 
 install(TARGETS halyard EXPORT HalyardTargets FILE_SET HEADERS)

@@ -5,7 +5,8 @@
 #include <gtest/gtest.h>
 
 #include "halyard/engine/kv_cache.h"
-#include "halyard/hal/record.h"
+#include "halyard/hal/recording.h"
+#include "halyard/io/config.h"
 #include "halyard/models/synthetic.h"
 #include "halyard/ops/fusion.h"
 #include "halyard/testing/models.h"

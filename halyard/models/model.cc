@@ -1,5 +1,6 @@
 #include "halyard/models/model.h"
 
+#include "halyard/io/config.h"
 #include "halyard/models/registry.h"
 
 namespace halyard::models {
