@@ -10,6 +10,7 @@
 #include "halyard/cli/commands.h"
 #include "halyard/cli/load.h"
 #include "halyard/engine/bench.h"
+#include "halyard/io/config.h"
 #include "halyard/models/synthetic.h"
 #include "halyard/ops/attention/attention.h"
 

@@ -77,7 +77,7 @@ TEST_F(BenchTest, TablesNameTheKernelsAndSumToTheTotal) {
     SCOPED_TRACE(name);
     ASSERT_TRUE(tables.contains(name));
     auto& table = tables[name];
-    for (const char* kernel : {"embedding", "rope_angles"})
+    for (const char* kernel : {"embedding_panels", "rope_angles"})
       EXPECT_TRUE(table.contains(kernel)) << kernel;
     double sum = 0, shares = 0;
     for (const auto& [kernel, row] : table) {
@@ -92,8 +92,8 @@ TEST_F(BenchTest, TablesNameTheKernelsAndSumToTheTotal) {
     EXPECT_NEAR(shares, 100, 0.05 * static_cast<double>(table.size()));
   }
   // Two repetitions of a prompt in one chunk, and of six tokens.
-  EXPECT_EQ(tables["pp24"]["embedding"].at(1), "2");
-  EXPECT_EQ(tables["tg6"]["embedding"].at(1), "12");
+  EXPECT_EQ(tables["pp24"]["embedding_panels"].at(1), "2");
+  EXPECT_EQ(tables["tg6"]["embedding_panels"].at(1), "12");
 }
 
 TEST_F(BenchTest, TheTraceCoversEveryTest) {
@@ -120,7 +120,7 @@ TEST_F(BenchTest, TheTraceCoversEveryTest) {
   EXPECT_TRUE(threads.contains(0));
   EXPECT_GE(threads.size(), 2U);
   for (const int tid : threads) EXPECT_TRUE(named.contains(tid)) << tid;
-  EXPECT_GE(kernels["embedding"], 3U + 3 * 6);  // each test three times, the first to warm up
+  EXPECT_GE(kernels["embedding_panels"], 3U + 3 * 6);  // each test three times, the first to warm up
 
   const Json& totals = trace["otherData"]["labels"];
   EXPECT_EQ(totals.size(), labels.size());

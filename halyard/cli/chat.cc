@@ -39,14 +39,14 @@ class Chat {
   }
 
   void forget() {
-    messages_ = OrderedJson::array();
-    if (!system_prompt_.empty()) messages_.push_back({{"role", "system"}, {"content", system_prompt_}});
+    messages_.clear();
+    if (!system_prompt_.empty()) messages_.push_back({"system", system_prompt_});
     read_.clear();
     sequence_.reset();
   }
 
   Result<void> answer(std::string message) {
-    messages_.push_back({{"role", "user"}, {"content", std::move(message)}});
+    messages_.push_back({"user", std::move(message)});
     const std::vector<std::int32_t> prompt = HALYARD_TRY(prompt_ids());
     const std::size_t known = reuse(prompt);
     StreamDecoder decoder(loaded_.text->tokenizer(), /*skip_special_tokens=*/true);
@@ -69,7 +69,7 @@ class Chat {
     HALYARD_TRY(emit(decoder.finish()));
     HALYARD_TRY(context_.out.write("\n"));
     HALYARD_TRY(context_.out.flush());
-    messages_.push_back({{"role", "assistant"}, {"content", std::move(text)}});
+    messages_.push_back({"assistant", std::move(text)});
     read_ = std::move(tokens);
     return check_interrupted();
   }
@@ -82,7 +82,7 @@ class Chat {
       return loaded_.text->encode(text, false, rows);
     }
     std::string text;
-    for (const OrderedJson& m : messages_) text += m["content"].get<std::string>() + "\n\n";
+    for (const engine::ChatMessage& m : messages_) text += m.content + "\n\n";
     return loaded_.text->encode(text, true, rows);
   }
 
@@ -104,7 +104,7 @@ class Chat {
   Context& context_;
   engine::GenerateOptions options_;
   std::string system_prompt_;
-  OrderedJson messages_;
+  std::vector<engine::ChatMessage> messages_;
   std::vector<std::int32_t> read_;  // the tokens of the conversation so far
 };
 

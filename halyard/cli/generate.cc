@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "halyard/base/json.h"
 #include "halyard/cli/commands.h"
 #include "halyard/cli/load.h"
 #include "halyard/engine/generator.h"
@@ -101,15 +102,15 @@ Result<Prompt> make_prompt(const GenerateFlags& f, const engine::TextModel& text
     if (!f.system_prompt.empty()) user = f.system_prompt + "\n\n" + user;
     return Prompt{std::move(user), true};
   }
-  OrderedJson messages = OrderedJson::array();
-  if (!f.system_prompt.empty()) messages.push_back({{"role", "system"}, {"content", f.system_prompt}});
-  messages.push_back({{"role", "user"}, {"content", std::move(user)}});
-  OrderedJson kwargs = OrderedJson::object();
+  std::vector<engine::ChatMessage> messages;
+  if (!f.system_prompt.empty()) messages.push_back({"system", f.system_prompt});
+  messages.push_back({"user", std::move(user)});
+  std::string_view kwargs = "{}";
   if (!f.template_config.empty()) {
-    auto parsed = parse_ordered_json(f.template_config);
-    if (!parsed) return fail(std::move(parsed).error(), "--chat-template-config");
+    kwargs = f.template_config;
+    const auto parsed = parse_ordered_json(kwargs);
+    if (!parsed) return fail(parsed.error(), "--chat-template-config");
     if (!parsed->is_object()) return fail(Errc::invalid_argument, "--chat-template-config: expected a JSON object");
-    kwargs = std::move(*parsed);
   }
   return Prompt{HALYARD_TRY(text.render(messages, kwargs)), false};
 }

@@ -6,6 +6,7 @@
 
 #include "halyard/cli/commands.h"
 #include "halyard/cli/load.h"
+#include "halyard/io/config.h"
 #include "halyard/models/registry.h"
 
 namespace halyard::cli {

@@ -8,6 +8,7 @@
 #include "halyard/cli/load.h"
 #include "halyard/engine/batch.h"
 #include "halyard/engine/sequence.h"
+#include "halyard/io/config.h"
 #include "halyard/io/safetensors.h"
 #include "halyard/ops/attention/attention.h"
 

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "halyard/base/file.h"
+#include "halyard/base/json.h"
 #include "halyard/cli/commands.h"
 #include "halyard/cli/load.h"
 #include "halyard/engine/perplexity.h"

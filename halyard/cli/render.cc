@@ -7,7 +7,7 @@
 #include "halyard/base/json.h"
 #include "halyard/cli/commands.h"
 #include "halyard/cli/options.h"
-#include "halyard/engine/chat.h"
+#include "halyard/text/chat.h"
 
 namespace halyard::cli {
 namespace {

@@ -5,7 +5,8 @@
 #include <gtest/gtest.h>
 
 #include "halyard/engine/kv_cache.h"
-#include "halyard/hal/record.h"
+#include "halyard/hal/recording.h"
+#include "halyard/io/config.h"
 #include "halyard/models/synthetic.h"
 #include "halyard/ops/fusion.h"
 #include "halyard/testing/models.h"
@@ -64,7 +65,7 @@ TEST(DecodeGraph, OfTheDefaultModelsShapeIsHalved) {
   const PlannedGraph optimized = expect(optimize(recorded, {{}, ops::fusion_rules()}));
   EXPECT_EQ(size_of(optimized.graph), "76 nodes, 58 barriers");
   EXPECT_LT(optimized.bytes_after, optimized.bytes_before);
-  const std::map<std::string, std::size_t> expected = {{"embedding", 1},
+  const std::map<std::string, std::size_t> expected = {{"embedding_panels", 1},
                                                        {"rope_angles", 1},
                                                        {"rms_norm_pack", 17},
                                                        {"matmul_affine4_fast", 17},

@@ -15,6 +15,7 @@
 #include <fmt/format.h>
 
 #include "halyard/base/guarded.h"
+#include "halyard/engine/scheduler.h"
 
 namespace halyard::engine {
 namespace {

@@ -5,7 +5,8 @@
 #include <memory>
 #include <optional>
 
-#include "halyard/engine/scheduler.h"
+#include "halyard/engine/request.h"
+#include "halyard/models/model.h"
 
 namespace halyard::engine {
 
@@ -39,8 +40,8 @@ class Stream {
   std::shared_ptr<State> state_;
 };
 
-/// Reads and writes the texts of many requests in common steps, on a thread of its own: see Scheduler. A request's tokens are
-/// those that generate() gives alone, whatever else is under way. May be used from several threads; destroying it ends what
+/// Reads and writes the texts of many requests in common steps, on a thread of its own. A request's tokens are
+/// those that it has alone, whatever else is under way. May be used from several threads; destroying it ends what
 /// is under way as cancelled, and streams may outlive it.
 class Engine {
  public:

@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include "halyard/engine/generator.h"
 #include "halyard/engine/sequence.h"
 #include "halyard/testing/fail_new.h"
 #include "halyard/testing/models.h"

@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "halyard/engine/sequence.h"
+#include "halyard/io/config.h"
 #include "halyard/io/safetensors.h"
 #include "halyard/testing/models.h"
 #include "halyard/testing/paths.h"

@@ -5,27 +5,11 @@
 #include <cstdint>
 #include <functional>
 #include <span>
-#include <string_view>
-#include <vector>
 
-#include "halyard/engine/sampler.h"
+#include "halyard/engine/request.h"
 #include "halyard/engine/sequence.h"
 
 namespace halyard::engine {
-
-struct GenerateOptions {
-  std::size_t max_tokens = 100;
-  SamplerOptions sampling = {};
-  std::vector<std::int32_t> stop_ids = {};  ///< tokens that end the text; they are not handed on
-};
-
-enum class FinishReason : std::uint8_t {
-  length,     ///< max_tokens
-  stop,       ///< one of stop_ids
-  context,    ///< the model's context is full
-  cancelled,  ///< the caller asked to stop
-};
-std::string_view to_string(FinishReason);
 
 /// Counted as mlx-lm does: the prompt's time ends with the first token chosen; a stop token counts as generated.
 struct GenerateStats {

@@ -12,33 +12,9 @@
 #include "halyard/engine/batch.h"
 #include "halyard/engine/generator.h"
 #include "halyard/engine/pace.h"
-#include "halyard/engine/sampler.h"
+#include "halyard/engine/request.h"
 
 namespace halyard::engine {
-
-/// A prompt to be continued.
-struct Request {
-  std::vector<std::int32_t> prompt;
-  GenerateOptions options = {};
-  std::size_t n = 1;  ///< completions; with a seed, the i-th draws with seed + i
-};
-
-/// Tokens of a request.
-struct Usage {
-  std::size_t prompt = 0;
-  std::size_t cached = 0;      ///< of the prompt, taken over from what had been read before
-  std::size_t completion = 0;  ///< of all completions; one that ends a text counts
-};
-
-/// A completion got a token, or came to its end.
-struct Event {
-  std::uint64_t request = 0;
-  std::size_t choice = 0;  ///< which of n
-  std::optional<std::int32_t> token = {};
-  std::optional<FinishReason> finish = {};  ///< how it ended, where it did
-  std::optional<Error> error = {};          ///< or why it failed
-  Usage usage = {};                         ///< of the request so far
-};
 
 struct SchedulerOptions {
   std::size_t max_sequences = 64;  ///< completions that are under way at once; no more than Batch::max_sequences()

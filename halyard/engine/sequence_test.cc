@@ -5,6 +5,7 @@
 #include "halyard/engine/generator.h"
 #include "halyard/engine/perplexity.h"
 #include "halyard/hal/driver.h"
+#include "halyard/io/config.h"
 #include "halyard/models/synthetic.h"
 #include "halyard/ops/op_test.h"
 #include "halyard/testing/fault_driver.h"

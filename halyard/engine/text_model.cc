@@ -4,23 +4,31 @@
 
 #include <fmt/format.h>
 
-#include "halyard/engine/chat.h"
+#include "halyard/base/json.h"
 #include "halyard/io/config.h"
+#include "halyard/text/chat.h"
+#include "halyard/text/chat_template.h"
 
 namespace halyard::engine {
+
+struct TextModel::Chat {
+  ChatTemplate chat;
+  OrderedJson special_tokens;  // bos_token, eos_token …: what templates may name
+};
 
 Result<TextModel> TextModel::load(const ModelDir& dir, bool chat) {
   const ModelFile& file = dir.tokenizer();
   if (!file.present) return fail(Errc::not_found, fmt::format("{}: the model has no tokenizer.json", file.path));
   TextModel t(HALYARD_TRY(Tokenizer::load_folder(dir.path())));
   HALYARD_TRY(t.add_stop_ids(dir.config()));
-  if (const Json* g = dir.generation_config())
-    HALYARD_TRY(t.add_stop_ids({*g, dir.path() + "/generation_config.json"}));
-  for (const auto& [name, token] : t.tokenizer_.special_tokens()) t.special_tokens_[name] = token;
-  if (const auto eos = t.special_tokens_.find("eos_token"); eos != t.special_tokens_.end() && eos->is_string()) {
-    if (const auto id = t.tokenizer_.token_to_id(eos->get<std::string>())) t.add_stop_id(*id);
+  if (const auto generation = dir.generation_config()) HALYARD_TRY(t.add_stop_ids(*generation));
+  const auto& special = t.tokenizer_.special_tokens();
+  if (const auto eos = special.find("eos_token"); eos != special.end()) {
+    if (const auto id = t.tokenizer_.token_to_id(eos->second)) t.add_stop_id(*id);
   }
-  if (chat) t.chat_ = HALYARD_TRY(load_chat_template(dir.path()));
+  if (!chat) return t;
+  if (auto found = HALYARD_TRY(load_chat_template(dir.path())))
+    t.chat_ = std::make_shared<const Chat>(Chat{std::move(*found), OrderedJson(special)});
   return t;
 }
 
@@ -43,13 +51,16 @@ void TextModel::add_stop_id(std::int64_t id) {
   if (std::find(stop_ids_.begin(), stop_ids_.end(), token) == stop_ids_.end()) stop_ids_.push_back(token);
 }
 
-Result<std::string> TextModel::render(const OrderedJson& messages, const OrderedJson& kwargs) const {
+Result<std::string> TextModel::render(std::span<const ChatMessage> messages, std::string_view kwargs) const {
   if (!chat_) return fail(Errc::not_found, "the model has no chat template");
-  OrderedJson input = {{"messages", messages}, {"kwargs", {{"add_generation_prompt", true}}}};
-  for (const auto& [name, value] : kwargs.items()) input["kwargs"][name] = value;
-  input = HALYARD_TRY(with_special_tokens(std::move(input), special_tokens_));
+  const OrderedJson more = HALYARD_TRY(parse_ordered_json(kwargs));
+  if (!more.is_object()) return fail(Errc::invalid_argument, "expected a JSON object");
+  OrderedJson input = {{"messages", OrderedJson::array()}, {"kwargs", {{"add_generation_prompt", true}}}};
+  for (const ChatMessage& m : messages) input["messages"].push_back({{"role", m.role}, {"content", m.content}});
+  for (const auto& [name, value] : more.items()) input["kwargs"][name] = value;
+  input = HALYARD_TRY(with_special_tokens(std::move(input), chat_->special_tokens));
   const OrderedJson context = HALYARD_TRY(chat_context(input));
-  return chat_->render(context);
+  return chat_->chat.render(context);
 }
 
 Result<std::vector<std::int32_t>> TextModel::encode(std::string_view text, bool add_special_tokens,

@@ -10,7 +10,8 @@
 
 #include "halyard/base/result.h"
 #include "halyard/hal/device.h"
-#include "halyard/hal/record.h"
+#include "halyard/hal/profiler.h"
+#include "halyard/hal/recording.h"
 
 namespace halyard {
 

@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "halyard/base/json.h"
-#include "halyard/hal/record.h"
+#include "halyard/hal/recording.h"
 #include "halyard/testing/kernels.h"
 
 namespace halyard {

@@ -7,7 +7,7 @@
 #include <unordered_map>
 #include <utility>
 
-#include "halyard/hal/record.h"
+#include "halyard/hal/recording.h"
 
 namespace halyard {
 

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "halyard/hal/record.h"
+#include "halyard/hal/recording.h"
 
 namespace halyard {
 

@@ -12,6 +12,7 @@
 #include "halyard/base/guarded.h"
 #include "halyard/base/json_reader.h"
 #include "halyard/base/quote.h"
+#include "halyard/io/config.h"
 
 namespace halyard {
 namespace {
@@ -266,6 +267,35 @@ Result<std::optional<ConfigView>> find_quant(const ConfigView& config) {
 }
 
 }  // namespace
+
+struct ModelDir::Contents {
+  std::string path;
+  Json config;
+  std::optional<Json> generation_config;
+  ModelFile tokenizer, tokenizer_config, chat_template;
+  std::vector<MappedFile> files;
+  std::vector<Tensor> tensors;  // sorted by name
+  std::uint64_t weight_bytes = 0;
+  std::optional<QuantConfig> quantization;
+  std::map<std::string, std::optional<QuantConfig>, std::less<>> overrides;  // by weight name; empty: not quantised
+};
+
+const std::string& ModelDir::path() const { return contents_->path; }
+ConfigView ModelDir::config() const { return {contents_->config, path() + "/config.json"}; }
+std::optional<ConfigView> ModelDir::generation_config() const {
+  if (!contents_->generation_config) return std::nullopt;
+  return ConfigView(*contents_->generation_config, path() + "/generation_config.json");
+}
+const ModelFile& ModelDir::tokenizer() const { return contents_->tokenizer; }
+const ModelFile& ModelDir::tokenizer_config() const { return contents_->tokenizer_config; }
+const ModelFile& ModelDir::chat_template() const { return contents_->chat_template; }
+std::span<const Tensor> ModelDir::tensors() const { return contents_->tensors; }
+std::span<const MappedFile> ModelDir::weight_files() const { return contents_->files; }
+std::uint64_t ModelDir::weight_bytes() const { return contents_->weight_bytes; }
+const std::optional<QuantConfig>& ModelDir::quantization() const { return contents_->quantization; }
+bool ModelDir::has_quantization_override(std::string_view weight_base_name) const {
+  return contents_->overrides.contains(weight_base_name);
+}
 
 Result<void> ModelDir::load_quantization(Contents& c) {
   const ConfigView config(c.config, c.path + "/config.json");

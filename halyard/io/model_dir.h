@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -10,12 +9,12 @@
 #include <string_view>
 #include <vector>
 
-#include "halyard/base/json.h"
 #include "halyard/base/result.h"
-#include "halyard/io/config.h"
 #include "halyard/io/safetensors.h"
 
 namespace halyard {
+
+class ConfigView;  // io/config.h
 
 /// How a weight matrix is quantised. affine: bits 2, 3, 4, 5, 6 or 8 in groups of 32, 64 or 128; mxfp4: 4 in 32; mxfp8: 8
 /// in 32; nvfp4: 4 in 16.
@@ -43,52 +42,38 @@ class ModelDir {
   /// the one counts that the index means. Tensors stay on disk until touched. Errors name the file at fault; a `.gguf` file is unsupported.
   static Result<ModelDir> open(const std::string& path);
 
-  const std::string& path() const { return contents_->path; }
+  const std::string& path() const;
   /// config.json.
-  ConfigView config() const { return {contents_->config, contents_->path + "/config.json"}; }
-  /// generation_config.json, or null.
-  const Json* generation_config() const {
-    return contents_->generation_config ? &*contents_->generation_config : nullptr;
-  }
-  const ModelFile& tokenizer() const { return contents_->tokenizer; }                ///< tokenizer.json
-  const ModelFile& tokenizer_config() const { return contents_->tokenizer_config; }  ///< tokenizer_config.json
-  const ModelFile& chat_template() const { return contents_->chat_template; }        ///< chat_template.jinja
+  ConfigView config() const;
+  /// generation_config.json, or none.
+  std::optional<ConfigView> generation_config() const;
+  const ModelFile& tokenizer() const;         ///< tokenizer.json
+  const ModelFile& tokenizer_config() const;  ///< tokenizer_config.json
+  const ModelFile& chat_template() const;     ///< chat_template.jinja
 
   /// All tensors of all shards, sorted by name.
-  std::span<const Tensor> tensors() const { return contents_->tensors; }
+  std::span<const Tensor> tensors() const;
   /// The tensor of this name, or null.
-  const Tensor* find(std::string_view name) const { return find_tensor(contents_->tensors, name); }
+  const Tensor* find(std::string_view name) const { return find_tensor(tensors(), name); }
   /// The weight files, sorted.
-  std::span<const MappedFile> weight_files() const { return contents_->files; }
+  std::span<const MappedFile> weight_files() const;
   /// Bytes of all tensors.
-  std::uint64_t weight_bytes() const { return contents_->weight_bytes; }
+  std::uint64_t weight_bytes() const;
   /// An error where a weight file has become shorter since it was opened: touching its tensors would end the process.
   Result<void> check_sizes() const;
   /// Asks the operating system to read the weights ahead.
   void prefetch() const;
 
   /// The quantisation of all layers without an override of their own, from "quantization" or MLX's "quantization_config".
-  const std::optional<QuantConfig>& quantization() const { return contents_->quantization; }
+  const std::optional<QuantConfig>& quantization() const;
   /// How "model.layers.0.mlp.down_proj" is quantised, or nothing. Its own override in the config decides; a layer without
   /// one is quantised as all are, provided that "….scales" is among the tensors (norms and skipped layers have none).
   Result<std::optional<QuantConfig>> quantization_of(std::string_view weight_base_name) const;
   /// True where the config names this layer itself, rather than all layers.
-  bool has_quantization_override(std::string_view weight_base_name) const {
-    return contents_->overrides.contains(weight_base_name);
-  }
+  bool has_quantization_override(std::string_view weight_base_name) const;
 
  private:
-  struct Contents {
-    std::string path;
-    Json config;
-    std::optional<Json> generation_config;
-    ModelFile tokenizer, tokenizer_config, chat_template;
-    std::vector<MappedFile> files;
-    std::vector<Tensor> tensors;  // sorted by name
-    std::uint64_t weight_bytes = 0;
-    std::optional<QuantConfig> quantization;
-    std::map<std::string, std::optional<QuantConfig>, std::less<>> overrides;  // by weight name; empty: not quantised
-  };
+  struct Contents;
   static Result<void> load_weights(Contents&);
   static Result<void> load_quantization(Contents&);
   explicit ModelDir(std::shared_ptr<const Contents> contents) : contents_(std::move(contents)) {}

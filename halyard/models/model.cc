@@ -1,6 +1,7 @@
 #include "halyard/models/model.h"
 
 #include "halyard/base/guarded.h"
+#include "halyard/io/config.h"
 #include "halyard/models/registry.h"
 
 namespace halyard::models {

@@ -14,6 +14,10 @@
 #include "halyard/models/step.h"
 #include "halyard/models/weights.h"
 
+namespace halyard {
+class ConfigView;  // io/config.h
+}
+
 namespace halyard::models {
 
 /// The sizes of a model that its user needs to know.

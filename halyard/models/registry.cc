@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "halyard/io/config.h"
 #include "halyard/models/families.h"
 
 namespace halyard::models {

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "halyard/base/float16.h"
+#include "halyard/io/config.h"
 
 namespace halyard::models {
 namespace {

@@ -4,7 +4,7 @@
 #include <numeric>
 
 #include "halyard/base/float16.h"
-#include "halyard/hal/record.h"
+#include "halyard/hal/recording.h"
 #include "halyard/ops/op_test.h"
 #include "halyard/ops/ops.h"
 

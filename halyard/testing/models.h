@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "halyard/engine/sequence.h"
+#include "halyard/io/config.h"
 #include "halyard/io/model_dir.h"
 #include "halyard/io/safetensors.h"
 #include "halyard/models/model.h"

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "halyard/base/float16.h"
+#include "halyard/io/config.h"
 #include "halyard/models/decoder.h"
 #include "halyard/models/model.h"
 #include "halyard/models/synthetic.h"

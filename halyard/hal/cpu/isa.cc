@@ -10,7 +10,8 @@ std::string_view to_string(Isa isa) {
   return "unknown";
 }
 
-Isa best_isa() {
+namespace {
+Isa best_of_machine() {
 #if defined(__x86_64__)
   // The compiler's run-time support checks the operating system's part (XCR0) too.
   __builtin_cpu_init();
@@ -27,6 +28,13 @@ Isa best_isa() {
 #else
   return Isa::plain;
 #endif
+}
+}  // namespace
+
+Isa best_isa() {
+  Isa best = best_of_machine();
+  while (!is_built(best)) best = static_cast<Isa>(static_cast<int>(best) - 1);
+  return best;
 }
 
 }  // namespace halyard

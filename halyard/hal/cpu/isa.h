@@ -27,8 +27,17 @@ enum class Isa { HALYARD_FOR_EACH_ISA(HALYARD_ISA_ENUMERATOR) };
 
 /// The enumerator's name.
 std::string_view to_string(Isa);
-/// The best instruction set this processor and operating system support.
+/// The best instruction set this processor, operating system and build support.
 Isa best_isa();
+
+/// Whether this build has kernels for it. HALYARD_ISA_MOST is the last one it has, where it does not have all.
+constexpr bool is_built([[maybe_unused]] Isa isa) {
+#ifdef HALYARD_ISA_MOST
+  return isa <= Isa::HALYARD_ISA_MOST;
+#else
+  return true;
+#endif
+}
 
 #ifdef HALYARD_ISA
 /// The instruction set this translation unit is compiled for.
@@ -36,25 +45,26 @@ inline constexpr Isa kIsa = Isa::HALYARD_ISA;
 #endif
 
 /// A CpuKernelSelect over the specialisations f<Isa>, one of which stands in each compilation of a *.isa.cc file.
-#define HALYARD_CPU_KERNEL(f)                                                             \
-  [](::halyard::Isa isa, const ::halyard::Constants&) -> ::halyard::CpuKernelFn {         \
-    switch (isa) { HALYARD_FOR_EACH_ISA_CASE(f) }                                         \
-    return nullptr;                                                                       \
+#define HALYARD_CPU_KERNEL(f)                                                     \
+  [](::halyard::Isa isa, const ::halyard::Constants&) -> ::halyard::CpuKernelFn { \
+    switch (isa) { HALYARD_FOR_EACH_ISA_CASE(f) }                                 \
+    return nullptr;                                                               \
   }
+#define HALYARD_ISA_CASE(name, f)                                                             \
+  case ::halyard::Isa::name:                                                                  \
+    if constexpr (::halyard::is_built(::halyard::Isa::name)) return &f<::halyard::Isa::name>; \
+    break;
 #if defined(__x86_64__)
-#define HALYARD_FOR_EACH_ISA_CASE(f)                                             \
-  case ::halyard::Isa::plain: return &f<::halyard::Isa::plain>;                  \
-  case ::halyard::Isa::avx2: return &f<::halyard::Isa::avx2>;                    \
-  case ::halyard::Isa::avx512: return &f<::halyard::Isa::avx512>;                \
-  case ::halyard::Isa::avx512vnni: return &f<::halyard::Isa::avx512vnni>;        \
-  case ::halyard::Isa::avx512bf16: return &f<::halyard::Isa::avx512bf16>;
-#elif defined(__aarch64__)
-#define HALYARD_FOR_EACH_ISA_CASE(f)                                             \
-  case ::halyard::Isa::plain: return &f<::halyard::Isa::plain>;                  \
-  case ::halyard::Isa::neon: return &f<::halyard::Isa::neon>;
-#else
 #define HALYARD_FOR_EACH_ISA_CASE(f) \
-  case ::halyard::Isa::plain: return &f<::halyard::Isa::plain>;
+  HALYARD_ISA_CASE(plain, f)         \
+  HALYARD_ISA_CASE(avx2, f)          \
+  HALYARD_ISA_CASE(avx512, f)        \
+  HALYARD_ISA_CASE(avx512vnni, f)    \
+  HALYARD_ISA_CASE(avx512bf16, f)
+#elif defined(__aarch64__)
+#define HALYARD_FOR_EACH_ISA_CASE(f) HALYARD_ISA_CASE(plain, f) HALYARD_ISA_CASE(neon, f)
+#else
+#define HALYARD_FOR_EACH_ISA_CASE(f) HALYARD_ISA_CASE(plain, f)
 #endif
 
 }  // namespace halyard

@@ -18,8 +18,10 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 LimitLoops loops_for(Isa isa) {
-#define HALYARD_LIMIT_LOOPS(name) \
-  case Isa::name: return limit_loops<Isa::name>();
+#define HALYARD_LIMIT_LOOPS(name)                                          \
+  case Isa::name:                                                          \
+    if constexpr (is_built(Isa::name)) return limit_loops<Isa::name>(); \
+    break;
   switch (isa) { HALYARD_FOR_EACH_ISA(HALYARD_LIMIT_LOOPS) }
 #undef HALYARD_LIMIT_LOOPS
   return {};

@@ -7,7 +7,7 @@
 #include <span>
 #include <vector>
 
-#include "halyard/hal/record.h"
+#include "halyard/hal/recording.h"
 
 namespace halyard::testing {
 

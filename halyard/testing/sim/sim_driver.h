@@ -12,7 +12,7 @@
 
 #include "halyard/hal/device.h"
 #include "halyard/hal/driver.h"
-#include "halyard/hal/record.h"
+#include "halyard/hal/recording.h"
 
 namespace halyard::testing {
 

@@ -1,4 +1,4 @@
-#include "halyard/engine/chat.h"
+#include "halyard/text/chat.h"
 
 #include <filesystem>
 #include <map>

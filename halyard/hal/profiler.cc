@@ -1,4 +1,4 @@
-#include "halyard/hal/profile.h"
+#include "halyard/hal/profiler.h"
 
 #include <algorithm>
 
@@ -91,18 +91,18 @@ std::string Profiler::trace() const {
   const auto quoted = [](std::string_view s) { return Json(s).dump(-1, ' ', true, Json::error_handler_t::replace); };
   std::string labels;
   for (const auto& [name, row] : by_label_)
-    labels += fmt::format("{}\n{}:{{\"calls\":{},\"us\":{:.3f},\"thread_us\":{:.3f}}}", labels.empty() ? "" : ",", quoted(name),
-                          row.calls, us(row.elapsed), us(row.thread_time));
-  std::string out =
-      fmt::format("{{\"displayTimeUnit\":\"ns\",\"otherData\":{{\"spans_left_out\":{},\"labels\":{{{}}}}},\"traceEvents\":[",
-                  left_out_, labels);
+    labels += fmt::format("{}\n{}:{{\"calls\":{},\"us\":{:.3f},\"thread_us\":{:.3f}}}", labels.empty() ? "" : ",",
+                          quoted(name), row.calls, us(row.elapsed), us(row.thread_time));
+  std::string out = fmt::format(
+      "{{\"displayTimeUnit\":\"ns\",\"otherData\":{{\"spans_left_out\":{},\"labels\":{{{}}}}},\"traceEvents\":[",
+      left_out_, labels);
   for (std::uint32_t lane = 0; lane <= lanes; ++lane)
-    out += fmt::format("{}\n{{\"name\":\"thread_name\",\"ph\":\"M\",\"pid\":1,\"tid\":{},\"args\":{{\"name\":\"{}\"}}}}",
-                       lane ? "," : "", lane, lane ? fmt::format("thread {}", lane) : "command buffers");
+    out +=
+        fmt::format("{}\n{{\"name\":\"thread_name\",\"ph\":\"M\",\"pid\":1,\"tid\":{},\"args\":{{\"name\":\"{}\"}}}}",
+                    lane ? "," : "", lane, lane ? fmt::format("thread {}", lane) : "command buffers");
   for (const Event& e : events_)
     out += fmt::format(",\n{{\"name\":{},\"ph\":\"X\",\"pid\":1,\"tid\":{},\"ts\":{:.3f},\"dur\":{:.3f}}}",
-                       quoted(e.name), e.lane, us(e.begin - zero),
-                       us(e.end - e.begin));
+                       quoted(e.name), e.lane, us(e.begin - zero), us(e.end - e.begin));
   return out + "\n]}\n";
 }
 
