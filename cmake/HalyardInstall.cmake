@@ -12,7 +12,7 @@ foreach(public
     hal/buffer hal/cpu/isa hal/cpu/kernel hal/cpu/options hal/device hal/encoder hal/graph hal/hazard hal/kernel hal/passes
     hal/plan hal/pool hal/profile hal/record hal/session
     quant/format
-    ops/slot_batch
+    ops/slot_batch ops/weight/weight
     io/mapped_file io/model_dir io/safetensors
     text/tokenizer
     models/model models/step models/weights

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "halyard/base/environment.h"
+#include "halyard/hal/recording.h"
 #include "halyard/testing/kernels.h"
 #include "halyard/testing/sim/random.h"
 

@@ -14,6 +14,8 @@
 #include <gtest/gtest.h>
 
 #include "halyard/base/environment.h"
+#include "halyard/base/json.h"
+#include "halyard/io/config.h"
 #include "halyard/io/model_dir.h"
 #include "halyard/testing/cpu_time.h"
 #include "halyard/testing/fail_new.h"

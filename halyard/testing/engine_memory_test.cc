@@ -7,7 +7,9 @@
 
 #include <gtest/gtest.h>
 
+#include "halyard/engine/batch.h"
 #include "halyard/engine/engine.h"
+#include "halyard/engine/generator.h"
 #include "halyard/engine/perplexity.h"
 #include "halyard/testing/fail_new.h"
 #include "halyard/testing/small_model.h"

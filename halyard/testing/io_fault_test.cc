@@ -14,6 +14,7 @@
 #include <gtest/gtest.h>
 
 #include "halyard/base/file.h"
+#include "halyard/io/config.h"
 #include "halyard/io/model_dir.h"
 #include "halyard/io/safetensors.h"
 #include "halyard/models/weights.h"
