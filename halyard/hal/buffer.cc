@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "halyard/hal/allocation.h"
 #include "halyard/hal/state.h"
 
 namespace halyard {

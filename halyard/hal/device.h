@@ -144,7 +144,6 @@ class Device {
   static Result<Device> open_device(std::string_view spec, DeviceOptions);
   Result<Buffer> allocate(DType, const Shape&);
   Result<Buffer> import_memory(std::shared_ptr<const void> owner, const void* data, DType, const Shape&);
-  Result<KernelRef> find_or_compile(const KernelDef&, const Constants& specialisation);
   Result<std::string> trace() const;
   Result<void> check_state() const;  // an error where it was moved from
   std::shared_ptr<DeviceState> state_;

@@ -6,7 +6,6 @@
 
 #include <gtest/gtest.h>
 
-#include "halyard/hal/state.h"
 #include "halyard/testing/fault_driver.h"
 #include "halyard/testing/kernels.h"
 #include "halyard/testing/open_device.h"

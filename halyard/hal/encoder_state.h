@@ -4,8 +4,10 @@
 #include <memory>
 #include <optional>
 
+#include "halyard/hal/counters.h"
 #include "halyard/hal/encoder.h"
 #include "halyard/hal/state.h"
+#include "halyard/hal/submission.h"
 
 namespace halyard {
 

@@ -6,8 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "halyard/hal/allocation.h"
 #include "halyard/hal/draft.h"
-#include "halyard/hal/state.h"
 
 namespace halyard {
 

@@ -9,6 +9,7 @@
 #include "halyard/hal/device.h"
 #include "halyard/hal/draft.h"
 #include "halyard/hal/driver.h"
+#include "halyard/hal/launch.h"
 #include "halyard/hal/state.h"
 
 namespace halyard {

@@ -5,9 +5,9 @@
 
 #include <fmt/format.h>
 
+#include "halyard/hal/allocation.h"
 #include "halyard/hal/device.h"
 #include "halyard/hal/draft.h"
-#include "halyard/hal/state.h"
 
 namespace halyard {
 namespace {

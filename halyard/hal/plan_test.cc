@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-#include "halyard/hal/state.h"
+#include "halyard/hal/plan_state.h"
 #include "halyard/testing/kernels.h"
 
 namespace halyard {

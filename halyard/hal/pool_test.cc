@@ -6,7 +6,6 @@
 
 #include <gtest/gtest.h>
 
-#include "halyard/hal/state.h"
 #include "halyard/testing/kernels.h"
 
 namespace halyard {

@@ -5,7 +5,7 @@
 #include <fmt/format.h>
 
 #include "halyard/base/json.h"
-#include "halyard/hal/state.h"
+#include "halyard/hal/submission.h"
 
 namespace halyard {
 

@@ -5,7 +5,9 @@
 
 #include <gtest/gtest.h>
 
+#include "halyard/hal/allocation.h"
 #include "halyard/hal/state.h"
+#include "halyard/hal/submission.h"
 #include "halyard/testing/forwarding_driver.h"
 #include "halyard/testing/kernels.h"
 

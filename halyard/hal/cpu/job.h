@@ -5,7 +5,7 @@
 
 #include "halyard/hal/cpu/attempt.h"
 #include "halyard/hal/cpu/kernel.h"
-#include "halyard/hal/state.h"
+#include "halyard/hal/submission.h"
 
 namespace halyard {
 
