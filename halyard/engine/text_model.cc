@@ -13,7 +13,7 @@ namespace halyard::engine {
 
 struct TextModel::Chat {
   ChatTemplate chat;
-  OrderedJson special_tokens;  // bos_token, eos_token …: what templates may name
+  Json special_tokens;  // bos_token, eos_token …: what templates may name
 };
 
 Result<TextModel> TextModel::load(const ModelDir& dir, bool chat) {
@@ -27,8 +27,11 @@ Result<TextModel> TextModel::load(const ModelDir& dir, bool chat) {
     if (const auto id = t.tokenizer_.token_to_id(eos->second)) t.add_stop_id(*id);
   }
   if (!chat) return t;
-  if (auto found = HALYARD_TRY(load_chat_template(dir.path())))
-    t.chat_ = std::make_shared<const Chat>(Chat{std::move(*found), OrderedJson(special)});
+  if (auto found = HALYARD_TRY(load_chat_template(dir.path()))) {
+    Json tokens = Json::object();
+    for (const auto& [name, token] : special) tokens[name] = token;
+    t.chat_ = std::make_shared<const Chat>(Chat{std::move(*found), std::move(tokens)});
+  }
   return t;
 }
 
@@ -37,7 +40,7 @@ Result<void> TextModel::add_stop_ids(const ConfigView& config) {
   const Json* eos = config.raw(field);
   if (!eos) return {};
   for (const Json& id : eos->is_array() ? *eos : Json::array({*eos})) {
-    if (!id.is_number_integer()) {
+    if (!id.is_integer()) {
       return config.error(field, fmt::format("expected a token id or a list of them, got {}", describe(*eos)));
     }
     add_stop_id(id.get<std::int64_t>());
@@ -53,13 +56,14 @@ void TextModel::add_stop_id(std::int64_t id) {
 
 Result<std::string> TextModel::render(std::span<const ChatMessage> messages, std::string_view kwargs) const {
   if (!chat_) return fail(Errc::not_found, "the model has no chat template");
-  const OrderedJson more = HALYARD_TRY(parse_ordered_json(kwargs));
+  const Json more = HALYARD_TRY(parse_json(kwargs, {.exact_integers = true}));
   if (!more.is_object()) return fail(Errc::invalid_argument, "expected a JSON object");
-  OrderedJson input = {{"messages", OrderedJson::array()}, {"kwargs", {{"add_generation_prompt", true}}}};
-  for (const ChatMessage& m : messages) input["messages"].push_back({{"role", m.role}, {"content", m.content}});
+  Json input = Json::object({{"messages", Json::array()}, {"kwargs", Json::object({{"add_generation_prompt", true}})}});
+  for (const ChatMessage& m : messages)
+    input["messages"].push_back(Json::object({{"role", m.role}, {"content", m.content}}));
   for (const auto& [name, value] : more.items()) input["kwargs"][name] = value;
   input = HALYARD_TRY(with_special_tokens(std::move(input), chat_->special_tokens));
-  const OrderedJson context = HALYARD_TRY(chat_context(input));
+  const Json context = HALYARD_TRY(chat_context(input));
   return chat_->chat.render(context);
 }
 

@@ -305,9 +305,9 @@ Result<void> ModelDir::load_quantization(Contents& c) {
   for (const auto& [name, value] : view->json().items()) {
     if (value.is_object()) {
       const ConfigView layer = HALYARD_TRY(view->object(name));
-      c.overrides[name] = HALYARD_TRY(read_quant(layer));
+      c.overrides[std::string(name)] = HALYARD_TRY(read_quant(layer));
     } else if (value.is_boolean()) {
-      c.overrides[name] = value.get<bool>() ? c.quantization : std::nullopt;
+      c.overrides[std::string(name)] = value.get<bool>() ? c.quantization : std::nullopt;
     }
   }
   return {};

@@ -74,9 +74,10 @@ TEST(MemoryRunsOut, WhileChatsAreRendered) {
       "{% macro m(x) %}{{ x | upper }}{% endmacro %}{% for message in messages %}{{ m(message.content) ~ "
       "message | tojson }}{% endfor %}{{ tools | length }}";
   const std::string name = "a template with a long name";
-  const OrderedJson input = {
-      {"messages", {{{"role", "user"}, {"content", "a content that is longer than short strings"}}}},
-      {"tools", OrderedJson::array()}};
+  const Json input = Json::object(
+      {{"messages",
+        Json::array({Json::object({{"role", "user"}, {"content", "a content that is longer than short strings"}})})},
+       {"tools", Json::array()}});
   expect_each_said("parse", [&] {
     std::optional<std::string> text, called;
     {
@@ -86,16 +87,23 @@ TEST(MemoryRunsOut, WhileChatsAreRendered) {
     return ChatTemplate::parse(*std::move(text), *std::move(called));
   });
   const ChatTemplate chat = expect(ChatTemplate::parse(source, name));
-  const OrderedJson context = expect(chat_context(input));
+  const Json context = expect(chat_context(input));
   expect_each_said("render", [&] { return chat.render(context); });
 }
 
 TEST(MemoryRunsOut, WhileModelsRun) {
   Device device = expect(Device::open("cpu", {.cpu = {.threads = 1}}));
-  const Json config = {{"model_type", "llama"},          {"hidden_size", 64},         {"num_hidden_layers", 2},
-                       {"num_attention_heads", 4},       {"num_key_value_heads", 2},  {"head_dim", 16},
-                       {"intermediate_size", 128},       {"vocab_size", kSmallVocab}, {"tie_word_embeddings", false},
-                       {"max_position_embeddings", 400}, {"rms_norm_eps", 1e-6}};
+  const Json config = Json::object({{"model_type", "llama"},
+                                    {"hidden_size", 64},
+                                    {"num_hidden_layers", 2},
+                                    {"num_attention_heads", 4},
+                                    {"num_key_value_heads", 2},
+                                    {"head_dim", 16},
+                                    {"intermediate_size", 128},
+                                    {"vocab_size", kSmallVocab},
+                                    {"tie_word_embeddings", false},
+                                    {"max_position_embeddings", 400},
+                                    {"rms_norm_eps", 1e-6}});
   const ConfigView view(config, "config");
   PoisonedWeights weights;
   const auto load = [&] { return models::Model::load(device, view, weights, ops::Precision::fast); };
