@@ -49,7 +49,10 @@ struct Json::Object {
     const std::size_t slot = slots.empty() ? 0 : slot_of(key);
     const Member* known = slots.empty() ? find(key) : slots[slot] ? &members[slots[slot] - 1] : nullptr;
     if (known) return {const_cast<Json*>(&known->value), false};
-    members.push_back({key, nullptr});
+    Member fresh{key, nullptr};  // first: the key may lie within a member
+    // By half, not to twice as many: for a moment both are there.
+    if (members.size() == members.capacity() && !slots.empty()) members.reserve(members.size() + members.size() / 2);
+    members.push_back(std::move(fresh));
     if (!slots.empty()) slots[slot] = static_cast<std::uint32_t>(members.size());
     return {&members.back().value, true};
   }

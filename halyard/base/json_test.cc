@@ -385,6 +385,9 @@ TEST(Json, ObjectsKeepTheirOrderAndFindTheirKeys) {
     json[key(1)] = "again";
     EXPECT_EQ(json.size(), static_cast<std::size_t>(count));
     EXPECT_NE(json, copy);
+    json[json[key(1)].text()] = 3;  // "again"
+    EXPECT_EQ(json["again"], 3);
+    json.erase("again");
     json[key(1)] = 1;
     EXPECT_EQ(json, copy);  // whatever the order
   }
@@ -480,6 +483,28 @@ TEST(Json, MemoryThatRunsOutLeavesTheValueAsItWas) {
       if (!read) throw std::bad_alloc();
     } catch (const std::bad_alloc&) {}
     if (!fail.failed()) break;
+  }
+}
+
+// What JsonLimits says, counted from the allocator's blocks; the parser's own text is the caller's.
+TEST(Json, AValueTakesUpTo100Bytes) {
+  const auto many = [](char open, const std::string& item, char close) {
+    std::string text(1, open);
+    for (int i = 0; i < 270'000; ++i) text += (i ? "," : "") + fmt::format(fmt::runtime(item), i);
+    return text + close;
+  };
+  const std::pair<std::string, std::size_t> texts[] = {
+      {many('[', "0", ']'), 1},           {many('[', "[]", ']'), 1},
+      {many('[', "[0]", ']'), 2},         {many('[', "[[0]]", ']'), 3},
+      {many('[', R"({{"":0}})", ']'), 2}, {many('{', R"("{}":0)", '}'), 1},
+      {many('{', R"("{}":[0])", '}'), 2}, {many('{', R"("{}":{{"":[]}})", '}'), 2}};
+  for (const auto& [text, values] : texts) {
+    const testing::MostNew most;
+    const auto json = parse_json(text);
+    ASSERT_TRUE(json);
+    const double each = static_cast<double>(most.bytes()) / static_cast<double>(json->size() * values);
+    fmt::print("{:.1f} bytes a value: {}\n", each, text.substr(0, 20));
+    EXPECT_LE(each, 100) << text.substr(0, 20);
   }
 }
 

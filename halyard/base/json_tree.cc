@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "halyard/base/guarded.h"
 #include "halyard/base/json_members.h"
 #include "halyard/base/json_reader.h"
 #include "halyard/base/quote.h"
@@ -137,14 +138,18 @@ class JsonMembers : public JsonEvents {
 }  // namespace
 
 Result<Json> parse_json(std::string_view text, JsonLimits limits) {
-  JsonTree tree(limits);
-  HALYARD_TRY(read_json(text, tree, limits.max_depth));
-  return std::move(tree.root);
+  return guarded([&]() -> Result<Json> {
+    JsonTree tree(limits);
+    HALYARD_TRY(read_json(text, tree, limits.max_depth));
+    return std::move(tree.root);
+  });
 }
 
 Result<void> read_json_members(std::string_view text, const JsonMember& member, JsonLimits limits) {
-  JsonMembers members(member, limits);
-  return read_json(text, members, limits.max_depth);
+  return guarded([&] {
+    JsonMembers members(member, limits);
+    return read_json(text, members, limits.max_depth);
+  });
 }
 
 }  // namespace halyard

@@ -59,11 +59,12 @@ Result<Templates> template_files(const std::string& model_dir) {
   Templates templates;
   const std::string file = model_dir + "/chat_template.jinja";
   if (auto source = HALYARD_TRY(read_optional(file))) templates["default"] = {std::move(*source), file};
-  std::error_code error;
-  for (std::filesystem::directory_iterator it(model_dir + "/additional_chat_templates", error), end;
-       !error && it != end; it.increment(error)) {
-    const std::string path = it->path().string();
-    if (path.ends_with(".jinja")) templates[it->path().stem().string()] = {HALYARD_TRY(read_file(path)), path};
+  const std::string folder = model_dir + "/additional_chat_templates";
+  constexpr std::string_view suffix = ".jinja";
+  for (const std::string& name : names_in(folder).value_or(std::vector<std::string>())) {
+    const std::string path = folder + "/" + name;
+    if (name.size() > suffix.size() && name.ends_with(suffix))
+      templates[name.substr(0, name.size() - suffix.size())] = {HALYARD_TRY(read_file(path)), path};
   }
   return templates;
 }
