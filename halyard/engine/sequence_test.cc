@@ -168,7 +168,7 @@ TEST(Sequence, AFailedReadLeavesTheTextAsItWas) {
       at += n;
       steps.push_back(at);
     }
-    EXPECT_GT(failures, 5U);
+    EXPECT_GT(failures, 0U);
   }
 }
 
