@@ -10,7 +10,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto nul = input.find('\0');
   const auto parsed = halyard::ChatTemplate::parse(input.substr(0, nul), "fuzz");
   if (!parsed) return 0;
-  auto context = halyard::parse_ordered_json(nul == input.npos ? "{}" : input.substr(nul + 1));
-  (void)parsed->render(context ? *context : halyard::OrderedJson::object());
+  auto context = halyard::parse_json(nul == input.npos ? "{}" : input.substr(nul + 1), {.exact_integers = true});
+  (void)parsed->render(context ? *context : halyard::Json::object());
   return 0;
 }

@@ -1,5 +1,6 @@
 #include "halyard/base/file.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include <climits>
 #include <csignal>
 #include <filesystem>
+#include <memory>
 #include <system_error>
 
 #include <fmt/format.h>
@@ -26,11 +28,11 @@ tl::unexpected<Error> os_error(const std::string& path, int code) {
 Result<File> File::open(const std::string& path) {
   if (path.find('\0') != path.npos) return fail(Errc::invalid_argument, fmt::format("{}: a path holds no NUL", path));
   // O_NONBLOCK: a pipe that nobody writes to opens at once and is then refused for what it is.
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) return os_error(path, errno);
-  File file(path, fd);
+  File file(path);
+  file.fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (file.fd_ < 0) return os_error(path, errno);
   struct stat st {};
-  if (::fstat(fd, &st) != 0) return os_error(path, errno);
+  if (::fstat(file.fd_, &st) != 0) return os_error(path, errno);
   if (S_ISDIR(st.st_mode)) return fail(Errc::bad_file, fmt::format("{}: expected a file, this is a folder", path));
   if (!S_ISREG(st.st_mode))
     return fail(Errc::bad_file, fmt::format("{}: expected a regular file, this is a pipe, socket or device", path));
@@ -69,6 +71,19 @@ Result<std::string> read_file(const std::string& path, std::uint64_t max_bytes) 
   if (file.size() > max_bytes)
     return fail(Errc::limit_exceeded, fmt::format("{}: {} bytes, at most {} are read", path, file.size(), max_bytes));
   return file.read(0, static_cast<std::size_t>(file.size()));
+}
+
+// Not std::filesystem's iterator: libstdc++ ends the program where there is no memory for a name.
+Result<std::vector<std::string>> names_in(const std::string& folder) {
+  const std::unique_ptr<DIR, decltype([](DIR* d) { ::closedir(d); })> open(::opendir(folder.c_str()));
+  if (!open) return os_error(folder, errno);
+  for (std::vector<std::string> names;;) {
+    errno = 0;
+    const dirent* const entry = ::readdir(open.get());
+    if (!entry && errno != 0) return os_error(folder, errno);
+    if (!entry) return names;
+    if (const std::string_view name = entry->d_name; name != "." && name != "..") names.emplace_back(name);
+  }
 }
 
 Result<void> refuse_lfs_pointer(std::string_view text, const std::string& path) {

@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "halyard/base/result.h"
 
@@ -39,7 +40,7 @@ class File {
   Result<void> check_size() const;
 
  private:
-  File(std::string path, int fd) : path_(std::move(path)), fd_(fd) {}
+  explicit File(std::string path) : path_(std::move(path)) {}
   std::string path_;
   int fd_ = -1;
   std::uint64_t size_ = 0;
@@ -88,6 +89,9 @@ void remove_unfinished_files() noexcept;
 
 /// Writes a whole file.
 Result<void> write_file(const std::string& path, std::string_view text, std::span<const std::string> in_use = {});
+
+/// The names of what is in a folder, in no order.
+Result<std::vector<std::string>> names_in(const std::string& folder);
 
 /// The whole of a small file. A file larger than `max_bytes` is refused before anything is allocated.
 Result<std::string> read_file(const std::string& path, std::uint64_t max_bytes = std::uint64_t{64} << 20);

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstdlib>
@@ -50,6 +51,20 @@ int write_where_files_need_names(const std::string& folder) {
   remove_unfinished_files();
   if (files_in(folder) != 1 || read_file(folder + "/whole") != "text") return 6;
   return writer->commit() ? 7 : 0;
+}
+
+TEST(NamesIn, GivesWhatIsInAFolderOrSaysWhyNot) {
+  std::string folder = (fs::temp_directory_path() / "halyard-names-XXXXXX").string();
+  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
+  EXPECT_EQ(names_in(folder).value().size(), 0U);
+  fs::create_directory(folder + "/.b");
+  ASSERT_TRUE(write_file(folder + "/a", "text"));
+  auto names = names_in(folder).value();
+  std::sort(names.begin(), names.end());
+  EXPECT_EQ(names, (std::vector<std::string>{".b", "a"}));
+  EXPECT_EQ(names_in(folder + "/nothing").error().code, Errc::not_found);
+  EXPECT_EQ(names_in(folder + "/a").error().code, Errc::io);
+  fs::remove_all(folder);
 }
 
 TEST(FileWriter, DevicesAndPipesAreWrittenAsTheBytesCome) {

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "halyard/base/quote.h"
+#include "halyard/base/utf8.h"
 
 namespace halyard {
 namespace {
@@ -215,22 +216,12 @@ class JsonReader {
     return true;
   }
 
-  // A character beyond ASCII (Unicode 15, table 3-7).
+  // A character beyond ASCII.
   bool character() {
-    const auto byte = [&](std::ptrdiff_t i) { return end_ - at_ > i ? static_cast<std::uint8_t>(at_[i]) : 0U; };
-    const auto follows = [&](std::ptrdiff_t i) { return (byte(i) & 0xc0U) == 0x80U; };
-    const unsigned lead = byte(0), second = byte(1);
-    if (lead < 0x20) return wrong("a control character as an escape");
-    std::ptrdiff_t length = 0;
-    if (lead >= 0xc2 && lead <= 0xdf) length = 2;
-    else if (lead >= 0xe0 && lead <= 0xef && !(lead == 0xe0 && second < 0xa0) && !(lead == 0xed && second > 0x9f))
-      length = 3;
-    else if (lead >= 0xf0 && lead <= 0xf4 && !(lead == 0xf0 && second < 0x90) && !(lead == 0xf4 && second > 0x8f))
-      length = 4;
-    if (length == 0) return wrong("UTF-8");
-    for (std::ptrdiff_t i = 1; i < length; ++i)
-      if (!follows(i)) return wrong("UTF-8");
-    at_ += length;
+    if (static_cast<std::uint8_t>(*at_) < 0x20) return wrong("a control character as an escape");
+    const Utf8Step step = utf8_step({at_, static_cast<std::size_t>(end_ - at_)}, 0);
+    if (step.kind != Utf8Step::whole) return wrong("UTF-8");
+    at_ += step.length;
     return true;
   }
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "halyard/base/json.h"
+#include "halyard/testing/json.h"
 #include "halyard/testing/paths.h"
 
 namespace halyard {
@@ -212,14 +213,14 @@ TEST_F(CliTest, ASecondSignalEndsItAtOnce) {
 std::vector<Json> tokenizer_cases(const std::string& kind) {
   std::vector<Json> cases;
   std::istringstream lines(read_text(testing::golden("text/tokenizers/" + kind + "/cases.jsonl")));
-  for (std::string line; std::getline(lines, line);) cases.push_back(Json::parse(line));
+  for (std::string line; std::getline(lines, line);) cases.push_back(testing::json_of(line));
   return cases;
 }
 
 std::vector<Json> parse_lines(const std::string& text) {
   std::vector<Json> values;
   std::istringstream lines(text);
-  for (std::string line; std::getline(lines, line);) values.push_back(Json::parse(line));
+  for (std::string line; std::getline(lines, line);) values.push_back(testing::json_of(line));
   return values;
 }
 
@@ -229,8 +230,8 @@ TEST_F(CliTest, TokenizeAnswersEveryLineAsTheTokenizersLibraryDoes) {
   const std::string model = testing::golden("text/tokenizers/qwen2");
   std::string texts, ids;
   for (const Json& c : cases) {
-    texts += c.at("text").dump() + "\n";
-    ids += c.at("ids").dump() + "\n";
+    texts += c["text"].dump() + "\n";
+    ids += c["ids"].dump() + "\n";
   }
   const auto check = [&](const Arguments& flags, const std::string& input, auto want) {
     Arguments arguments{"tokenize", "--model", model, "--json-lines"};
@@ -241,10 +242,10 @@ TEST_F(CliTest, TokenizeAnswersEveryLineAsTheTokenizersLibraryDoes) {
     ASSERT_EQ(got.size(), cases.size());
     for (std::size_t i = 0; i < cases.size(); ++i) EXPECT_EQ(got[i], want(cases[i])) << "case " << i << ": " << cases[i].dump();
   };
-  check({"--no-special-tokens"}, texts, [](const Json& c) { return c.at("ids"); });
-  check({}, texts, [](const Json& c) { return c.at("ids_special").is_null() ? c.at("ids") : c.at("ids_special"); });
-  check({"--decode"}, ids, [](const Json& c) { return c.at("decoded"); });
-  check({"--decode", "--skip-special-tokens"}, ids, [](const Json& c) { return c.at("decoded_skip_special"); });
+  check({"--no-special-tokens"}, texts, [](const Json& c) { return c["ids"]; });
+  check({}, texts, [](const Json& c) { return c["ids_special"].is_null() ? c["ids"] : c["ids_special"]; });
+  check({"--decode"}, ids, [](const Json& c) { return c["decoded"]; });
+  check({"--decode", "--skip-special-tokens"}, ids, [](const Json& c) { return c["decoded_skip_special"]; });
 }
 
 TEST_F(CliTest, TokenizeTakesAllOfItsInputAsOneText) {
@@ -287,17 +288,17 @@ TEST_F(CliTest, TokenizeSaysWhichLineIsWrong) {
 TEST_F(CliTest, RenderWritesWhatTransformersWrites) {
   const std::string path = testing::golden("text/templates/cases.json");
   if (path.empty()) GTEST_SKIP() << "no golden text/templates";
-  for (const OrderedJson& c : OrderedJson::parse(read_text(path))) {
-    const std::string name = c.at("template").get<std::string>();
-    SCOPED_TRACE(name + ", " + c.at("conversation").get<std::string>() + ", " + c.at("kwargs").dump());
-    OrderedJson given = c;
+  for (const Json& c : testing::json_of(read_text(path))) {
+    const std::string name = c["template"].get<std::string>();
+    SCOPED_TRACE(name + ", " + c["conversation"].get<std::string>() + ", " + c["kwargs"].dump());
+    Json given = c;
     for (const char* key : {"template", "conversation", "rendered", "error"})
       given.erase(key);  // of the case, not the input
     const std::string input = write("input.json", given.dump());
     const Outcome outcome = run({"render", "--template", testing::golden("text/templates/" + name + ".jinja"), "--input", input});
     if (c.contains("rendered")) {
       EXPECT_EQ(outcome.code, 0) << outcome.err;
-      EXPECT_EQ(outcome.out, c.at("rendered").get<std::string>());
+      EXPECT_EQ(outcome.out, c["rendered"].get<std::string>());
     } else {
       EXPECT_EQ(outcome.code, 1);
       EXPECT_EQ(outcome.out, "");
@@ -309,10 +310,15 @@ TEST_F(CliTest, RenderWritesWhatTransformersWrites) {
 TEST_F(CliTest, RenderFindsAModelsTemplateAndItsTokens) {
   const std::string source = "{{ bos_token }}|{{ eos_token }}|{{ messages[0].content }}";
   const auto config = [&](const Json& chat) {
-    return Json{{"chat_template", chat}, {"bos_token", {{"content", "<s>"}, {"lstrip", false}}}, {"eos_token", "</s>"},
-                {"add_bos_token", true}, {"pad_token", nullptr}}.dump();
+    return Json::object({{"chat_template", chat},
+                         {"bos_token", Json::object({{"content", "<s>"}, {"lstrip", false}})},
+                         {"eos_token", "</s>"},
+                         {"add_bos_token", true},
+                         {"pad_token", nullptr}})
+        .dump();
   };
-  const Json list = {{{"name", "tool_use"}, {"template", "tools " + source}}, {{"name", "default"}, {"template", source}}};
+  const Json list = Json::array({Json::object({{"name", "tool_use"}, {"template", "tools " + source}}),
+                                 Json::object({{"name", "default"}, {"template", source}})});
   write("string/tokenizer_config.json", config(source));
   write("list/tokenizer_config.json", config(list));
   write("file/tokenizer_config.json", config("not this"));
@@ -372,7 +378,7 @@ class GenerateTest : public CliTest {
   Json answer(const Arguments& more, const std::string& input = {}) {
     const Outcome outcome = generate(more, input);
     EXPECT_EQ(outcome.code, 0) << outcome.err;
-    return outcome.code == 0 ? Json::parse(outcome.out) : Json::object();
+    return outcome.code == 0 ? testing::json_of(outcome.out) : Json::object();
   }
 };
 
@@ -386,11 +392,11 @@ TEST_F(GenerateTest, ExtraEosTokensAreTextsOrIds) {
   const Json whole = answer({"-m", "12", "-p", "The old house"});
   ASSERT_EQ(whole["finish_reason"], "length");
   const Outcome ids = run({"tokenize"}, whole["text"].get<std::string>());
-  const Json tokens = Json::parse(ids.out);
-  const std::string third = std::to_string(tokens.at(2).get<int>());
+  const Json tokens = testing::json_of(ids.out);
+  const std::string third = std::to_string(tokens[2].get<int>());
   const Json stopped = answer({"-m", "12", "-p", "The old house", "--extra-eos-token", third});
   EXPECT_EQ(stopped["finish_reason"], "stop");
-  EXPECT_LE(stopped["generation_tokens"], 3);
+  EXPECT_LE(stopped["generation_tokens"].get<int>(), 3);
   for (const Arguments& harmless : {Arguments{"--extra-eos-token", "99999999"},
                                     {"--extra-eos-token", "-1"},
                                     {"--extra-eos-token", "99999999999999999999"}}) {

@@ -82,35 +82,38 @@ std::string profile_table(const std::string& test, const Profile& p) {
                "from caches too.\n";
 }
 
-OrderedJson rows_json(const char* what, const std::vector<ProfileRow>& rows, double total) {
-  OrderedJson all = OrderedJson::array();
+Json rows_json(const char* what, const std::vector<ProfileRow>& rows, double total) {
+  Json all = Json::array();
   for (const ProfileRow& row : rows)
-    all.push_back({{what, row.name},
-                   {"calls", row.calls},
-                   {"thread_ms", ms(row.thread_time)},
-                   {"elapsed_ms", ms(row.elapsed)},
-                   {"share", total > 0 ? ms(row.thread_time) / total : 0},
-                   {"bytes_bound", row.bytes},
-                   {"gb_s_at_most", gb_s(row)}});
+    all.push_back(Json::object({{what, row.name},
+                                {"calls", row.calls},
+                                {"thread_ms", ms(row.thread_time)},
+                                {"elapsed_ms", ms(row.elapsed)},
+                                {"share", total > 0 ? ms(row.thread_time) / total : 0},
+                                {"bytes_bound", row.bytes},
+                                {"gb_s_at_most", gb_s(row)}}));
   return all;
 }
 
-OrderedJson stats_json(const Stats& s) {
-  return {{"command_buffers", s.command_buffers},
-          {"syncs", s.syncs},
-          {"dispatches", s.dispatches},
-          {"auto_barriers", s.auto_barriers},
-          {"concurrent_dispatches", s.concurrent_dispatches},
-          {"explicit_barriers", s.explicit_barriers},
-          {"kernels_compiled", s.kernels_compiled},
-          {"bytes_allocated", s.bytes_allocated},
-          {"peak_bytes", s.peak_bytes},
-          {"submit_ns", s.submit_ns}};
+Json stats_json(const Stats& s) {
+  return Json::object({{"command_buffers", s.command_buffers},
+                       {"syncs", s.syncs},
+                       {"dispatches", s.dispatches},
+                       {"auto_barriers", s.auto_barriers},
+                       {"concurrent_dispatches", s.concurrent_dispatches},
+                       {"explicit_barriers", s.explicit_barriers},
+                       {"kernels_compiled", s.kernels_compiled},
+                       {"bytes_allocated", s.bytes_allocated},
+                       {"peak_bytes", s.peak_bytes},
+                       {"submit_ns", s.submit_ns}});
 }
 
-OrderedJson residency_json(const Residency& r) {
-  return {{"count", r.count},         {"bytes", r.bytes},     {"pinned_bytes", r.pinned_bytes},
-          {"pin_limit", r.pin_limit}, {"refusal", r.refusal}};
+Json residency_json(const Residency& r) {
+  return Json::object({{"count", r.count},
+                       {"bytes", r.bytes},
+                       {"pinned_bytes", r.pinned_bytes},
+                       {"pin_limit", r.pin_limit},
+                       {"refusal", r.refusal}});
 }
 
 std::vector<ProfileRow> since(const std::vector<ProfileRow>& before, std::vector<ProfileRow> now) {
@@ -154,7 +157,7 @@ std::string BenchReport::markdown() const {
   return out;
 }
 
-OrderedJson BenchReport::object(const engine::BenchResult& r, const BenchSight& sight) const {
+Json BenchReport::object(const engine::BenchResult& r, const BenchSight& sight) const {
   const Capabilities& c = model_.device().capabilities();
   const Limit limit = limit_of(r);
   std::vector<double> samples_ns, samples_ts;
@@ -162,37 +165,37 @@ OrderedJson BenchReport::object(const engine::BenchResult& r, const BenchSight& 
     samples_ns.push_back(s * 1e9);
     samples_ts.push_back(static_cast<double>(r.test.tokens()) / s);
   }
-  OrderedJson all = {{"cpu_info", c.name},
-          {"isa", c.isa},
-          {"backend", c.backend},
-          {"backends", c.backend},
-          {"model_type", name_ + " " + format_},
-          {"model_size", model_.totals().bytes},
-          {"model_n_params", model_.totals().parameters},
-          {"n_batch", batch_},
-          {"n_threads", c.threads},
-          {"type_k", model_.precision() == ops::Precision::exact ? "f32" : "f16"},
-          {"type_v", model_.precision() == ops::Precision::exact ? "f32" : "f16"},
-          {"n_prompt", r.test.n_prompt},
-          {"n_gen", r.test.n_gen},
-          {"n_depth", r.test.depth},
-          {"n_parallel", r.test.parallel},
-          {"avg_ns", r.mean_seconds() * 1e9},
-          {"avg_ts", r.mean_speed()},
-          {"stddev_ts", r.speed_deviation()},
-          {"samples_ns", samples_ns},
-          {"samples_ts", samples_ts},
-          {"of_limit", limit.share()},
-          {"limit", {{"name", limit.name}, {"limit", limit.limit}, {"reached", limit.reached}}},
-          {"limits",
-           {{"read_gb_s", limits_.read_gb_s},
-            {"int8_gop_s", limits_.int8_gop_s},
-            {"bf16_gflop_s", limits_.bf16_gflop_s},
-            {"f32_gflop_s", limits_.f32_gflop_s}}},
-          {"record_share", r.record_share},
-          {"submit_share", r.submit_share},
-          {"stats", stats_json(sight.stats)},
-          {"residency", residency_json(model_.device().residency())}};
+  Json all =
+      Json::object({{"cpu_info", c.name},
+                    {"isa", c.isa},
+                    {"backend", c.backend},
+                    {"backends", c.backend},
+                    {"model_type", name_ + " " + format_},
+                    {"model_size", model_.totals().bytes},
+                    {"model_n_params", model_.totals().parameters},
+                    {"n_batch", batch_},
+                    {"n_threads", c.threads},
+                    {"type_k", model_.precision() == ops::Precision::exact ? "f32" : "f16"},
+                    {"type_v", model_.precision() == ops::Precision::exact ? "f32" : "f16"},
+                    {"n_prompt", r.test.n_prompt},
+                    {"n_gen", r.test.n_gen},
+                    {"n_depth", r.test.depth},
+                    {"n_parallel", r.test.parallel},
+                    {"avg_ns", r.mean_seconds() * 1e9},
+                    {"avg_ts", r.mean_speed()},
+                    {"stddev_ts", r.speed_deviation()},
+                    {"samples_ns", samples_ns},
+                    {"samples_ts", samples_ts},
+                    {"of_limit", limit.share()},
+                    {"limit", Json::object({{"name", limit.name}, {"limit", limit.limit}, {"reached", limit.reached}})},
+                    {"limits", Json::object({{"read_gb_s", limits_.read_gb_s},
+                                             {"int8_gop_s", limits_.int8_gop_s},
+                                             {"bf16_gflop_s", limits_.bf16_gflop_s},
+                                             {"f32_gflop_s", limits_.f32_gflop_s}})},
+                    {"record_share", r.record_share},
+                    {"submit_share", r.submit_share},
+                    {"stats", stats_json(sight.stats)},
+                    {"residency", residency_json(model_.device().residency())}});
   if (const Profile& p = sight.profile; !p.kernels.empty()) {
     all["profile"] = rows_json("kernel", p.kernels, total_ms(p));
     all["stages"] = rows_json("label", p.labels, total_ms(p));
@@ -201,7 +204,7 @@ OrderedJson BenchReport::object(const engine::BenchResult& r, const BenchSight& 
 }
 
 std::string BenchReport::json() const {
-  OrderedJson all = OrderedJson::array();
+  Json all = Json::array();
   for (std::size_t i = 0; i < results_.size(); ++i) all.push_back(object(results_[i], sights_[i]));
   return all.dump(2) + "\n";
 }

@@ -54,7 +54,7 @@ class BenchReport {
     double share() const { return limit > 0 ? reached / limit : 0; }
   };
   Limit limit_of(const engine::BenchResult&) const;
-  OrderedJson object(const engine::BenchResult&, const BenchSight&) const;
+  Json object(const engine::BenchResult&, const BenchSight&) const;
   std::string test_name(const engine::BenchTest&) const;
 
   models::Model model_;

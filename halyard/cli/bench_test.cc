@@ -103,9 +103,10 @@ TEST_F(BenchTest, TheTraceCoversEveryTest) {
   std::map<std::string, double> label_us;
   std::set<int> threads, named;
   for (const Json& e : trace["traceEvents"]) {
-    const int tid = e["tid"];
+    const int tid = e["tid"].get<int>();
+    const auto name = e["name"].get<std::string>();
     if (e["ph"] == "M") {
-      EXPECT_EQ(e["name"], "thread_name");
+      EXPECT_EQ(name, "thread_name");
       named.insert(tid);
       continue;
     }
@@ -114,8 +115,8 @@ TEST_F(BenchTest, TheTraceCoversEveryTest) {
     EXPECT_GE(e["ts"].get<double>(), 0);
     EXPECT_GE(e["dur"].get<double>(), 0);
     threads.insert(tid);
-    if (tid == 0) label_us[e["name"]] += e["dur"].get<double>();
-    ++(tid == 0 ? labels : kernels)[e["name"]];
+    if (tid == 0) label_us[name] += e["dur"].get<double>();
+    ++(tid == 0 ? labels : kernels)[name];
   }
   EXPECT_TRUE(threads.contains(0));
   EXPECT_GE(threads.size(), 2U);
@@ -151,14 +152,14 @@ TEST_F(BenchTest, JsonHoldsTheDevicesCountersOfTheTimedRepetitions) {
   EXPECT_EQ(written["command_buffers"], 12);
   EXPECT_EQ(prompt["syncs"], 2);
   for (const Json& s : {prompt, written}) {
-    EXPECT_GT(s["dispatches"], 0);
+    EXPECT_GT(s["dispatches"].get<int>(), 0);
     EXPECT_EQ(s["auto_barriers"].get<int>() + s["concurrent_dispatches"].get<int>(), s["dispatches"].get<int>());
-    EXPECT_GE(s["peak_bytes"], s["bytes_allocated"]);
+    EXPECT_GE(s["peak_bytes"].get<std::uint64_t>(), s["bytes_allocated"].get<std::uint64_t>());
     EXPECT_EQ(s["kernels_compiled"], 0);
   }
   EXPECT_FALSE(results[0].contains("profile"));
-  EXPECT_GT(results[0]["residency"]["bytes"], 1'000'000);
-  EXPECT_GT(results[0]["residency"]["count"], 10);
+  EXPECT_GT(results[0]["residency"]["bytes"].get<std::uint64_t>(), 1'000'000U);
+  EXPECT_GT(results[0]["residency"]["count"].get<int>(), 10);
 }
 
 TEST_F(BenchTest, CountsTheTokensOfAllSequencesAtOnce) {

@@ -108,7 +108,7 @@ Result<Prompt> make_prompt(const GenerateFlags& f, const engine::TextModel& text
   std::string_view kwargs = "{}";
   if (!f.template_config.empty()) {
     kwargs = f.template_config;
-    const auto parsed = parse_ordered_json(kwargs);
+    const auto parsed = parse_json(kwargs, {.exact_integers = true});
     if (!parsed) return fail(parsed.error(), "--chat-template-config");
     if (!parsed->is_object()) return fail(Errc::invalid_argument, "--chat-template-config: expected a JSON object");
   }
@@ -163,15 +163,15 @@ void print_stats(const engine::GenerateStats& s, const Device& device) {
 }
 
 std::string stats_json(const engine::GenerateStats& s, const std::string& prompt, const std::string& text) {
-  const OrderedJson json = {{"prompt", prompt},
-                            {"text", text},
-                            {"finish_reason", to_string(s.finish)},
-                            {"prompt_tokens", s.prompt_tokens},
-                            {"prompt_tps", s.prompt_tokens_per_second()},
-                            {"generation_tokens", s.generated_tokens},
-                            {"generation_tps", s.generation_tokens_per_second()},
-                            {"peak_resident_bytes", peak_resident_bytes()}};
-  return json.dump(-1, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
+  const Json json = Json::object({{"prompt", prompt},
+                                  {"text", text},
+                                  {"finish_reason", to_string(s.finish)},
+                                  {"prompt_tokens", s.prompt_tokens},
+                                  {"prompt_tps", s.prompt_tokens_per_second()},
+                                  {"generation_tokens", s.generated_tokens},
+                                  {"generation_tps", s.generation_tokens_per_second()},
+                                  {"peak_resident_bytes", peak_resident_bytes()}});
+  return json.dump() + "\n";
 }
 
 Result<void> run_generate(const GenerateFlags& f, Context& context) {

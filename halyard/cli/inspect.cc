@@ -85,31 +85,30 @@ Result<Description> describe_model(const ModelDir& dir, const InspectFlags& f) {
   return d;
 }
 
-OrderedJson to_json(const ModelDir& dir, const Description& d) {
-  OrderedJson groups = OrderedJson::array();
+Json to_json(const ModelDir& dir, const Description& d) {
+  Json groups = Json::array();
   for (const auto& [key, g] : d.groups) {
-    groups.push_back({{"name", key.first},
-                      {"format", g.format},
-                      {"tensors", g.matrices},
-                      {"parameters", g.parameters},
-                      {"bytes", g.bytes}});
+    groups.push_back(Json::object({{"name", key.first},
+                                   {"format", g.format},
+                                   {"tensors", g.matrices},
+                                   {"parameters", g.parameters},
+                                   {"bytes", g.bytes}}));
   }
-  return {{"path", dir.path()},
-          {"model_type", d.info.model_type},
-          {"layers", d.info.layers.size()},
-          {"hidden_size", d.info.hidden_size},
-          {"kv_heads", d.info.layers.front().kv_heads},
-          {"head_dim", d.info.layers.front().head_dim},
-          {"vocab_size", d.info.vocab_size},
-          {"max_context", d.info.max_positions},
-          {"parameters", d.totals.parameters},
-          {"weight_bytes", d.totals.bytes},
-          {"groups", groups},
-          {"memory",
-           {{"context", d.context},
-            {"weights", d.totals.bytes},
-            {"kv_cache", d.cache_bytes},
-            {"total", d.totals.bytes + d.cache_bytes}}}};
+  return Json::object({{"path", dir.path()},
+                       {"model_type", d.info.model_type},
+                       {"layers", d.info.layers.size()},
+                       {"hidden_size", d.info.hidden_size},
+                       {"kv_heads", d.info.layers.front().kv_heads},
+                       {"head_dim", d.info.layers.front().head_dim},
+                       {"vocab_size", d.info.vocab_size},
+                       {"max_context", d.info.max_positions},
+                       {"parameters", d.totals.parameters},
+                       {"weight_bytes", d.totals.bytes},
+                       {"groups", groups},
+                       {"memory", Json::object({{"context", d.context},
+                                                {"weights", d.totals.bytes},
+                                                {"kv_cache", d.cache_bytes},
+                                                {"total", d.totals.bytes + d.cache_bytes}})}});
 }
 
 std::string to_text(const ModelDir& dir, const Description& d) {
@@ -139,7 +138,7 @@ Result<void> run_inspect(const InspectFlags& f, Context& context) {
   const ModelDir dir = HALYARD_TRY(ModelDir::open(path));
   const Description d = HALYARD_TRY(describe_model(dir, f));
   if (!f.json.json) return context.out.write(to_text(dir, d));
-  return context.out.write(to_json(dir, d).dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n");
+  return context.out.write(to_json(dir, d).dump(2) + "\n");
 }
 
 }  // namespace

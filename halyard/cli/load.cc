@@ -31,11 +31,9 @@ Result<LoadedModel> load(const ModelOptions& options, const DeviceFlags& flags, 
 }
 
 Result<FileWriter> open_output(const std::string& path, const std::string& model) {
-  namespace fs = std::filesystem;
   std::vector<std::string> in_use = {"/dev/stdin", model};
-  std::error_code error;
-  for (fs::directory_iterator it(model, error), end; !error && it != end; it.increment(error))
-    in_use.push_back(it->path().string());
+  for (const std::string& name : names_in(model).value_or(std::vector<std::string>()))
+    in_use.push_back(model + "/" + name);
   return FileWriter::create(path, in_use);
 }
 

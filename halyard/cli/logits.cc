@@ -29,6 +29,7 @@ using Tokens = std::vector<std::int32_t>;
 
 /// The ids of a file with an array of them a line.
 Result<std::vector<Tokens>> read_lines(const std::string& path) {
+  constexpr auto most = static_cast<std::uint64_t>(std::numeric_limits<std::int32_t>::max());
   const std::string text = std::string(HALYARD_TRY(read_file(path)));
   std::vector<Tokens> lines;
   for (std::size_t begin = 0; begin < text.size();) {
@@ -38,7 +39,7 @@ Result<std::vector<Tokens>> read_lines(const std::string& path) {
     if (!json) return fail(std::move(json).error(), where);
     Tokens& ids = lines.emplace_back();
     for (const Json& id : json->is_array() ? *json : Json::array({*json})) {
-      const bool fits = id.is_number_integer() && id >= 0 && id <= std::numeric_limits<std::int32_t>::max();
+      const bool fits = id.is_integer() && id.get<std::uint64_t>() <= most;
       if (!fits) return fail(Errc::bad_file, fmt::format("{}: expected an array of token ids, got {}", where, describe(id)));
       ids.push_back(id.get<std::int32_t>());
     }

@@ -51,7 +51,7 @@ std::map<std::int32_t, float> parse_logit_bias(const std::string& text) {
   std::map<std::int32_t, float> bias;
   for (const auto& [token, value] : json->items()) {
     std::int32_t id = 0;
-    if (!parse_number(token, id) || id < 0) throw wrong(fmt::format("'{}' is no token id", token));
+    if (!parse_number(std::string(token), id) || id < 0) throw wrong(fmt::format("'{}' is no token id", token));
     if (!value.is_number() || !(std::abs(value.get<double>()) <= 1e30))
       throw wrong(fmt::format("the bias of token {} is no number in range", token));
     bias[id] = value.get<float>();

@@ -39,7 +39,8 @@ Result<void> run_perplexity(const PerplexityFlags& f, Context& context) {
   print_message(fmt::format("{} tokens in {} windows of {}, {:.1f} tokens-per-sec\n", p.tokens, p.windows, f.ctx,
                             static_cast<double>(p.windows * static_cast<std::size_t>(f.ctx)) / seconds));
   if (!f.json.json) return context.out.write(fmt::format("perplexity {:.4f}, mean nll {:.6f}\n", p.ppl, p.mean_nll));
-  const OrderedJson json = {{"tokens", p.tokens}, {"windows", p.windows}, {"mean_nll", p.mean_nll}, {"ppl", p.ppl}};
+  const Json json =
+      Json::object({{"tokens", p.tokens}, {"windows", p.windows}, {"mean_nll", p.mean_nll}, {"ppl", p.ppl}});
   return context.out.write(json.dump() + "\n");
 }
 

@@ -18,32 +18,31 @@ struct RenderFlags {
   std::string input;
 };
 
-Result<OrderedJson> load_input(const std::string& path, Context& context) {
+Result<Json> load_input(const std::string& path, Context& context) {
   const std::string text = HALYARD_TRY(path == "-" ? context.in.all() : read_file(path));
-  Result<OrderedJson> input = parse_ordered_json(text);
+  Result<Json> input = parse_json(text, {.exact_integers = true});
   const std::string name = path == "-" ? "standard input" : path;
   if (!input) return fail(std::move(input).error(), name);
   if (!input->is_object()) return fail(Errc::invalid_argument, fmt::format("{}: expected a JSON object", name));
   return input;
 }
 
-Result<std::string> render_file(const std::string& path, const OrderedJson& input) {
+Result<std::string> render_file(const std::string& path, const Json& input) {
   std::string source = HALYARD_TRY(read_file(path));
   const ChatTemplate chat = HALYARD_TRY(ChatTemplate::parse(std::move(source), path));
   return chat.render(HALYARD_TRY(chat_context(input)));
 }
 
-Result<std::string> render_model(const std::string& model, const OrderedJson& input) {
-  const auto tools = input.find("tools");
-  const auto chat = HALYARD_TRY(load_chat_template(model, tools != input.end() && !tools->is_null()));
+Result<std::string> render_model(const std::string& model, const Json& input) {
+  const auto chat = HALYARD_TRY(load_chat_template(model, !input["tools"].is_null()));
   if (!chat) return fail(Errc::not_found, fmt::format("{} has no chat template", model));
-  const OrderedJson tokens = HALYARD_TRY(load_special_tokens(model));
-  const OrderedJson whole = HALYARD_TRY(with_special_tokens(input, tokens));
+  const Json tokens = HALYARD_TRY(load_special_tokens(model));
+  const Json whole = HALYARD_TRY(with_special_tokens(input, tokens));
   return chat->render(HALYARD_TRY(chat_context(whole)));
 }
 
 Result<void> render(const RenderFlags& flags, Context& context) {
-  const OrderedJson input = HALYARD_TRY(load_input(flags.input, context));
+  const Json input = HALYARD_TRY(load_input(flags.input, context));
   if (!flags.template_file.empty()) return context.out.write(HALYARD_TRY(render_file(flags.template_file, input)));
   const std::string model = HALYARD_TRY(flags.model.path());
   return context.out.write(HALYARD_TRY(render_model(model, input)));

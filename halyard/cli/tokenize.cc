@@ -36,7 +36,7 @@ Result<std::vector<std::int32_t>> ids_of(const Json& array) {
   std::vector<std::int32_t> ids;
   for (const Json& id : array) {
     constexpr auto most = static_cast<std::uint64_t>(std::numeric_limits<std::int32_t>::max());
-    if (!id.is_number_unsigned() || id.get<std::uint64_t>() > most)
+    if (!id.is_integer() || id.get<std::uint64_t>() > most)
       return fail(Errc::invalid_argument, fmt::format("expected a token id, got {}", id.dump()));
     ids.push_back(id.get<std::int32_t>());
   }
@@ -59,10 +59,10 @@ Result<std::string> decode(const Tokenizer& tokenizer, const TokenizeFlags& flag
 
 /// One line of --json-lines: a JSON value in, a JSON value out.
 Result<std::string> convert_line(const Tokenizer& tokenizer, const TokenizeFlags& flags, const std::string& line) {
-  if (flags.decode) return Json(HALYARD_TRY(decode(tokenizer, flags, line))).dump(-1, ' ', false, Json::error_handler_t::replace);
+  if (flags.decode) return Json(HALYARD_TRY(decode(tokenizer, flags, line))).dump();
   const Json text = HALYARD_TRY(parse_json(line));
   if (!text.is_string()) return fail(Errc::invalid_argument, "expected a JSON string");
-  return encode(tokenizer, flags, text.get_ref<const std::string&>());
+  return encode(tokenizer, flags, text.text());
 }
 
 Result<void> tokenize_lines(const Tokenizer& tokenizer, const TokenizeFlags& flags, Context& context) {

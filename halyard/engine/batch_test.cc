@@ -116,7 +116,7 @@ void run_history(unsigned seed) {
         ASSERT_EQ(got.has_value(), expected.has_value()) << "sequence " << news[i].first;
         if (got) {
           ASSERT_EQ(got->size(), expected->size());
-          ASSERT_EQ(std::memcmp(expected->data(), got->data(), got->size_bytes()), 0)
+          ASSERT_TRUE(got->empty() || std::memcmp(expected->data(), got->data(), got->size_bytes()) == 0)
               << "sequence " << news[i].first << " of " << news.size() << " after " << text.size() << " tokens";
           texts[news[i].first] = text;
         }

@@ -87,9 +87,15 @@ TEST(DecodeGraph, InExactArithmeticLosesTheOpsBetweenProjectionsAndCache) {
 }
 
 TEST(DecodeGraph, OfALlamaWithWideWeightsTakesTheSameShape) {
-  const Json config = {{"model_type", "llama"},      {"hidden_size", 128},       {"num_hidden_layers", 2},
-                       {"num_attention_heads", 4},   {"num_key_value_heads", 2}, {"intermediate_size", 256},
-                       {"vocab_size", 97},           {"rms_norm_eps", 1e-5},     {"max_position_embeddings", 64}};
+  const Json config = Json::object({{"model_type", "llama"},
+                                    {"hidden_size", 128},
+                                    {"num_hidden_layers", 2},
+                                    {"num_attention_heads", 4},
+                                    {"num_key_value_heads", 2},
+                                    {"intermediate_size", 256},
+                                    {"vocab_size", 97},
+                                    {"rms_norm_eps", 1e-5},
+                                    {"max_position_embeddings", 64}});
   Decode decode = decode_of(config, "q8", Precision::fast);
   const PlannedGraph optimized =
       expect(optimize(decode.graph(), {{}, ops::fusion_rules()}));

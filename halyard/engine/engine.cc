@@ -143,6 +143,8 @@ struct Engine::Worker {
     });
     if (mail->stop) return false;
     arrivals.swap(mail->arrivals);
+    // With the arrivals: who is cancelled from here on, one that arrives now included, is for the next step.
+    look_for_cancelled = std::exchange(mail->cancelled, false) || look_for_cancelled;
     return true;
   }
 
@@ -162,14 +164,14 @@ struct Engine::Worker {
   }
 
   void cancel_some() {
+    if (!look_for_cancelled) return;
     std::vector<Scheduler::Id> gone;
     {
       const std::lock_guard lock(mail->mutex);
-      if (!mail->cancelled) return;
       for (const auto& [id, stream] : streams)
         if (stream->cancelled) gone.push_back(id);
-      mail->cancelled = false;
     }
+    look_for_cancelled = false;
     for (const Scheduler::Id id : gone) scheduler.cancel(id);
   }
 
@@ -184,6 +186,7 @@ struct Engine::Worker {
   Scheduler scheduler;
   std::shared_ptr<Mail> mail = std::make_shared<Mail>();
   Streams streams;
+  bool look_for_cancelled = false;
   std::thread thread;
 };
 

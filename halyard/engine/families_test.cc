@@ -12,6 +12,7 @@
 #include "halyard/engine/sequence.h"
 #include "halyard/io/config.h"
 #include "halyard/io/safetensors.h"
+#include "halyard/testing/json.h"
 #include "halyard/testing/models.h"
 #include "halyard/testing/paths.h"
 
@@ -143,13 +144,13 @@ TEST(OddModel, ATensorThatIsWantedAndOfATypeThatIsNotKnownIsRefusedByItsTypesNam
     const std::string name = "model.norm.weight";
     std::uint64_t length = 0;
     std::memcpy(&length, bytes.data(), 8);
-    Json header = Json::parse(bytes.substr(8, length));
+    Json header = testing::json_of(bytes.substr(8, length));
     ASSERT_TRUE(header.contains(name));
     const std::string data = bytes.substr(8 + length);
     Json& entry = header[name];
     entry["dtype"] = type;
     const auto size = entry["data_offsets"][1].get<std::size_t>() - entry["data_offsets"][0].get<std::size_t>();
-    entry["shape"] = {type == "C64" ? size / 8 : size};
+    entry["shape"] = Json::array({type == "C64" ? size / 8 : size});
     const std::string text = header.dump();
     length = text.size();
     std::string prefix(8, '\0');

@@ -11,6 +11,7 @@
 
 #include "halyard/base/file.h"
 #include "halyard/base/json.h"
+#include "halyard/testing/json.h"
 #include "halyard/testing/paths.h"
 #include "halyard/testing/patience.h"
 
@@ -54,19 +55,19 @@ void expect_near(const Floats& got, const Floats& want, float tolerance) {
 
 SamplerOptions options_of(const Json& c) {
   SamplerOptions o;
-  o.temp = c.value("temp", 0.0);
-  o.top_p = c.value("top_p", 0.0);
-  o.min_p = c.value("min_p", 0.0);
-  o.min_tokens_to_keep = c.value("min_tokens_to_keep", 1);
-  o.top_k = c.value("top_k", 0);
-  o.xtc_probability = c.value("xtc_probability", 0.0);
-  o.xtc_threshold = c.value("xtc_threshold", 0.0);
-  o.xtc_special_tokens = c.value("xtc_special_tokens", Tokens());
-  o.repetition_penalty = c.value("repetition_penalty", 0.0);
-  o.presence_penalty = c.value("presence_penalty", 0.0);
-  o.frequency_penalty = c.value("frequency_penalty", 0.0);
-  const Json bias = c.value("logit_bias", Json::object());
-  for (const auto& [token, value] : bias.items()) o.logit_bias[std::stoi(token)] = value.get<float>();
+  o.temp = c["temp"].get<double>();
+  o.top_p = c["top_p"].get<double>();
+  o.min_p = c["min_p"].get<double>();
+  o.min_tokens_to_keep = c.contains("min_tokens_to_keep") ? c["min_tokens_to_keep"].get<int>() : 1;
+  o.top_k = c["top_k"].get<int>();
+  o.xtc_probability = c["xtc_probability"].get<double>();
+  o.xtc_threshold = c["xtc_threshold"].get<double>();
+  o.xtc_special_tokens = c["xtc_special_tokens"].get<Tokens>();
+  o.repetition_penalty = c["repetition_penalty"].get<double>();
+  o.presence_penalty = c["presence_penalty"].get<double>();
+  o.frequency_penalty = c["frequency_penalty"].get<double>();
+  for (const auto& [token, value] : c["logit_bias"].items())
+    o.logit_bias[std::stoi(std::string(token))] = value.get<float>();
   return o;
 }
 
@@ -77,11 +78,11 @@ struct Tensors {
   explicit Tensors(const std::string& path) : bytes(read_file(path).value_or("")) {
     std::uint64_t size = 0;
     std::memcpy(&size, bytes.data(), sizeof size);
-    header = Json::parse(bytes.substr(8, size));
+    header = testing::json_of(bytes.substr(8, size));
     bytes.erase(0, 8 + size);
   }
   Floats at(const std::string& name) const {
-    const auto range = header.at(name).at("data_offsets").get<std::vector<std::size_t>>();
+    const auto range = header[name]["data_offsets"].get<std::vector<std::size_t>>();
     Floats values((range[1] - range[0]) / sizeof(float));
     std::memcpy(values.data(), bytes.data() + range[0], range[1] - range[0]);
     return values;
@@ -91,14 +92,14 @@ struct Tensors {
 TEST(Sampler, DistributionsAreThoseOfMlxLm) {
   const std::string json = testing::golden("text/sampling.json"), tensors = testing::golden("text/sampling.safetensors");
   if (json.empty() || tensors.empty()) GTEST_SKIP() << "no golden text/sampling";
-  const Json cases = Json::parse(*read_file(json));
+  const Json cases = testing::json_of(*read_file(json));
   const Tensors golden(tensors);
   ASSERT_FALSE(cases.empty());
   for (const Json& c : cases) {
-    const std::string i = std::to_string(c.at("i").get<int>());
+    const std::string i = std::to_string(c["i"].get<int>());
     SCOPED_TRACE("case " + i + ": " + c.dump());
     const Floats want = golden.at("probs_" + i);
-    const Floats got = distribution_of(options_of(c), golden.at("logits_" + i), c.at("history").get<Tokens>());
+    const Floats got = distribution_of(options_of(c), golden.at("logits_" + i), c["history"].get<Tokens>());
     expect_near(got, want, 1e-5F);
     for (std::size_t t = 0; t < want.size(); ++t) EXPECT_EQ(got[t] > 0, want[t] > 0) << "token " << t << " " << want[t];
   }

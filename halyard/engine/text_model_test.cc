@@ -11,7 +11,7 @@ namespace halyard {
 namespace {
 
 TEST(TextModel, AnEosThatOnlyTheTokenizersFilesNameEndsAText) {
-  const OrderedJson all = testing::tokenizer_files();
+  const Json all = testing::tokenizer_files();
   for (const auto& [name, c] : all["cases"].items()) {
     const testing::TokenizerFolder folder(all, c["files"]);
     std::ofstream(folder.path() + "/config.json") << "{}";

@@ -6,6 +6,7 @@
 
 #include "halyard/base/json.h"
 #include "halyard/hal/state.h"
+#include "halyard/testing/json.h"
 #include "halyard/testing/kernels.h"
 
 namespace halyard {
@@ -225,7 +226,7 @@ TEST(Profile, WritesATraceWhoseLanesDoNotOverlap) {
   const std::filesystem::path path = std::filesystem::path(::testing::TempDir()) / "halyard_trace.json";
   ok(d.write_trace(path.string()));
   std::ifstream file(path);
-  const Json trace = Json::parse(file, nullptr, false);
+  const Json trace = testing::json_of(std::string{std::istreambuf_iterator<char>(file), {}});
   ASSERT_TRUE(trace.is_object());
   std::size_t kernels = 0, stages = 0;
   std::map<int, std::vector<std::pair<double, double>>> lanes;

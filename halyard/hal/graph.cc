@@ -90,7 +90,6 @@ std::vector<std::string> hazards_of(const GraphEdge& e) {
 
 std::string_view letter_of(Access a) { return a == Access::read ? "r" : a == Access::write ? "w" : "x"; }
 
-// Not by Json values: their destructors ask for memory.
 std::string quoted(std::string text) { return Json(printable(std::move(text))).dump(); }
 
 std::string dot_of(const Recording& recording) {

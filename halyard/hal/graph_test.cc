@@ -100,10 +100,11 @@ TEST(Graph, DumpsNodesRangesAndEdges) {
             "  n0 -> n1 [label=\"RAW WAW\"];\n}\n");
   const Json json = value(parse_json(graph.to_json()));
   EXPECT_EQ(json["nodes"][0]["bindings"][1],
-            (Json{{"memory", 1}, {"access", "w"}, {"begin", 64}, {"end", 128}}));
-  EXPECT_EQ(json["nodes"][1]["grid"], (Json{64, 1, 1}));
+            (Json::object({{"memory", 1}, {"access", "w"}, {"begin", 64}, {"end", 128}})));
+  EXPECT_EQ(json["nodes"][1]["grid"], Json::array({64, 1, 1}));
   EXPECT_EQ(json["nodes"][1]["barrier"], true);
-  EXPECT_EQ(json["edges"], (Json{{{"from", 0}, {"to", 1}, {"hazards", {"RAW", "WAW"}}}}));
+  EXPECT_EQ(json["edges"],
+            Json::array({Json::object({{"from", 0}, {"to", 1}, {"hazards", Json::array({"RAW", "WAW"})}})}));
 }
 
 }  // namespace

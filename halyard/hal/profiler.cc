@@ -88,7 +88,7 @@ std::string Profiler::trace() const {
     lanes = std::max(lanes, e.lane);
   }
   const auto us = [](Clock::duration d) { return std::chrono::duration<double, std::micro>(d).count(); };
-  const auto quoted = [](std::string_view s) { return Json(s).dump(-1, ' ', true, Json::error_handler_t::replace); };
+  const auto quoted = [](std::string_view s) { return Json(s).dump(); };
   std::string labels;
   for (const auto& [name, row] : by_label_)
     labels += fmt::format("{}\n{}:{{\"calls\":{},\"us\":{:.3f},\"thread_us\":{:.3f}}}", labels.empty() ? "" : ",",

@@ -19,6 +19,7 @@
 #include "halyard/io/model_dir.h"
 #include "halyard/testing/cpu_time.h"
 #include "halyard/testing/fail_new.h"
+#include "halyard/testing/json.h"
 #include "halyard/testing/paths.h"
 #include "halyard/testing/patience.h"
 
@@ -77,7 +78,7 @@ Case weights(std::string name, std::string content, Strings mention = {}) {
 // The header with the value at `pointer` replaced.
 Case entry(std::string name, const char* pointer, const char* value, Strings mention = {}) {
   Json h = header();
-  h[Json::json_pointer(pointer)] = *parse_json(value);
+  testing::at_path(h, pointer) = *parse_json(value);
   return weights(std::move(name), packed(h.dump(), kData), std::move(mention));
 }
 Case config(std::string name, std::string content, Strings mention = {}) {
@@ -145,7 +146,7 @@ std::vector<Case> cases() {
       {"hole",
        [](const fs::path& f) {
          Json g = header();
-         g["b"]["data_offsets"] = {17, 20};
+         g["b"]["data_offsets"] = Json::array({17, 20});
          write(f / kWeights, packed(g.dump(), kData + "x"));
        },
        {kWeights, "\"b\""}},
@@ -267,7 +268,7 @@ TEST(OddInput, MetadataMayBeNullAndUnusedTensorsOfAnyTypeOfTheFormat) {
   Json h = header();
   h["__metadata__"] = nullptr;
   h["a"]["dtype"] = "C64";
-  h["a"]["shape"] = {2};
+  h["a"]["shape"] = Json::array({2});
   write(folder.path / kWeights, packed(h.dump(), kData));
   const auto model = ModelDir::open(folder.path.string());
   ASSERT_TRUE(model) << model.error().str();

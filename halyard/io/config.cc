@@ -13,9 +13,7 @@ namespace {
 std::string got(const Json* value) { return value ? "got " + describe(*value) : "but the field is absent"; }
 
 bool integer_in(const Json& v, std::int64_t min, std::int64_t max, std::int64_t& out) {
-  if (!v.is_number_integer()) return false;
-  if (v.is_number_unsigned() && v.get<std::uint64_t>() > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()))
-    return false;
+  if (v.type() != Json::Type::integer) return false;
   out = v.get<std::int64_t>();
   return out >= min && out <= max;
 }
@@ -28,15 +26,15 @@ std::string integer_expected(std::int64_t min, std::int64_t max) {
 // Python's json writes infinities as a bare word, which is not JSON; transformers writes them as {"__float__": word}.
 bool infinity(const Json& v, double& out) {
   if (v.is_object()) {
-    const auto it = v.find("__float__");
-    return it != v.end() && v.size() == 1 && it->is_string() && infinity(*it, out);
+    const Json& word = v["__float__"];
+    return v.size() == 1 && word.is_string() && infinity(word, out);
   }
-  if (v.is_number_float()) {
+  if (v.is_real()) {
     out = v.get<double>();
     return std::isinf(out);
   }
   if (!v.is_string()) return false;
-  const auto& word = v.get_ref<const std::string&>();
+  const std::string_view word = v.text();
   if (word != "Infinity" && word != "-Infinity") return false;
   out = word[0] == '-' ? -std::numeric_limits<double>::infinity() : std::numeric_limits<double>::infinity();
   return true;
@@ -82,12 +80,12 @@ std::string without_bare_words(std::string_view text) {
 
 void settle_floats(Json& value) {
   double x = 0;
-  if (value.is_object() && value.size() == 1 && value.contains("__float__") && value["__float__"].is_string()) {
+  if (value.is_object() && value.size() == 1) {
     if (infinity(value, x)) value = x;
-    else if (value["__float__"] == "NaN") value = std::numeric_limits<double>::quiet_NaN();
+    else if (std::as_const(value)["__float__"] == "NaN") value = std::numeric_limits<double>::quiet_NaN();
   }
-  if (value.is_structured())
-    for (Json& inner : value) settle_floats(inner);
+  for (Json& inner : value) settle_floats(inner);
+  for (const auto& [key, inner] : value.items()) settle_floats(inner);
 }
 
 // Reads each element of a list with `read(element, out)`.
@@ -110,14 +108,14 @@ Result<std::vector<T>> list(const ConfigView& view, std::string_view field, std:
 
 std::string describe(const Json& value) {
   switch (value.type()) {
-    case Json::value_t::string: return in_quotes(value.get_ref<const std::string&>(), 80);
-    case Json::value_t::array:
+    case Json::Type::string: return in_quotes(value.text(), 80);
+    case Json::Type::array:
       if (value.size() > 8) return fmt::format("a list of {}", value.size());
       for (const Json& element : value)
         if (!element.is_number()) return fmt::format("a list of {}", value.size());
       return value.dump();  // a few numbers
-    case Json::value_t::object: return value.empty() ? "an empty object" : "an object";
-    case Json::value_t::number_float:
+    case Json::Type::object: return value.empty() ? "an empty object" : "an object";
+    case Json::Type::real:
       if (const auto x = value.get<double>(); !std::isfinite(x))
         return std::isnan(x) ? "NaN" : x > 0 ? "Infinity" : "-Infinity";
       [[fallthrough]];
@@ -126,8 +124,8 @@ std::string describe(const Json& value) {
 }
 
 const Json* ConfigView::raw(std::string_view field) const {
-  const auto it = object_->find(field);
-  return it == object_->end() || it->is_null() ? nullptr : &*it;
+  const Json& value = (*object_)[field];
+  return value.is_null() ? nullptr : &value;
 }
 
 tl::unexpected<Error> ConfigView::error(std::string_view field, std::string_view what, Errc code) const {

@@ -74,8 +74,7 @@ Result<std::string> resolve_snapshot(std::string path) {
       !fs::is_directory(path + "/refs", ignored))
     return path;
   std::vector<std::string> found;
-  for (fs::directory_iterator it(path + "/snapshots", ignored), end; !ignored && it != end; it.increment(ignored))
-    found.push_back(it->path().filename().string());
+  if (auto names = names_in(path + "/snapshots")) found = *std::move(names);
   if (const auto ref = read_file(path + "/refs/main", 4096)) {
     const std::string name = ref->substr(0, ref->find_first_of("\r\n "));
     if (std::find(found.begin(), found.end(), name) != found.end()) return fmt::format("{}/snapshots/{}", path, name);
@@ -177,12 +176,8 @@ Result<Index> read_index(const std::string& path) {
 // model*.safetensors, sorted.
 Result<std::set<std::string>> find_weights(const std::string& folder) {
   std::set<std::string> names;
-  std::error_code error;
-  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
-    const std::string name = it->path().filename().string();
+  for (const std::string& name : HALYARD_TRY(names_in(folder)))
     if (name.starts_with("model") && name.ends_with(".safetensors")) names.insert(name);
-  }
-  if (error) return fail(Errc::io, fmt::format("{}: {}", folder, error.message()));
   if (names.empty()) return fail(Errc::not_found, fmt::format("{}: no weights: expected model.safetensors or shards of it", folder));
   return names;
 }
@@ -305,9 +300,9 @@ Result<void> ModelDir::load_quantization(Contents& c) {
   for (const auto& [name, value] : view->json().items()) {
     if (value.is_object()) {
       const ConfigView layer = HALYARD_TRY(view->object(name));
-      c.overrides[name] = HALYARD_TRY(read_quant(layer));
+      c.overrides[std::string(name)] = HALYARD_TRY(read_quant(layer));
     } else if (value.is_boolean()) {
-      c.overrides[name] = value.get<bool>() ? c.quantization : std::nullopt;
+      c.overrides[std::string(name)] = value.get<bool>() ? c.quantization : std::nullopt;
     }
   }
   return {};

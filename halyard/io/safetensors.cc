@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <map>
 #include <numeric>
 #include <optional>
 
@@ -10,7 +11,8 @@
 
 #include "halyard/base/file.h"
 #include "halyard/base/guarded.h"
-#include "halyard/base/json.h"
+#include "halyard/base/json_members.h"
+#include "halyard/base/utf8.h"
 #include "halyard/io/config.h"
 
 namespace halyard {
@@ -48,7 +50,7 @@ bool bytes_of(DType dtype, const Shape& shape, std::size_t& bytes) {
 }
 
 bool unsigned_in(const Json& v, std::uint64_t& out) {
-  if (!v.is_number_integer() || (!v.is_number_unsigned() && v.get<std::int64_t>() < 0)) return false;
+  if (!v.is_integer() || v.get<double>() < 0) return false;
   out = v.get<std::uint64_t>();
   return true;
 }
@@ -68,15 +70,14 @@ struct EntryReader {
     return fail(Errc::bad_file, fmt::format("{}: tensor {}: {}", file, in_quotes(name), what));
   }
   tl::unexpected<Error> unexpected(std::string_view field, std::string_view expected) const {
-    const auto it = entry.find(field);
-    const std::string got = it == entry.end() ? "but it is absent" : "got " + describe(*it);
+    const Json* value = entry.find(field);
+    const std::string got = value ? "got " + describe(*value) : "but it is absent";
     return refuse(fmt::format("{}: expected {}, {}", field, expected, got));
   }
 
   Result<std::string> type() const {
-    const auto it = entry.find("dtype");
-    if (it != entry.end() && it->is_string()) {
-      auto type = it->get<std::string>();
+    if (const Json& value = entry["dtype"]; value.is_string()) {
+      auto type = value.get<std::string>();
       if (dtype_named(type) || std::find(std::begin(kOtherTypes), std::end(kOtherTypes), type) != std::end(kOtherTypes))
         return type;
     }
@@ -84,19 +85,20 @@ struct EntryReader {
   }
 
   Result<Shape> shape() const {
-    const auto it = entry.find("shape");
-    if (it == entry.end() || !it->is_array()) return unexpected("shape", "a list of extents");
-    if (it->size() > Shape::max_rank) return refuse(fmt::format("shape: expected at most {} extents, got {}", Shape::max_rank, it->size()));
+    const Json& extents = entry["shape"];
+    if (!extents.is_array()) return unexpected("shape", "a list of extents");
+    if (extents.size() > Shape::max_rank)
+      return refuse(fmt::format("shape: expected at most {} extents, got {}", Shape::max_rank, extents.size()));
     std::array<std::size_t, Shape::max_rank> dims{};
-    for (std::size_t i = 0; i < it->size(); ++i)
-      if (!unsigned_in((*it)[i], dims[i])) return unexpected("shape", "extents that are integers of at least 0");
-    return Shape(std::span<const std::size_t>(dims.data(), it->size()));
+    for (std::size_t i = 0; i < extents.size(); ++i)
+      if (!unsigned_in(extents[i], dims[i])) return unexpected("shape", "extents that are integers of at least 0");
+    return Shape(std::span<const std::size_t>(dims.data(), extents.size()));
   }
 
   Result<Range> offsets(std::uint64_t data_size) const {
-    const auto it = entry.find("data_offsets");
+    const Json& offsets = entry["data_offsets"];
     Range r;
-    if (it == entry.end() || !it->is_array() || it->size() != 2 || !unsigned_in((*it)[0], r.begin) || !unsigned_in((*it)[1], r.end))
+    if (offsets.size() != 2 || !unsigned_in(offsets[0], r.begin) || !unsigned_in(offsets[1], r.end))
       return unexpected("data_offsets", "two integers of at least 0");
     if (r.begin > r.end) return unexpected("data_offsets", "a begin that is not after the end");
     if (r.end > data_size) return unexpected("data_offsets", fmt::format("an end within the file's {} bytes of data", data_size));
@@ -131,7 +133,7 @@ Result<Metadata> read_metadata(std::string_view file, const Json& json) {
   for (const auto& [key, value] : json.items()) {
     if (!value.is_string())
       return fail(Errc::bad_file, fmt::format("{}: __metadata__: {}: expected a string, got {}", file, in_quotes(key), describe(value)));
-    metadata.emplace(key, value.get_ref<const std::string&>());
+    metadata.emplace(key, value.text());
   }
   return metadata;
 }
@@ -296,24 +298,30 @@ Result<void> check_writable(const TensorToWrite& t) {
 
 // The length and the JSON of the header, padded with spaces so that the data start at a multiple of 8.
 Result<std::string> header_of(std::span<const TensorToWrite* const> order, const Metadata& metadata) {
-  Json json = Json::object();
-  if (!metadata.empty()) json["__metadata__"] = metadata;
+  std::map<std::string_view, Json> entries;  // written in the order of their names
+  const auto is_text = [](std::string_view text) { return find_invalid_utf8(text) == text.npos; };
+  bool all_text = true;
+  if (!metadata.empty()) entries["__metadata__"] = Json::object();
+  for (const auto& [key, value] : metadata) {
+    entries["__metadata__"][key] = value;
+    all_text = all_text && is_text(key) && is_text(value);
+  }
   std::uint64_t at = 0;
   for (const TensorToWrite* t : order) {
     HALYARD_TRY(check_writable(*t));
-    if (json.contains(t->name)) return fail(Errc::invalid_argument, fmt::format("tensor {} is given twice", in_quotes(t->name)));
+    const auto [entry, fresh] = entries.try_emplace(t->name);
+    if (!fresh) return fail(Errc::invalid_argument, fmt::format("tensor {} is given twice", in_quotes(t->name)));
     const auto dims = t->shape.dims();
-    json[t->name] = {{"dtype", name_of(t->dtype)},
-                     {"shape", std::vector<std::size_t>(dims.begin(), dims.end())},
-                     {"data_offsets", {at, at + t->data.size()}}};
+    entry->second = Json::object({{"data_offsets", Json::array({at, at + t->data.size()})},
+                                  {"dtype", name_of(t->dtype)},
+                                  {"shape", std::vector<std::size_t>(dims.begin(), dims.end())}});
+    all_text = all_text && is_text(t->name);
     at += t->data.size();
   }
-  std::string text;
-  try {
-    text = json.dump();
-  } catch (const Json::exception&) {  // dump refuses what is not UTF-8
-    return fail(Errc::invalid_argument, "a tensor's name or a metadata string is not UTF-8");
-  }
+  if (!all_text) return fail(Errc::invalid_argument, "a tensor's name or a metadata string is not UTF-8");
+  Json json = Json::object();
+  for (auto& [name, entry] : entries) json[name] = std::move(entry);
+  std::string text = json.dump();
   text.resize((text.size() + 7) / 8 * 8, ' ');
   if (text.size() > kMaxHeader) return fail(Errc::limit_exceeded, fmt::format("a header of {} bytes, at most {} are allowed", text.size(), kMaxHeader));
   const std::uint64_t length = text.size();

@@ -102,7 +102,7 @@ TEST_F(SafeTensorsTest, ACheckpointOfManyExpertsOpensAtOnce) {
     }
     ASSERT_TRUE(write_safetensors(path(file), tensors));
   }
-  std::ofstream(path("model.safetensors.index.json")) << Json{{"weight_map", map}};
+  std::ofstream(path("model.safetensors.index.json")) << Json::object({{"weight_map", map}});
   std::ofstream(path("config.json")) << "{}";
   const double start = testing::thread_ms();
   const auto model = ModelDir::open(folder_.string());

@@ -10,11 +10,15 @@ namespace {
 
 using Kind = ops::RopeScaling::Kind;
 
-const Json kBase = {{"model_type", "llama"},    {"hidden_size", 64},        {"num_hidden_layers", 3},
-                    {"num_attention_heads", 4}, {"num_key_value_heads", 2}, {"intermediate_size", 80},
-                    {"vocab_size", 100}};
+const Json kBase = Json::object({{"model_type", "llama"},
+                                 {"hidden_size", 64},
+                                 {"num_hidden_layers", 3},
+                                 {"num_attention_heads", 4},
+                                 {"num_key_value_heads", 2},
+                                 {"intermediate_size", 80},
+                                 {"vocab_size", 100}});
 
-Json with(std::initializer_list<std::pair<const char*, Json>> changes, Json base = kBase) {
+Json with(std::initializer_list<Json::Pair> changes, Json base = kBase) {
   for (const auto& [name, value] : changes) base[name] = value;
   return base;
 }
@@ -50,13 +54,17 @@ TEST(DecoderConfig, AFamilysDefaultWindowStandsWhereTheFieldIsAbsentButNotWhereI
 }
 
 TEST(DecoderConfig, ReadsBothFormsOfRope) {
-  const Json scaling = {{"type", "linear"}, {"factor", 4}};
+  const Json scaling = Json::object({{"type", "linear"}, {"factor", 4}});
   const DecoderConfig top = parse(with({{"rope_theta", 5e5}, {"rope_scaling", scaling}}));
   EXPECT_EQ(top.rope_theta, 5e5);
   EXPECT_EQ(top.rope_scaling.kind, Kind::linear);
   EXPECT_EQ(top.rope_scaling.factor, 4);
-  const Json parameters = {{"rope_type", "llama3"}, {"rope_theta", 1e6},     {"factor", 8.0},
-                           {"low_freq_factor", 1},  {"high_freq_factor", 4}, {"original_max_position_embeddings", 32}};
+  const Json parameters = Json::object({{"rope_type", "llama3"},
+                                        {"rope_theta", 1e6},
+                                        {"factor", 8.0},
+                                        {"low_freq_factor", 1},
+                                        {"high_freq_factor", 4},
+                                        {"original_max_position_embeddings", 32}});
   const DecoderConfig together = parse(with({{"rope_parameters", parameters}}));
   EXPECT_EQ(together.rope_theta, 1e6);
   EXPECT_EQ(together.rope_scaling.kind, Kind::llama3);
@@ -64,7 +72,7 @@ TEST(DecoderConfig, ReadsBothFormsOfRope) {
 }
 
 TEST(DecoderConfig, YarnTakesTheContextForTheOriginalOne) {
-  const Json yarn = {{"rope_type", "yarn"}, {"factor", 4.0}, {"truncate", false}, {"beta_fast", 16}};
+  const Json yarn = Json::object({{"rope_type", "yarn"}, {"factor", 4.0}, {"truncate", false}, {"beta_fast", 16}});
   const DecoderConfig d = parse(with({{"rope_scaling", yarn}, {"max_position_embeddings", 512}}));
   EXPECT_EQ(d.rope_scaling.kind, Kind::yarn);
   EXPECT_EQ(d.rope_scaling.original_max_position_embeddings, 512);
@@ -77,11 +85,11 @@ TEST(DecoderConfig, YarnTakesTheContextForTheOriginalOne) {
 // transformers: a factor of x lets the model handle x * original_max_position_embeddings. Qwen2.5 and Qwen3 keep the
 // original length in max_position_embeddings; others write the stretched one there.
 TEST(DecoderConfig, YarnStretchesTheContext) {
-  const Json yarn = {{"type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 512}};
+  const Json yarn = Json::object({{"type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 512}});
   EXPECT_EQ(parse(with({{"rope_scaling", yarn}, {"max_position_embeddings", 512}})).max_position_embeddings, 2048);
   EXPECT_EQ(parse(with({{"rope_scaling", yarn}, {"max_position_embeddings", 2048}})).max_position_embeddings, 2048);
   EXPECT_EQ(parse(with({{"rope_scaling", yarn}, {"max_position_embeddings", 8192}})).max_position_embeddings, 8192);
-  const Json linear = {{"type", "linear"}, {"factor", 4.0}};
+  const Json linear = Json::object({{"type", "linear"}, {"factor", 4.0}});
   EXPECT_EQ(parse(with({{"rope_scaling", linear}, {"max_position_embeddings", 512}})).max_position_embeddings, 512);
 }
 
@@ -98,13 +106,13 @@ TEST(DecoderConfig, RefusesWhatDoesNotFitNamingTheField) {
       {with({{"hidden_act", "gelu"}}), "hidden_act"},
       {with({{"rms_norm_eps", -1}}), "rms_norm_eps"},
       {with({{"rope_theta", 0}}), "rope_theta"},
-      {with({{"rope_scaling", {{"rope_type", "spiral"}, {"factor", 2}}}}), "spiral"},
-      {with({{"rope_scaling", {{"rope_type", "llama3"}, {"factor", 2}}}}), "low_freq_factor"},
-      {with({{"rope_scaling", {{"rope_type", "yarn"}, {"factor", 0}}}}), "rope_scaling.factor"},
-      {with({{"rope_parameters", {{"rope_type", "spiral"}}}}), "spiral"},
+      {with({{"rope_scaling", Json::object({{"rope_type", "spiral"}, {"factor", 2}})}}), "spiral"},
+      {with({{"rope_scaling", Json::object({{"rope_type", "llama3"}, {"factor", 2}})}}), "low_freq_factor"},
+      {with({{"rope_scaling", Json::object({{"rope_type", "yarn"}, {"factor", 0}})}}), "rope_scaling.factor"},
+      {with({{"rope_parameters", Json::object({{"rope_type", "spiral"}})}}), "spiral"},
       {with({{"partial_rotary_factor", 0.01}}), "partial_rotary_factor"},
-      {with({{"layer_types", {"full_attention"}}}), "layer_types"},
-      {with({{"layer_types", {"full_attention", "mamba", "full_attention"}}}), "mamba"},
+      {with({{"layer_types", Json::array({"full_attention"})}}), "layer_types"},
+      {with({{"layer_types", Json::array({"full_attention", "mamba", "full_attention"})}}), "mamba"},
       {with({{"sliding_window", 0}}), "sliding_window"},
       {with({{"max_position_embeddings", -1}}), "max_position_embeddings"},
   };
@@ -124,7 +132,7 @@ TEST(Registry, KnowsItsFamiliesAndNamesThemWhereItDoesNot) {
   EXPECT_EQ(std::size(cases), known_model_types().size());
   for (const auto& c : cases) {
     Json json = with({{"model_type", c.model_type}});
-    if (c.head_dim == 0) json.update({{"num_heads", 4}, {"head_dim", 24}, {"n_groups", 2}, {"state_size", 8}});
+    if (c.head_dim == 0) json = with({{"num_heads", 4}, {"head_dim", 24}, {"n_groups", 2}, {"state_size", 8}}, json);
     const auto recipe = make_recipe(ConfigView(json, "config.json"));
     ASSERT_TRUE(recipe) << recipe.error().str();
     EXPECT_EQ((*recipe)->info().model_type, c.model_type);

@@ -60,18 +60,18 @@ std::vector<std::string_view> synthetic_shapes() {
 Result<Json> synthetic_config(std::string_view shape) {
   for (const SyntheticShape& s : kShapes) {
     if (s.name != shape) continue;
-    return Json{{"model_type", s.model_type},
-                {"hidden_size", s.hidden},
-                {"num_hidden_layers", s.layers},
-                {"num_attention_heads", s.heads},
-                {"num_key_value_heads", s.kv_heads},
-                {"head_dim", s.head_dim},
-                {"intermediate_size", s.intermediate},
-                {"vocab_size", s.vocab},
-                {"tie_word_embeddings", s.tied},
-                {"rope_theta", s.rope_theta},
-                {"rms_norm_eps", 1e-5},
-                {"max_position_embeddings", 131072}};
+    return Json::object({{"model_type", s.model_type},
+                         {"hidden_size", s.hidden},
+                         {"num_hidden_layers", s.layers},
+                         {"num_attention_heads", s.heads},
+                         {"num_key_value_heads", s.kv_heads},
+                         {"head_dim", s.head_dim},
+                         {"intermediate_size", s.intermediate},
+                         {"vocab_size", s.vocab},
+                         {"tie_word_embeddings", s.tied},
+                         {"rope_theta", s.rope_theta},
+                         {"rms_norm_eps", 1e-5},
+                         {"max_position_embeddings", 131072}});
   }
   return fail(Errc::invalid_argument,
               fmt::format("unknown shape \"{}\"; known are {}", shape, fmt::join(synthetic_shapes(), ", ")));

@@ -10,6 +10,7 @@
 
 #include "halyard/base/json.h"
 #include "halyard/base/types.h"
+#include "halyard/testing/json.h"
 
 namespace halyard::testing {
 
@@ -39,7 +40,7 @@ inline std::map<std::string, LiteTensor> read_safetensors_lite(const std::string
   std::uint64_t header = 0;
   std::memcpy(&header, file.data(), sizeof header);
   std::map<std::string, LiteTensor> tensors;
-  const Json json = Json::parse(file.substr(8, header));
+  const Json json = json_of(file.substr(8, header));
   for (const auto& [name, value] : json.items()) {
     if (name == "__metadata__") continue;
     LiteTensor t;
@@ -48,7 +49,7 @@ inline std::map<std::string, LiteTensor> read_safetensors_lite(const std::string
     const auto range = value["data_offsets"].get<std::vector<std::size_t>>();
     const auto* from = reinterpret_cast<const std::byte*>(file.data() + 8 + header);
     t.bytes.assign(from + range[0], from + range[1]);
-    tensors.emplace(name, std::move(t));
+    tensors.emplace(std::string(name), std::move(t));
   }
   return tensors;
 }

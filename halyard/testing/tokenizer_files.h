@@ -13,20 +13,20 @@
 namespace halyard::testing {
 
 /// What transformers makes of each; testdata/text/make_tokenizers.py made it.
-inline OrderedJson tokenizer_files() {
+inline Json tokenizer_files() {
   std::ifstream in(source_dir() / "testdata/text/tokenizer_files.json");
   const std::string text{std::istreambuf_iterator<char>(in), {}};
-  return parse_ordered_json(text).value();
+  return parse_json(text, {.exact_integers = true}).value();
 }
 
 /// A folder with `files` beside the shared tokenizer.json; gone with the object.
 class TokenizerFolder {
  public:
-  TokenizerFolder(const OrderedJson& all, const OrderedJson& files) {
+  TokenizerFolder(const Json& all, const Json& files) {
     std::string name = (std::filesystem::temp_directory_path() / "halyard-tokenizer-XXXXXX").string();
     if (::mkdtemp(name.data())) path_ = name;
     write("tokenizer.json", all["tokenizer.json"]);
-    for (const auto& [file, content] : files.items()) write(file, content);
+    for (const auto& [file, content] : files.items()) write(std::string(file), content);
   }
   TokenizerFolder(const TokenizerFolder&) = delete;
   TokenizerFolder& operator=(const TokenizerFolder&) = delete;
@@ -34,7 +34,7 @@ class TokenizerFolder {
   std::string path() const { return path_.string(); }
 
  private:
-  void write(const std::string& file, const OrderedJson& content) const {
+  void write(const std::string& file, const Json& content) const {
     std::filesystem::create_directories((path_ / file).parent_path());
     std::ofstream(path_ / file) << (content.is_string() ? content.get<std::string>() : content.dump());
   }

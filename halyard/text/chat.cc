@@ -59,11 +59,12 @@ Result<Templates> template_files(const std::string& model_dir) {
   Templates templates;
   const std::string file = model_dir + "/chat_template.jinja";
   if (auto source = HALYARD_TRY(read_optional(file))) templates["default"] = {std::move(*source), file};
-  std::error_code error;
-  for (std::filesystem::directory_iterator it(model_dir + "/additional_chat_templates", error), end;
-       !error && it != end; it.increment(error)) {
-    const std::string path = it->path().string();
-    if (path.ends_with(".jinja")) templates[it->path().stem().string()] = {HALYARD_TRY(read_file(path)), path};
+  const std::string folder = model_dir + "/additional_chat_templates";
+  constexpr std::string_view suffix = ".jinja";
+  for (const std::string& name : names_in(folder).value_or(std::vector<std::string>())) {
+    const std::string path = folder + "/" + name;
+    if (name.size() > suffix.size() && name.ends_with(suffix))
+      templates[name.substr(0, name.size() - suffix.size())] = {HALYARD_TRY(read_file(path)), path};
   }
   return templates;
 }
@@ -71,24 +72,17 @@ Result<Templates> template_files(const std::string& model_dir) {
 /// "chat_template" of tokenizer_config.json: a string, an object of templates by name, or a list of {"name", "template"}.
 Result<Templates> configured_templates(const Json& config, const std::string& path) {
   Templates templates;
-  const auto found = config.find("chat_template");
-  if (found == config.end() || found->is_null()) return templates;
-  if (found->is_string()) templates["default"] = {found->get<std::string>(), path};
-  else if (!found->is_structured()) return wrong_template(path);
-  if (found->is_object()) {
-    for (const auto& [name, source] : found->items()) {
-      if (!source.is_string()) return wrong_template(path);
-      templates[name] = {source.get<std::string>(), path};
-    }
+  const Json& found = config["chat_template"];
+  if (found.is_string()) templates["default"] = {found.get<std::string>(), path};
+  else if (!found.is_null() && !found.is_object() && !found.is_array()) return wrong_template(path);
+  for (const auto& [name, source] : found.items()) {
+    if (!source.is_string()) return wrong_template(path);
+    templates[std::string(name)] = {source.get<std::string>(), path};
   }
-  if (found->is_array()) {
-    for (const Json& entry : *found) {
-      const auto is_string = [&](const char* key) {
-        return entry.is_object() && entry.contains(key) && entry.at(key).is_string();
-      };
-      if (!is_string("name") || !is_string("template")) return wrong_template(path);
-      templates[entry.at("name").get<std::string>()] = {entry.at("template").get<std::string>(), path};
-    }
+  for (const Json& entry : found) {
+    const Json &name = entry["name"], &source = entry["template"];
+    if (!name.is_string() || !source.is_string()) return wrong_template(path);
+    templates[name.get<std::string>()] = {source.get<std::string>(), path};
   }
   return templates;
 }
@@ -114,19 +108,19 @@ Result<std::optional<ChatTemplate>> load_chat_template(const std::string& model_
   });
 }
 
-Result<OrderedJson> load_special_tokens(const std::string& model_dir) {
-  return guarded([&]() -> Result<OrderedJson> {
+Result<Json> load_special_tokens(const std::string& model_dir) {
+  return guarded([&]() -> Result<Json> {
     HALYARD_TRY(check_folder(model_dir));
     const std::string file = HALYARD_TRY(read_optional(model_dir + "/tokenizer.json")).value_or("");
     const text::TokenizerConfig config = HALYARD_TRY(text::read_tokenizer_config(model_dir, file, nullptr));
-    OrderedJson tokens = OrderedJson::object();
+    Json tokens = Json::object();
     for (const auto& [name, token] : config.special_tokens) tokens[name] = token;
     return tokens;
   });
 }
 
-Result<OrderedJson> with_special_tokens(OrderedJson input, const OrderedJson& tokens) {
-  return guarded([&]() -> Result<OrderedJson> {
+Result<Json> with_special_tokens(Json input, const Json& tokens) {
+  return guarded([&]() -> Result<Json> {
     if (!input.is_object()) return fail(Errc::invalid_argument, "a chat input must be a JSON object");
     for (const auto& [name, value] : tokens.items())
       if (!input.contains(name)) input[name] = value;

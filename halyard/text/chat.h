@@ -17,9 +17,9 @@ Result<std::optional<ChatTemplate>> load_chat_template(const std::string& model_
 
 /// The special tokens of the tokenizer's files as templates see them: {"bos_token": "<s>", "eos_token": "</s>", …}. Empty
 /// where no file names any.
-Result<OrderedJson> load_special_tokens(const std::string& model_dir);
+Result<Json> load_special_tokens(const std::string& model_dir);
 
 /// `input` ({"messages", "tools", "kwargs", …}, see chat_context) with those of `tokens` that it does not give itself.
-Result<OrderedJson> with_special_tokens(OrderedJson input, const OrderedJson& tokens);
+Result<Json> with_special_tokens(Json input, const Json& tokens);
 
 }  // namespace halyard

@@ -40,7 +40,7 @@ Result<ChatTemplate> ChatTemplate::parse(std::string source, std::string name) {
   });
 }
 
-Result<std::string> ChatTemplate::render(const OrderedJson& context) const {
+Result<std::string> ChatTemplate::render(const Json& context) const {
   return guarded([&]() -> Result<std::string> {
     if (!context.is_object())
       return fail(Errc::invalid_argument, fmt::format("chat template \"{}\": the context must be an object, not {}",
@@ -60,19 +60,13 @@ tl::unexpected<Error> refuse_input(const std::string& why) {
 
 bool names_token(std::string_view key) { return key.ends_with("_token") || key.ends_with("_tokens"); }
 
-/// A member, or null where it is absent.
-OrderedJson member(const OrderedJson& input, const char* key) {
-  const auto it = input.find(key);
-  return it == input.end() ? OrderedJson() : *it;
-}
-
 /// Fields that are null are dropped. The first of reasoning_content, thinking and reasoning that is there stands under the
 /// first two names as well: `thinking` before all else where the message has none.
-OrderedJson normal_message(const OrderedJson& message) {
-  OrderedJson out = OrderedJson::object();
-  OrderedJson reasoning;
+Json normal_message(const Json& message) {
+  Json out = Json::object();
+  Json reasoning;
   for (const char* key : {"reasoning_content", "thinking", "reasoning"})
-    if (reasoning.is_null()) reasoning = member(message, key);
+    if (reasoning.is_null()) reasoning = message[key];
   if (!reasoning.is_null()) out["thinking"] = reasoning;
   for (const auto& [key, value] : message.items())
     if (!value.is_null()) out[key] = value;
@@ -80,10 +74,10 @@ OrderedJson normal_message(const OrderedJson& message) {
   return out;
 }
 
-Result<OrderedJson> normal_messages(const OrderedJson& input) {
-  const OrderedJson messages = member(input, "messages");
+Result<Json> normal_messages(const Json& input) {
+  const Json& messages = input["messages"];
   if (!messages.is_array()) return refuse_input("\"messages\" must be an array");
-  OrderedJson out = OrderedJson::array();
+  Json out = Json::array();
   for (const auto& message : messages) {
     if (!message.is_object())
       return refuse_input(fmt::format("a message must be an object, not {}", message.type_name()));
@@ -93,8 +87,8 @@ Result<OrderedJson> normal_messages(const OrderedJson& input) {
 }
 
 /// Tools or documents: null, or an array of objects.
-Result<OrderedJson> objects(const OrderedJson& input, const char* key) {
-  OrderedJson list = member(input, key);
+Result<Json> objects(const Json& input, const char* key) {
+  const Json& list = input[key];
   if (list.is_null()) return list;
   if (!list.is_array()) return refuse_input(fmt::format("\"{}\" must be an array or null", key));
   for (const auto& item : list)
@@ -102,16 +96,16 @@ Result<OrderedJson> objects(const OrderedJson& input, const char* key) {
   return list;
 }
 
-Result<void> check_keys(const OrderedJson& input) {
+Result<void> check_keys(const Json& input) {
   constexpr std::string_view known[] = {"messages",       "tools", "documents", "kwargs", "add_generation_prompt",
                                         "enable_thinking"};
-  for (const auto& item : input.items())
-    if (!names_token(item.key()) && std::find(std::begin(known), std::end(known), item.key()) == std::end(known))
+  for (const auto& [key, value] : input.items())
+    if (!names_token(key) && std::find(std::begin(known), std::end(known), key) == std::end(known))
       return refuse_input(
           fmt::format("unknown key \"{}\"; known are {} and names that end with _token. What else a template "
                       "takes stands in \"kwargs\"",
-                      item.key(), fmt::join(known, ", ")));
-  const OrderedJson kwargs = member(input, "kwargs");
+                      key, fmt::join(known, ", ")));
+  const Json& kwargs = input["kwargs"];
   if (!kwargs.is_object() && !kwargs.is_null()) return refuse_input("\"kwargs\" must be an object");
   for (const char* key : {"messages", "tools", "documents"})
     if (kwargs.contains(key)) return refuse_input(fmt::format("\"{}\" belongs beside \"kwargs\", not in it", key));
@@ -123,19 +117,20 @@ Result<void> check_keys(const OrderedJson& input) {
 
 }  // namespace
 
-Result<OrderedJson> chat_context(const OrderedJson& input) {
-  return guarded([&]() -> Result<OrderedJson> {
+Result<Json> chat_context(const Json& input) {
+  return guarded([&]() -> Result<Json> {
     if (!input.is_object()) return refuse_input(fmt::format("expected an object, not {}", input.type_name()));
     HALYARD_TRY(check_keys(input));
-    OrderedJson context = OrderedJson::object();
+    Json context = Json::object();
     context["messages"] = HALYARD_TRY(normal_messages(input));
     context["tools"] = HALYARD_TRY(objects(input, "tools"));
     context["documents"] = HALYARD_TRY(objects(input, "documents"));
-    context["add_generation_prompt"] = input.value("add_generation_prompt", OrderedJson(false));
+    const Json* prompt = input.find("add_generation_prompt");
+    context["add_generation_prompt"] = prompt ? *prompt : Json(false);
     if (input.contains("enable_thinking")) context["enable_thinking"] = input["enable_thinking"];
     for (const auto& [key, value] : input.items())
       if (names_token(key) && !value.is_null()) context[key] = value;
-    const OrderedJson kwargs = member(input, "kwargs");
+    const Json& kwargs = input["kwargs"];
     for (const auto& [key, value] : kwargs.items()) context[key] = value;
     return context;
   });

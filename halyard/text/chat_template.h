@@ -23,7 +23,7 @@ class ChatTemplate {
 
   /// The prompt. `context` is an object of the variables the template sees: messages, tools, bos_token,
   /// add_generation_prompt…, in this order's keys as tojson writes them. What raise_exception says is in the message.
-  Result<std::string> render(const OrderedJson& context) const;
+  Result<std::string> render(const Json& context) const;
 
  private:
   struct Impl;
@@ -36,6 +36,6 @@ class ChatTemplate {
 /// whichever of the names reasoning_content, thinking and reasoning it comes, stands under the first two. Tools and
 /// documents are none where absent, add_generation_prompt is false; kwargs stand beside the rest. Members whose name ends
 /// with _token or _tokens are passed on; other keys are errors.
-Result<OrderedJson> chat_context(const OrderedJson& input);
+Result<Json> chat_context(const Json& input);
 
 }  // namespace halyard

@@ -14,6 +14,7 @@
 #include "halyard/base/file.h"
 #include "halyard/testing/cpu_time.h"
 #include "halyard/testing/fail_new.h"
+#include "halyard/testing/json.h"
 #include "halyard/testing/paths.h"
 #include "halyard/testing/patience.h"
 #include "halyard/text/jinja/builtins.h"
@@ -23,26 +24,26 @@
 namespace halyard {
 namespace {
 
-Result<std::string> render(const std::string& source, const OrderedJson& context = OrderedJson::object()) {
+Result<std::string> render(const std::string& source, const Json& context = Json::object()) {
   return HALYARD_TRY(ChatTemplate::parse(source, "test.jinja")).render(context);
 }
 
-std::string rendered(const std::string& source, const OrderedJson& context = OrderedJson::object()) {
+std::string rendered(const std::string& source, const Json& context = Json::object()) {
   const auto r = render(source, context);
   return r ? *r : "error: " + r.error().str();
 }
 
-std::string error_of(const std::string& source, const OrderedJson& context = OrderedJson::object()) {
+std::string error_of(const std::string& source, const Json& context = Json::object()) {
   const auto r = render(source, context);
   return r ? "rendered: " + r->substr(0, 200) : r.error().str();
 }
 
-OrderedJson read_json(const std::filesystem::path& path) {
+Json read_json(const std::filesystem::path& path) {
   const auto text = read_file(path.string());
   EXPECT_TRUE(text) << path;
-  const auto json = parse_ordered_json(text ? *text : "[]");
+  const auto json = parse_json(text ? *text : "[]", {.exact_integers = true});
   EXPECT_TRUE(json) << path;
-  return json ? *json : OrderedJson::array();
+  return json ? *json : Json::array();
 }
 
 // The goldens are transformers' own output.
@@ -57,7 +58,7 @@ TEST(ChatTemplate, RendersTheGoldensByteForByte) {
     ASSERT_TRUE(source) << path;
     const auto parsed = ChatTemplate::parse(*source, path.filename().string());
     ASSERT_TRUE(parsed) << parsed.error().str();
-    OrderedJson input = c;
+    Json input = c;
     for (const char* key : {"template", "conversation", "rendered", "error"})
       input.erase(key);  // of the case, not the input
     const auto context = chat_context(input);
@@ -92,8 +93,8 @@ TEST(ChatTemplate, AgreesWithJinja) {
 // Written by testdata/jinja/make_cases.py; HALYARD_JINJA_CASES names another file of its.
 TEST(ChatTemplate, AgreesWithJinjaOnMarkupIntegersFiltersAndMethods) {
   const char* other = std::getenv("HALYARD_JINJA_CASES");
-  const OrderedJson file = read_json(other ? std::filesystem::path(other)
-                                           : testing::source_dir() / "testdata" / "jinja" / "more_cases.json");
+  const Json file = read_json(other ? std::filesystem::path(other)
+                                    : testing::source_dir() / "testdata" / "jinja" / "more_cases.json");
   ASSERT_GT(file["cases"].size(), 50u);
   for (const auto& c : file["cases"]) {
     const auto got = render(c["template"].get<std::string>(), file["context"]);
@@ -328,7 +329,7 @@ TEST(ChatTemplate, LimitsHoldWhileTheyAreReached) {
     Errc code{};
     const double start = testing::thread_ms();
     try {
-      interpreter.render(body, OrderedJson::object());
+      interpreter.render(body, Json::object());
     } catch (const jinja::Failure& f) { code = f.code; }
     const double ms = testing::thread_ms() - start;
     fmt::print("{:5.1f} ms, {:4.1f} MiB: {}\n", ms, static_cast<double>(interpreter.budget.most_held()) / (1 << 20),
@@ -348,7 +349,7 @@ void expect_bounded(const std::string& source) {
   {
     jinja::Interpreter interpreter;
     try {
-      interpreter.render(body, OrderedJson::object());
+      interpreter.render(body, Json::object());
     } catch (const jinja::Failure& f) { EXPECT_NE(f.code, Errc::internal) << source << ' ' << f.message; }
   }
   EXPECT_LT(testing::thread_ms() - start, 1000.0 * testing::patience) << source;
@@ -457,12 +458,12 @@ TEST(ChatTemplate, ALongTextMayBeGoneThroughMoreOften) {
   const std::string long_text = std::string(2'000'000, 'a') + " b";
   EXPECT_EQ(rendered("{% for i in range(2) %}{{ (s | trim | upper)[-1] }}{{ s.split(' ')[-1] }}{{ '</think>' in s }}"
                      "{{ (s | tojson | length) > s | length }}{% endfor %}",
-                     {{"s", long_text}}),
+                     Json::object({{"s", long_text}})),
             "BbFalseTrueBbFalseTrue");
 }
 
 TEST(ChatTemplate, GivesBackWhatValuesHeld) {
-  const OrderedJson context = {{"s", std::string(100'000, 'x')}};
+  const Json context = Json::object({{"s", std::string(100'000, 'x')}});
   // A gigabyte in all would be refused as built; 60 MB built and dropped a tenth at a time are not held.
   EXPECT_EQ(rendered("{% for i in range(150) %}{% set x = s ~ s ~ s %}{% endfor %}ok", context), "ok");
   jinja::Interpreter interpreter;
@@ -472,28 +473,29 @@ TEST(ChatTemplate, GivesBackWhatValuesHeld) {
 
 // What a template may do grows with what it is given: here each of 1,000 messages looks through all of them.
 TEST(ChatTemplate, ALongChatMayTakeMoreStepsThanAShortOne) {
-  OrderedJson messages = OrderedJson::array();
-  for (int i = 0; i < 1000; ++i) messages.push_back({{"role", i % 2 ? "assistant" : "user"}, {"content", "text"}});
+  Json messages = Json::array();
+  for (int i = 0; i < 1000; ++i)
+    messages.push_back(Json::object({{"role", i % 2 ? "assistant" : "user"}, {"content", "text"}}));
   EXPECT_EQ(
       rendered(
           "{% for m in messages %}{% set u = messages | selectattr('role', 'equalto', 'user') | list %}{% endfor %}ok",
-          {{"messages", messages}}),
+          Json::object({{"messages", messages}})),
       "ok");
 }
 
 TEST(ChatTemplate, IsBoundedOnHostileContextsToo) {
-  OrderedJson deep = 1;
-  for (int i = 0; i < 500; ++i) deep = OrderedJson::array({deep});
-  EXPECT_NE(error_of("x", {{"a", deep}}).find("deeper"), std::string::npos);
-  EXPECT_EQ(rendered("{{ a + 1 }}", {{"a", 18446744073709551615u}}), "18446744073709551616");
-  EXPECT_EQ(rendered("{{ a | length }}", {{"a", "\xff\xfe z"}}), "4");
-  EXPECT_FALSE(ChatTemplate::parse("x", "t")->render(OrderedJson::array()));
+  Json deep = 1;
+  for (int i = 0; i < 500; ++i) deep = Json::array({deep});
+  EXPECT_NE(error_of("x", Json::object({{"a", deep}})).find("deeper"), std::string::npos);
+  EXPECT_EQ(rendered("{{ a + 1 }}", Json::object({{"a", 18446744073709551615u}})), "18446744073709551616");
+  EXPECT_EQ(rendered("{{ a | length }}", Json::object({{"a", "\xff\xfe z"}})), "4");
+  EXPECT_FALSE(ChatTemplate::parse("x", "t")->render(Json::array()));
 }
 
 // Python's json.loads, str() and json.dumps.
 TEST(ChatTemplate, IntegersOfMessagesAndSchemasAreExact) {
   const auto shown = [](const std::string& json) {
-    const auto context = parse_ordered_json(json);
+    const auto context = parse_json(json, {.exact_integers = true});
     EXPECT_TRUE(context) << json;
     return context ? rendered("{{ a + 1 }}|{{ a is integer }}|{{ {'a': [a]} | tojson }}", *context) : "";
   };
@@ -504,7 +506,7 @@ TEST(ChatTemplate, IntegersOfMessagesAndSchemasAreExact) {
             R"(1000000000000000019884624838657|True|{"a": [1000000000000000019884624838656]})");
   const std::string nines(400, '9');  // beyond every double
   EXPECT_EQ(shown("{\"a\":" + nines + "}"), "1" + std::string(400, '0') + "|True|{\"a\": [" + nines + "]}");
-  EXPECT_NE(error_of("x", *parse_ordered_json("{\"a\":" + std::string(4301, '9') + "}")).find("4300 digits"),
+  EXPECT_NE(error_of("x", testing::json_of("{\"a\":" + std::string(4301, '9') + "}")).find("4300 digits"),
             std::string::npos);
 }
 
@@ -519,7 +521,7 @@ TEST(ChatTemplate, RendersFromManyThreadsAtOnce) {
   std::vector<std::string> got(4);
   std::vector<std::thread> threads;
   for (int i = 0; i < 4; ++i)
-    threads.emplace_back([&, i] { got[i] = t->render({{"n", i}}).value_or("failed"); });
+    threads.emplace_back([&, i] { got[i] = t->render(Json::object({{"n", i}})).value_or("failed"); });
   for (auto& thread : threads) thread.join();
   for (int i = 0; i < 4; ++i) EXPECT_EQ(got[i].substr(0, 4), "A" + std::to_string(i) + "A" + std::to_string(i));
 }
@@ -532,11 +534,11 @@ TEST(ChatTemplate, StrftimeNowTellsTheDate) {
 }
 
 TEST(ChatContext, MakesWhatTransformersPasses) {
-  const auto c = chat_context({{"messages", {{{"role", "user"}}}},
-                               {"enable_thinking", false},
-                               {"kwargs", {{"add_generation_prompt", true}, {"x", 1}}},
-                               {"bos_token", "<s>"},
-                               {"eos_token", nullptr}});
+  const auto c = chat_context(Json::object({{"messages", Json::array({Json::object({{"role", "user"}})})},
+                                            {"enable_thinking", false},
+                                            {"kwargs", Json::object({{"add_generation_prompt", true}, {"x", 1}})},
+                                            {"bos_token", "<s>"},
+                                            {"eos_token", nullptr}}));
   ASSERT_TRUE(c) << c.error().str();
   EXPECT_EQ(c->dump(), R"({"messages":[{"role":"user"}],"tools":null,"documents":null,"add_generation_prompt":true,)"
                        R"("enable_thinking":false,"bos_token":"<s>","x":1})");
@@ -545,7 +547,7 @@ TEST(ChatContext, MakesWhatTransformersPasses) {
 // Written by testdata/jinja/make_chats.py from what transformers' apply_chat_template hands to a template.
 TEST(ChatContext, HandsMessagesOverAsTransformersDoes) {
   const auto path = testing::source_dir() / "testdata" / "jinja" / "contexts.json";
-  const OrderedJson file = read_json(path);
+  const Json file = read_json(path);
   ASSERT_GT(file["cases"].size(), 10u);
   for (const auto& c : file["cases"]) {
     const auto context = chat_context(c["input"]);
@@ -561,11 +563,11 @@ TEST(ChatContext, HandsMessagesOverAsTransformersDoes) {
 // Written by testdata/jinja/make_suite.py: templates in the manner of the model families × conversations, rendered by
 // transformers' apply_chat_template: [template, conversation, add_generation_prompt, text or null].
 TEST(ChatTemplate, RendersTheFamiliesSuiteByteForByte) {
-  const OrderedJson suite = read_json(testing::source_dir() / "testdata" / "jinja" / "suite.json");
+  const Json suite = read_json(testing::source_dir() / "testdata" / "jinja" / "suite.json");
   ASSERT_GT(suite["cases"].size(), 500u);
   for (const auto& c : suite["cases"]) {
-    OrderedJson input = suite["conversations"][c[1].get<std::string>()];
-    input.update(suite["tokens"]);
+    Json input = suite["conversations"][c[1].get<std::string>()];
+    for (const auto& [name, token] : suite["tokens"].items()) input[name] = token;
     input["add_generation_prompt"] = c[2];
     const auto context = chat_context(input);
     ASSERT_TRUE(context) << context.error().str();
@@ -584,8 +586,9 @@ TEST(ChatContext, RefusesOtherForms) {
                             R"({"messages":[{}],"tools":["f"]})", R"({"messages":[{}],"documents":[1]})",
                             R"({"messages":[{}],"kwargs":[]})", R"({"messages":[{}],"kwargs":{"messages":[]}})",
                             R"({"messages":[{}],"enable_thinking":1,"kwargs":{"enable_thinking":1}})"})
-    EXPECT_FALSE(chat_context(*parse_ordered_json(input))) << input;
-  const auto unknown = chat_context({{"messages", {{{"role", "user"}}}}, {"add_generation_promt", true}});
+    EXPECT_FALSE(chat_context(*parse_json(input))) << input;
+  const auto unknown = chat_context(
+      Json::object({{"messages", Json::array({Json::object({{"role", "user"}})})}, {"add_generation_promt", true}}));
   ASSERT_FALSE(unknown);
   EXPECT_NE(unknown.error().message.find("\"add_generation_promt\""), std::string::npos) << unknown.error().message;
 }

@@ -8,13 +8,13 @@ namespace halyard {
 namespace {
 
 TEST(ChatFiles, TheTemplateIsTheOneThatTransformersTakes) {
-  const OrderedJson all = testing::tokenizer_files();
-  const OrderedJson empty = {{"messages", OrderedJson::array()}};
+  const Json all = testing::tokenizer_files();
+  const Json empty = Json::object({{"messages", Json::array()}});
   for (const auto& [name, c] : all["cases"].items()) {
     const testing::TokenizerFolder folder(all, c["files"]);
     for (const bool tools : {false, true}) {
-      SCOPED_TRACE(name + (tools ? " with tools" : ""));
-      const OrderedJson& want = c[tools ? "tool_template" : "template"];
+      SCOPED_TRACE(std::string(name) + (tools ? " with tools" : ""));
+      const Json& want = c[tools ? "tool_template" : "template"];
       const auto chat = load_chat_template(folder.path(), tools);
       const bool found = chat && *chat;
       EXPECT_EQ(found, !want.is_null());
@@ -24,7 +24,7 @@ TEST(ChatFiles, TheTemplateIsTheOneThatTransformersTakes) {
 }
 
 TEST(ChatFiles, SpecialTokensAreThoseThatTransformersGivesATemplate) {
-  const OrderedJson all = testing::tokenizer_files();
+  const Json all = testing::tokenizer_files();
   for (const auto& [name, c] : all["cases"].items()) {
     const testing::TokenizerFolder folder(all, c["files"]);
     Json want = Json(c["special_tokens"]);

@@ -17,12 +17,7 @@ inline tl::unexpected<Error> wrong_field(std::string_view key, std::string_view 
 }
 
 /// The member of an object, or null where it is not there.
-inline const Json& field(const Json& object, std::string_view key) {
-  static const Json null;
-  if (!object.is_object()) return null;
-  const auto it = object.find(key);
-  return it == object.end() ? null : *it;
-}
+inline const Json& field(const Json& object, std::string_view key) { return object[key]; }
 
 inline Result<std::string> string_field(const Json& object, std::string_view key) {
   const Json& value = field(object, key);
@@ -39,11 +34,10 @@ inline Result<bool> bool_field(const Json& object, std::string_view key, bool ot
 
 /// A token id: 0 to 2^31 - 1.
 inline Result<std::int32_t> token_id(const Json& value, std::string_view what) {
-  const bool fits = value.is_number_integer() && (value.is_number_unsigned() || value.get<std::int64_t>() >= 0) &&
-                    value.get<std::uint64_t>() <= 0x7fffffffU;
+  const bool fits = value.is_integer() && value.get<std::uint64_t>() <= 0x7fffffffU;
   if (!fits)
     return fail(Errc::bad_file, fmt::format("{}: expected an id from 0 to 2147483647, got {}", what,
-                                            value.is_number() ? value.dump() : value.type_name()));
+                                            value.is_number() ? value.dump() : std::string(value.type_name())));
   return value.get<std::int32_t>();
 }
 

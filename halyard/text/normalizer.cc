@@ -96,7 +96,7 @@ Result<Normalizer> make_normalizer(const Json& json) {
 Result<Pattern> pattern_field(const Json& object) {
   const Json& pattern = field(object, "pattern");
   if (const Json& text = field(pattern, "String"); text.is_string()) return Pattern::literal(text.get<std::string>());
-  if (const Json& regex = field(pattern, "Regex"); regex.is_string()) return Pattern::regex(regex.get_ref<const std::string&>());
+  if (const Json& regex = field(pattern, "Regex"); regex.is_string()) return Pattern::regex(regex.text());
   return wrong_field("pattern", "{\"String\": …} or {\"Regex\": …}", pattern);
 }
 

@@ -32,8 +32,7 @@ constexpr ClassDefaults class_defaults[] = {
     {"Qwen3_5Tokenizer", "", "<|endoftext|>", true},
 };
 
-// `content`, where given, takes the file's text.
-Result<Json> optional_object(const std::string& path, std::string* content = nullptr) {
+Result<Json> optional_object(const std::string& path) {
   auto text = read_file(path, max_file);
   if (!text && text.error().code == Errc::not_found) return Json::object();
   if (!text) return fail(text.error());
@@ -41,28 +40,28 @@ Result<Json> optional_object(const std::string& path, std::string* content = nul
   auto json = parse_json(*text, {.max_depth = 128, .unique_keys = false});
   if (!json) return fail(std::move(json).error(), path);
   if (!json->is_object()) return fail(Errc::bad_file, fmt::format("{}: expected a JSON object", path));
-  if (content) *content = *std::move(text);
   return json;
 }
 
 bool is_token(const Json& value) { return value.is_string() || field(value, "content").is_string(); }
-std::string content_of(const Json& token) {
-  return token.is_string() ? token.get<std::string>() : token.at("content").get<std::string>();
-}
+std::string content_of(const Json& token) { return (token.is_string() ? token : token["content"]).get<std::string>(); }
 
 // A token as tokenizer.json writes it. One that is only a string is special.
 Json entry_of(const Json& token, bool special) {
-  if (token.is_string()) return {{"content", token}, {"special", true}, {"id", 0}};
+  if (token.is_string()) return Json::object({{"content", token}, {"special", true}, {"id", 0}});
   Json entry = token;
   entry.erase("__type");
-  const bool already = field(token, "special").is_boolean() && token.at("special").get<bool>();
+  const bool already = field(token, "special").get<bool>();
   if (field(entry, "normalized").is_null()) entry["normalized"] = !already;
   entry["special"] = already || special;
   entry["id"] = 0;
   return entry;
 }
 
-bool is_empty(const Json& value) { return value.is_null() || (value.is_structured() && value.empty()) || value == ""; }
+bool is_empty(const Json& value) {
+  return value.is_string() ? value.text().empty()
+                           : (value.is_null() || value.is_array() || value.is_object()) && value.empty();
+}
 
 // The tokens by role, and those that are special without one.
 struct Roles {
@@ -72,14 +71,15 @@ struct Roles {
 
 void name_all(Roles& roles, const Json& tokens) {
   for (const auto& [name, token] : tokens.items())
-    if (is_token(token)) roles.named[name] = token;
+    if (is_token(token)) roles.named[std::string(name)] = token;
 }
 
 Roles roles_of(Json config, const Json& map) {
   Roles roles;
   if (is_empty(field(config, "extra_special_tokens")) && config.contains("additional_special_tokens")) {
-    config["extra_special_tokens"] = config["additional_special_tokens"];
+    Json extra = std::move(config["additional_special_tokens"]);
     config.erase("additional_special_tokens");
+    config["extra_special_tokens"] = std::move(extra);
   }
   if (field(config, "extra_special_tokens").is_object()) {
     name_all(roles, config["extra_special_tokens"]);
@@ -100,7 +100,7 @@ Roles roles_of(Json config, const Json& map) {
     config[key] = token;
   }
   for (const auto& [key, value] : config.items())
-    if (key.ends_with("_token") && is_token(value)) roles.named[key] = value;
+    if (key.ends_with("_token") && is_token(value)) roles.named[std::string(key)] = value;
   roles.extra = config.contains("extra_special_tokens") ? config["extra_special_tokens"]
                                                         : field(config, "additional_special_tokens");
   return roles;
@@ -132,13 +132,13 @@ Result<std::map<std::int64_t, Json>> legacy_tokens(const Json& added, const Json
       if (is_token(token)) special.insert(content_of(token));
   std::map<std::int64_t, Json> tokens;
   for (const auto& [content, id] : added.items()) {
-    const bool is_special = special.contains(content);
-    tokens[HALYARD_TRY(token_id(id, fmt::format("the id of \"{}\"", content.substr(0, 100))))] = {
-        {"content", content}, {"special", is_special}, {"normalized", !is_special}};
+    const bool is_special = special.contains(std::string(content));
+    tokens[HALYARD_TRY(token_id(id, fmt::format("the id of \"{}\"", content.substr(0, 100))))] =
+        Json::object({{"content", content}, {"special", is_special}, {"normalized", !is_special}});
   }
   if (in_file.is_array())
     for (const Json& token : in_file)
-      if (is_token(token) && field(token, "id").is_number_integer()) tokens[token.at("id").get<std::int64_t>()] = token;
+      if (is_token(token) && field(token, "id").is_integer()) tokens[token["id"].get<std::int64_t>()] = token;
   return tokens;
 }
 
@@ -148,18 +148,14 @@ bool is_standard(std::string_view name) {
 
 // The names of `roles` in the order in which their tokens are added: the standard ones, then a model's own as its
 // tokenizer_config.json writes them.
-Result<std::vector<std::string>> order_of(const Roles& roles, const std::string& config) {
+std::vector<std::string> order_of(const Roles& roles, const Json& config) {
   std::vector<std::string> order;
   for (const auto name : named_tokens) order.emplace_back(name);
   if (std::all_of(roles.named.begin(), roles.named.end(), [](const auto& entry) { return is_standard(entry.first); }))
     return order;
-  if (!config.empty()) {
-    const OrderedJson written = HALYARD_TRY(parse_ordered_json(config, {.max_depth = 128, .unique_keys = false}));
-    for (const auto& [key, value] : written.items())
-      if (key.ends_with("_token") && !is_standard(key)) order.push_back(key);
-    if (const auto extra = written.find("extra_special_tokens"); extra != written.end() && extra->is_object())
-      for (const auto& [key, value] : extra->items()) order.push_back(key);
-  }
+  for (const auto& [key, value] : config.items())
+    if (key.ends_with("_token") && !is_standard(key)) order.emplace_back(key);
+  for (const auto& [key, value] : config["extra_special_tokens"].items()) order.emplace_back(key);
   for (const auto& [name, token] : roles.named) order.push_back(name);  // of other files
   return order;
 }
@@ -185,8 +181,7 @@ void set_class_defaults(const Json& config, std::string_view tokenizer_json, Rol
 Result<TokenizerConfig> read_tokenizer_config(const std::string& folder, std::string_view tokenizer_json,
                                               const Json& in_file) {
   const std::string path = folder + "/tokenizer_config.json";
-  std::string content;
-  const Json config = HALYARD_TRY(optional_object(path, &content));
+  const Json config = HALYARD_TRY(optional_object(path));
   TokenizerConfig out;
   const bool decoder = config.contains("added_tokens_decoder");
   const std::string map_path = folder + "/special_tokens_map.json", legacy_path = folder + "/added_tokens.json";
@@ -210,7 +205,7 @@ Result<TokenizerConfig> read_tokenizer_config(const std::string& folder, std::st
   const auto add_unless_known = [&](const Json& token, bool special, std::string_view key) {
     if (is_token(token) && !known.contains(content_of(token))) add(token, special, map.contains(key) ? map_path : path);
   };
-  for (const std::string& name : HALYARD_TRY(order_of(roles, content)))
+  for (const std::string& name : order_of(roles, config))
     if (const auto it = roles.named.find(name); it != roles.named.end()) add_unless_known(it->second, true, name);
   if (roles.extra.is_array())
     for (const Json& token : roles.extra) add_unless_known(token, false, "extra_special_tokens");

@@ -11,7 +11,7 @@ namespace {
 using Ids = std::vector<std::int32_t>;
 
 TEST(TokenizerConfig, TheFilesOfAFolderMeanWhatTransformersTakesThemFor) {
-  const OrderedJson all = testing::tokenizer_files();
+  const Json all = testing::tokenizer_files();
   const auto text = all["text"].get<std::string>();
   ASSERT_GT(all["cases"].size(), 30U);
   for (const auto& [name, c] : all["cases"].items()) {
@@ -22,7 +22,8 @@ TEST(TokenizerConfig, TheFilesOfAFolderMeanWhatTransformersTakesThemFor) {
     const Ids ids = c["ids"].get<Ids>();
     EXPECT_EQ(tokenizer->encode(text, false).value(), ids);
     EXPECT_EQ(tokenizer->decode(ids, true).value(), c["skipped"].get<std::string>());
-    std::map<std::string, std::string> special = c["special_tokens"];
+    std::map<std::string, std::string> special;
+    for (const auto& [role, token] : c["special_tokens"].items()) special[std::string(role)] = token.get<std::string>();
     if (c["class"] != "TokenizersBackend") special.erase("unk_token");  // of a class only bos and eos are known
     EXPECT_EQ(tokenizer->special_tokens(), special);
     if (!c["eos"].is_null()) {
@@ -32,7 +33,7 @@ TEST(TokenizerConfig, TheFilesOfAFolderMeanWhatTransformersTakesThemFor) {
 }
 
 TEST(TokenizerConfig, RefusesFilesThatAreNotWhatTheyShouldBeByName) {
-  const OrderedJson all = testing::tokenizer_files();
+  const Json all = testing::tokenizer_files();
   const struct {
     const char *file, *content, *mention;
   } cases[] = {{"tokenizer_config.json", "[", "JSON"},
@@ -46,7 +47,7 @@ TEST(TokenizerConfig, RefusesFilesThatAreNotWhatTheyShouldBeByName) {
                {"added_tokens.json", R"({"<a>": -1})", "<a>"},
                {"added_tokens.json", "version https://git-lfs.github.com/spec/v1\n", "Git LFS"}};
   for (const auto& c : cases) {
-    const testing::TokenizerFolder folder(all, {{c.file, c.content}});
+    const testing::TokenizerFolder folder(all, Json::object({{c.file, c.content}}));
     const auto tokenizer = Tokenizer::load_folder(folder.path());
     ASSERT_FALSE(tokenizer) << c.content;
     EXPECT_NE(tokenizer.error().str().find(c.mention), std::string::npos) << tokenizer.error().str();
@@ -55,8 +56,8 @@ TEST(TokenizerConfig, RefusesFilesThatAreNotWhatTheyShouldBeByName) {
 }
 
 TEST(TokenizerConfig, TellsWhichFileATokenComesFrom) {
-  const OrderedJson all = testing::tokenizer_files();
-  const auto file_of = [&](const std::map<std::string, std::string>& files) {
+  const Json all = testing::tokenizer_files();
+  const auto file_of = [&](const Json& files) {
     const testing::TokenizerFolder folder(all, files);
     const auto tokenizer = Tokenizer::load_folder(folder.path());
     EXPECT_TRUE(tokenizer) << tokenizer.error().str();
@@ -64,11 +65,13 @@ TEST(TokenizerConfig, TellsWhichFileATokenComesFrom) {
     EXPECT_TRUE(id);
     return id ? tokenizer->file_of(*id).substr(folder.path().size() + 1) : "";
   };
-  EXPECT_EQ(file_of({{"tokenizer_config.json", R"({"added_tokens_decoder": {"99": {"content": "<new>"}}})"}}),
-            "tokenizer_config.json");
-  EXPECT_EQ(file_of({{"tokenizer_config.json", R"({"eos_token": "<new>"})"}}), "tokenizer_config.json");
-  EXPECT_EQ(file_of({{"special_tokens_map.json", R"({"eos_token": "<new>"})"}}), "special_tokens_map.json");
-  EXPECT_EQ(file_of({{"added_tokens.json", R"({"<new>": 99})"}}), "added_tokens.json");
+  EXPECT_EQ(
+      file_of(Json::object({{"tokenizer_config.json", R"({"added_tokens_decoder": {"99": {"content": "<new>"}}})"}})),
+      "tokenizer_config.json");
+  EXPECT_EQ(file_of(Json::object({{"tokenizer_config.json", R"({"eos_token": "<new>"})"}})), "tokenizer_config.json");
+  EXPECT_EQ(file_of(Json::object({{"special_tokens_map.json", R"({"eos_token": "<new>"})"}})),
+            "special_tokens_map.json");
+  EXPECT_EQ(file_of(Json::object({{"added_tokens.json", R"({"<new>": 99})"}})), "added_tokens.json");
 }
 
 }  // namespace

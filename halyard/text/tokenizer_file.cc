@@ -42,7 +42,7 @@ class Reader : public JsonEvents {
       ++parts_;
       return true;
     }
-    return scalar(std::string(value), "a string");
+    return scalar(value, "a string");
   }
 
   bool start_object() override {
@@ -117,8 +117,7 @@ class Reader : public JsonEvents {
     if (open_.empty()) return &(file.rest = std::move(value));
     Json& parent = *open_.back();
     if (parent.is_object()) return &(parent[key_] = std::move(value));
-    parent.push_back(std::move(value));
-    return &parent.back();
+    return &parent.push_back(std::move(value));
   }
   bool open(Json container) {
     if (!counted()) return false;

@@ -10,8 +10,9 @@
 
 #include "halyard/base/file.h"
 #include "halyard/base/json.h"
-#include "halyard/testing/paths.h"
 #include "halyard/testing/cpu_time.h"
+#include "halyard/testing/json.h"
+#include "halyard/testing/paths.h"
 #include "halyard/testing/patience.h"
 
 namespace halyard {
@@ -38,14 +39,15 @@ std::vector<Case> read_cases(const std::string& path) {
       ADD_FAILURE() << path << ": " << json.error().str();
       break;
     }
-    Case c{(*json)["text"], (*json)["ids"], {}, (*json)["decoded"], (*json)["decoded_skip_special"]};
+    const auto text = [&](const char* key) { return (*json)[key].get<std::string>(); };
+    Case c{text("text"), (*json)["ids"].get<Ids>(), {}, text("decoded"), text("decoded_skip_special")};
     c.ids_special = (*json)["ids_special"].is_null() ? c.ids : (*json)["ids_special"].get<Ids>();
     cases.push_back(std::move(c));
   }
   return cases;
 }
 
-// A part of a JSON string: nlohmann accepts it where it is UTF-8.
+// A part of a JSON string: what parses it accepts it where it is UTF-8.
 std::string escaped(const std::string& text) {
   std::string out;
   for (const char c : text) {
@@ -94,7 +96,7 @@ void expect_streams(const Tokenizer& tokenizer, const Ids& ids, bool skip_specia
   std::string text;
   for (const std::int32_t id : ids) {
     const std::string part = stream.add(id);
-    EXPECT_TRUE(Json::accept("\"" + escaped(part) + "\"")) << "a part that is not UTF-8 after " << text;
+    EXPECT_TRUE(parse_json("\"" + escaped(part) + "\"")) << "a part that is not UTF-8 after " << text;
     text += part;
   }
   text += stream.finish();
@@ -153,7 +155,7 @@ Json small() {
   }
   vocab["he"] = 256;
   vocab["aa"] = 257;
-  Json json = Json::parse(R"({
+  Json json = testing::json_of(R"({
     "added_tokens": [{"id": 258, "content": "<|end|>", "special": true, "normalized": false}],
     "normalizer": {"type": "NFC"},
     "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
@@ -168,13 +170,13 @@ Json small() {
 
 Json with(const char* pointer, Json value) {
   Json json = small();
-  json[Json::json_pointer(pointer)] = std::move(value);
+  testing::at_path(json, pointer) = std::move(value);
   return json;
 }
 
 Json without(const char* parent, const char* key) {
   Json json = small();
-  json[Json::json_pointer(parent)].erase(key);
+  testing::at_path(json, parent).erase(key);
   return json;
 }
 
@@ -185,11 +187,12 @@ Tokenizer parsed(const Json& json) {
 }
 
 Json split_by(const char* regex) {
-  return {{"type", "Split"}, {"pattern", {{"Regex", regex}}}, {"behavior", "Isolated"}, {"invert", false}};
+  return Json::object(
+      {{"type", "Split"}, {"pattern", Json::object({{"Regex", regex}})}, {"behavior", "Isolated"}, {"invert", false}});
 }
 
 Json replacing(const char* from, const std::string& to) {
-  return {{"type", "Replace"}, {"pattern", {{"String", from}}}, {"content", to}};
+  return Json::object({{"type", "Replace"}, {"pattern", Json::object({{"String", from}})}, {"content", to}});
 }
 
 // Milliseconds that `work` takes.
@@ -218,22 +221,27 @@ TEST(Tokenizer, RefusesAFileThatContradictsItself) {
       {"id 2^64", R"({"model":{"vocab":{"zzz":18446744073709551616}}})", {"zzz", "vocab"}},
       {"id of a fraction", with("/model/vocab/zzz", 1.5).dump(), {"zzz", "vocab"}},
       {"id of an object", with("/model/vocab/zzz", Json::object()).dump(), {"zzz", "vocab"}},
-      {"merge of no token", with("/model/merges/-", {"zq", "x"}).dump(), {"zq", "merge"}},
-      {"merge into no token", with("/model/merges/-", {"q", "x"}).dump(), {"qx", "merge"}},
-      {"merge of three", with("/model/merges/-", {"h", "i", "n"}).dump(), {"merge"}},
-      {"merge of three as text", with("/model/merges", {"h i n"}).dump(), {"merge", "h i n"}},
+      {"merge of no token", with("/model/merges/-", Json::array({"zq", "x"})).dump(), {"zq", "merge"}},
+      {"merge into no token", with("/model/merges/-", Json::array({"q", "x"})).dump(), {"qx", "merge"}},
+      {"merge of three", with("/model/merges/-", Json::array({"h", "i", "n"})).dump(), {"merge"}},
+      {"merge of three as text", with("/model/merges", Json::array({"h i n"})).dump(), {"merge", "h i n"}},
       {"merge of a number", with("/model/merges/-", 7).dump(), {"merges"}},
       {"an open bracket", with("/pre_tokenizer", split_by("(unclosed")).dump(), {"pre_tokenizer", "(unclosed"}},
       {"nested sets", with("/pre_tokenizer", split_by("[a-z&&[^b]]")).dump(), {"[a-z&&[^b]]"}},
-      {"an unknown pre-tokenizer", with("/pre_tokenizer", {{"type", "Chopper"}}).dump(), {"Chopper"}},
-      {"an unknown normaliser", with("/normalizer", {{"type", "Sandpaper"}}).dump(), {"Sandpaper"}},
-      {"an unknown decoder", with("/decoder", {{"type", "Guess"}}).dump(), {"decoder", "Guess"}},
+      {"an unknown pre-tokenizer", with("/pre_tokenizer", Json::object({{"type", "Chopper"}})).dump(), {"Chopper"}},
+      {"an unknown normaliser", with("/normalizer", Json::object({{"type", "Sandpaper"}})).dump(), {"Sandpaper"}},
+      {"an unknown decoder", with("/decoder", Json::object({{"type", "Guess"}})).dump(), {"decoder", "Guess"}},
       {"an unknown behaviour", with("/pre_tokenizer/pretokenizers/0/behavior", "Shuffled").dump(), {"Shuffled"}},
       {"an undefined special token",
-       with("/post_processor", Json::parse(R"({"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<nowhere>"}}],"special_tokens":{}})")).dump(),
+       with("/post_processor",
+            testing::json_of(
+                R"({"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<nowhere>"}}],"special_tokens":{}})"))
+           .dump(),
        {"<nowhere>"}},
       {"an added token of a number", with("/added_tokens/0/content", 5).dump(), {"content"}},
-      {"a long added token", with("/added_tokens/0/content", std::string(50000, 'x')).dump(), {"added_tokens", "50000"}},
+      {"a long added token",
+       with("/added_tokens/0/content", std::string(50000, 'x')).dump(),
+       {"added_tokens", "50000"}},
       {"deep nesting", std::string(5000, '[') + std::string(5000, ']'), {"nested deeper"}},
   };
   for (const auto& c : cases) {
@@ -301,14 +309,14 @@ TEST(Tokenizer, TakesOddButValidFiles) {
   ASSERT_EQ(space, 32);
   const Json odd[] = {
       small(),
-      with("/model/merges", {"h e", "a a"}),
-      with("/model/merges", {"#version: 0.2", "h e", "a a"}),
+      with("/model/merges", Json::array({"h e", "a a"})),
+      with("/model/merges", Json::array({"#version: 0.2", "h e", "a a"})),
       with("/model/vocab/zzz", 5),           // an id that stands twice
       with("/model/vocab/zzz", 0x7fffffff),  // an id far out
       with("/normalizer", nullptr),
       without("", "added_tokens"),
-      with("/added_tokens/-", {{"id", 259}, {"content", ""}}),
-      with("/added_tokens/-", {{"id", 5}, {"content", "<|two|>"}}),
+      with("/added_tokens/-", Json::object({{"id", 259}, {"content", ""}})),
+      with("/added_tokens/-", Json::object({{"id", 5}, {"content", "<|two|>"}})),
   };
   for (const Json& json : odd) EXPECT_EQ(parsed(json).encode("he aaaab", true).value(), expected) << json.dump().substr(0, 200);
   EXPECT_EQ(parsed(with("/model/vocab/zzz", 0x7fffffff)).id_to_token(0x7fffffff), "zzz");
@@ -330,16 +338,18 @@ TEST(Tokenizer, AnswersAboutItsTokens) {
 }
 
 TEST(Tokenizer, StopsANormaliserThatDoublesAndDoubles) {
-  const Json twice = {{"type", "Sequence"}, {"normalizers", Json(40, replacing("a", "aa"))}};
+  const Json twice = Json::object({{"type", "Sequence"}, {"normalizers", std::vector<Json>(40, replacing("a", "aa"))}});
   const Tokenizer tokenizer = parsed(with("/normalizer", twice));
   EXPECT_LT(milliseconds([&] {
     const auto ids = tokenizer.encode("aaaaaaaa", false);
     ASSERT_FALSE(ids);
     EXPECT_NE(ids.error().str().find("tokenizer.json: the normalizer"), std::string::npos) << ids.error().str();
   }), 500 * testing::patience);
-  const Json bytes = {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}};
-  EXPECT_FALSE(parsed(with("/pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", Json(40, bytes)}})).encode("é", false));
-  const Json growing = {{"type", "Sequence"}, {"decoders", Json(60, replacing("a", "aa"))}};
+  const Json bytes = Json::object({{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}});
+  EXPECT_FALSE(parsed(with("/pre_tokenizer",
+                           Json::object({{"type", "Sequence"}, {"pretokenizers", std::vector<Json>(40, bytes)}})))
+                   .encode("é", false));
+  const Json growing = Json::object({{"type", "Sequence"}, {"decoders", std::vector<Json>(60, replacing("a", "aa"))}});
   EXPECT_FALSE(parsed(with("/decoder", growing)).decode(Ids{'a'}, false));
 }
 
@@ -395,7 +405,8 @@ TEST(Tokenizer, SplitsInEveryBehaviour) {
       {"MergedWithPrevious", {"h-", "-", "e"}}, {"MergedWithNext", {"h", "-", "-e"}}};
   for (const auto& [behavior, pieces] : expected) {
     Json json = small();
-    json["pre_tokenizer"] = {{"type", "Split"}, {"pattern", {{"String", "-"}}}, {"behavior", behavior}};
+    json["pre_tokenizer"] =
+        Json::object({{"type", "Split"}, {"pattern", Json::object({{"String", "-"}})}, {"behavior", behavior}});
     json["model"]["ignore_merges"] = true;  // so that each piece is one token
     for (const char* token : {"--", "h-", "-e", "h--e"}) json["model"]["vocab"][token] = json["model"]["vocab"].size();
     json.erase("added_tokens");

@@ -79,31 +79,6 @@ void compose_between_unassigned(std::vector<utf8proc_int32_t>& points) {
 
 }  // namespace
 
-Utf8Step utf8_step(std::string_view text, std::size_t pos) {
-  const std::uint8_t first = byte_at(text, pos);
-  if (first < 0x80) return {Utf8Step::whole, 1};
-  if (first < 0xc2 || first > 0xf4) return {Utf8Step::wrong, 1};
-  const std::size_t length = first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-  // The second byte's range keeps out overlong forms, surrogates and what is past U+10FFFF.
-  std::uint8_t low = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
-  std::uint8_t high = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
-  for (std::size_t i = 1; i < length; ++i, low = 0x80, high = 0xbf) {
-    if (pos + i == text.size()) return {Utf8Step::cut, i};
-    const std::uint8_t b = byte_at(text, pos + i);
-    if (b < low || b > high) return {Utf8Step::wrong, i};
-  }
-  return {Utf8Step::whole, length};
-}
-
-std::size_t find_invalid_utf8(std::string_view text) {
-  for (std::size_t pos = 0; pos < text.size();) {
-    const Utf8Step step = utf8_step(text, pos);
-    if (step.kind != Utf8Step::whole) return pos;
-    pos += step.length;
-  }
-  return text.npos;
-}
-
 CodePoint next_code_point(std::string_view text, std::size_t& pos) {
   const std::uint8_t first = byte_at(text, pos++);
   if (first < 0x80) return first;

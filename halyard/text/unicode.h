@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "halyard/base/utf8.h"
+
 namespace halyard::text {
 
 using CodePoint = char32_t;
@@ -15,16 +17,6 @@ CodePoint next_code_point(std::string_view text, std::size_t& pos);
 /// The code point that ends at `pos` of valid UTF-8; `pos` moves to its start.
 CodePoint previous_code_point(std::string_view text, std::size_t& pos);
 void append_utf8(std::string& out, CodePoint);
-
-/// How the bytes at `pos` read as UTF-8 (Unicode 15, table 3-7).
-struct Utf8Step {
-  enum Kind { whole, cut, wrong } kind;  ///< a character; the valid start of one that the text ends within; neither
-  std::size_t length;                    ///< bytes: of the character, the rest, or the maximal ill-formed subpart
-};
-Utf8Step utf8_step(std::string_view text, std::size_t pos);
-
-/// The place of the first byte that is not UTF-8, or npos.
-std::size_t find_invalid_utf8(std::string_view text);
 
 bool is_white_space(CodePoint);   ///< property White_Space
 bool is_numeric(CodePoint);       ///< Nd, Nl, No

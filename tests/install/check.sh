@@ -29,7 +29,7 @@ step "each header by itself"
 for name in state attempt driver recording simd json; do
   if [[ $(find "$prefix/include" -name "$name.h") ]]; then echo "$name.h was installed"; exit 1; fi
 done
-if grep -rl nlohmann "$prefix/include"; then echo "the files above show JSON's types"; exit 1; fi
+if grep -rlw Json "$prefix/include"; then echo "the files above show JSON's types"; exit 1; fi
 for compiler in g++ clang++; do
   command -v $compiler >/dev/null || continue
   (cd "$prefix/include" && find halyard -name '*.h') | xargs -P "$(nproc)" -I{} sh -c '

@@ -513,7 +513,8 @@ template <CaseMap change> Value changed(Call& c) {
 Value trim(Call& c) {
   const Value s = self_text(c);
   const bool own = given(c, 0) && !c.args[0].is_none();
-  const std::string_view chars = own ? require_text(c.args[0], "trim's characters") : "";
+  const std::string_view chars =
+      own ? std::string_view(require_text(c.args[0], "trim's characters")) : std::string_view();
   return like_self(c, std::string(strip(*s.text(), own ? &chars : nullptr)));
 }
 

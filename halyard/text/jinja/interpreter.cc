@@ -678,7 +678,7 @@ Value Interpreter::call_macro(const MacroDef& macro, Scope& scope, Args args, bo
   return written(out, markup);
 }
 
-std::string Interpreter::render(const Template& t, const OrderedJson& context) {
+std::string Interpreter::render(const Template& t, const Json& context) {
   Builder out(budget);
   out_ = &out;
   scope_ = &push_scope(nullptr);

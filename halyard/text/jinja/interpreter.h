@@ -27,7 +27,7 @@ struct Scope {
 /// One render. Throws Failure; line() is then where it stood.
 class Interpreter {
  public:
-  std::string render(const Template&, const OrderedJson& context);
+  std::string render(const Template&, const Json& context);
   int line() const { return line_; }
 
   Budget budget;

@@ -38,7 +38,7 @@ using Strip = std::string_view (*)(std::string_view, const std::string_view*);
 template <Strip strip_side>
 Value stripped(Call& c) {
   const bool own = !c.args[0].is_missing() && !c.args[0].is_none();
-  const std::string_view chars = own ? text_arg(c, 0) : "";
+  const std::string_view chars = own ? std::string_view(text_arg(c, 0)) : std::string_view();
   return c.in.text(std::string(strip_side(self_text(c), own ? &chars : nullptr)));
 }
 

@@ -223,44 +223,42 @@ std::string clipped(std::string_view s) {
   return std::string(s.substr(0, end)) + (end < s.size() ? "…" : "");
 }
 
-// An integer beyond 64 bits; see parse_ordered_json.
-static Value from_digits(Budget& budget, const std::string& written) {
+// An integer beyond 64 bits; see JsonLimits::exact_integers.
+static Value from_digits(Budget& budget, std::string_view written) {
   const bool minus = written.starts_with('-');
-  const std::string_view digits = std::string_view(written).substr(minus);
+  const std::string_view digits = written.substr(minus);
   if (digits.size() > max_digits)
     raise(fmt::format("an integer of more than {} digits", max_digits), Errc::limit_exceeded);
   charge_integers(budget, digits.size() * 4, digits.size() * 4, digits.size() * 4);
   const auto magnitude = BigInt::parse(digits, 10);
-  if (!magnitude) raise("a binary value");
+  if (!magnitude) raise("not the digits of an integer");
   return make_int(budget, minus ? -*magnitude : *magnitude);
 }
 
-Value from_json(Budget& budget, const OrderedJson& j, int depth) {
-  budget.allow_for_input(j.is_string() ? j.get_ref<const std::string&>().size() : 0);
+Value from_json(Budget& budget, const Json& j, int depth) {
+  budget.allow_for_input(j.text().size());
   if (depth > max_value_depth) checked_depth(depth);
   switch (j.type()) {
-    case OrderedJson::value_t::boolean: return Value(j.get<bool>());
-    case OrderedJson::value_t::number_integer: return Value(j.get<std::int64_t>());
-    case OrderedJson::value_t::number_unsigned: {
-      const auto u = j.get<std::uint64_t>();
-      return make_int(budget, BigInt::from_unsigned(u));
-    }
-    case OrderedJson::value_t::number_float: return Value(j.get<double>());
-    case OrderedJson::value_t::binary: return from_digits(budget, {j.get_binary().begin(), j.get_binary().end()});
-    case OrderedJson::value_t::string: return make_text(budget, j.get_ref<const std::string&>());
-    case OrderedJson::value_t::array: {
+    case Json::Type::boolean: return Value(j.get<bool>());
+    case Json::Type::integer: return Value(j.get<std::int64_t>());
+    case Json::Type::positive: return make_int(budget, BigInt::from_unsigned(j.get<std::uint64_t>()));
+    case Json::Type::real: return Value(j.get<double>());
+    case Json::Type::digits: return from_digits(budget, j.text());
+    case Json::Type::string: return make_text(budget, j.get<std::string>());
+    case Json::Type::array: {
       Grown<Value> items(budget, j.size());
       for (const auto& item : j) items.add(from_json(budget, item, depth + 1));
       return make_list(budget, items.take());
     }
-    case OrderedJson::value_t::object: {
+    case Json::Type::object: {
       Grown<std::pair<Value, Value>> entries(budget, j.size());
       for (const auto& [key, value] : j.items())
-        entries.add({make_text(budget, key), from_json(budget, value, depth + 1)});
+        entries.add({make_text(budget, std::string(key)), from_json(budget, value, depth + 1)});
       return make_dict(budget, entries.take());
     }
-    default: return None{};
+    case Json::Type::null: break;
   }
+  return None{};
 }
 
 // --- comparing

@@ -197,7 +197,7 @@ Value make_undefined(Budget&, std::string why);
 /// The start of a text that a message names.
 std::string clipped(std::string_view);
 /// JSON as Python's json.loads gives it. Throws where it nests too deep.
-Value from_json(Budget&, const OrderedJson&, int depth = 0);
+Value from_json(Budget&, const Json&, int depth = 0);
 
 /// Whether it may be a key. Charges the budget, as == does, because shared tuples can be exponentially large to walk.
 bool hashable(Budget&, const Value&);
