@@ -1,20 +1,14 @@
 #include "halyard/hal/device.h"
 
-#include <algorithm>
-#include <cstring>
-#include <new>
-#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "halyard/base/environment.h"
 #include "halyard/base/file.h"
-#include "halyard/hal/counters.h"
 #include "halyard/hal/cpu/available_memory.h"
 #include "halyard/hal/encoder_state.h"
 #include "halyard/hal/state.h"
-#include "halyard/hal/validate.h"
 
 namespace halyard {
 

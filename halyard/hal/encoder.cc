@@ -4,7 +4,11 @@
 
 #include <fmt/format.h>
 
+#include "halyard/hal/allocation.h"
 #include "halyard/hal/encoder_state.h"
+#include "halyard/hal/launch.h"
+#include "halyard/hal/plan_state.h"
+#include "halyard/hal/submission.h"
 
 namespace halyard {
 

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "halyard/base/json.h"
+#include "halyard/hal/allocation.h"
 #include "halyard/hal/draft.h"
 #include "halyard/hal/state.h"
 #include "halyard/hal/stretches.h"

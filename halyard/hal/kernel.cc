@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "halyard/hal/driver.h"
 
 namespace halyard {
 

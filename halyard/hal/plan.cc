@@ -5,7 +5,9 @@
 
 #include <fmt/format.h>
 
+#include "halyard/hal/allocation.h"
 #include "halyard/hal/encoder_state.h"
+#include "halyard/hal/plan_state.h"
 
 namespace halyard {
 

@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 
+#include "halyard/hal/allocation.h"
 #include "halyard/hal/state.h"
 #include "halyard/hal/validate.h"
 

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "halyard/hal/allocation.h"
+#include "halyard/hal/plan_state.h"
 #include "halyard/hal/state.h"
 #include "halyard/hal/submission.h"
 #include "halyard/testing/forwarding_driver.h"

@@ -3,7 +3,9 @@
 #include <utility>
 
 #include "halyard/base/environment.h"
+#include "halyard/hal/allocation.h"
 #include "halyard/hal/encoder_state.h"
+#include "halyard/hal/submission.h"
 
 namespace halyard {
 

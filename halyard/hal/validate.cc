@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "halyard/hal/allocation.h"
 #include "halyard/hal/cpu/job.h"
 
 namespace halyard {

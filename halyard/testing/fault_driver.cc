@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "halyard/hal/plan_state.h"
+#include "halyard/hal/submission.h"
 #include "halyard/testing/fail_new.h"
 #include "halyard/testing/open_device.h"
 

@@ -19,6 +19,8 @@
 #include "halyard/hal/cpu/available_memory.h"
 #include "halyard/hal/cpu/team.h"
 #include "halyard/hal/driver.h"
+#include "halyard/hal/plan_state.h"
+#include "halyard/hal/submission.h"
 
 namespace halyard {
 namespace {

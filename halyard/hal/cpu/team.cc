@@ -11,7 +11,10 @@
 #include <fmt/format.h>
 
 #include "halyard/base/threads.h"
+#include "halyard/hal/allocation.h"
 #include "halyard/hal/cpu/placement.h"
+#include "halyard/hal/plan_state.h"
+#include "halyard/hal/submission.h"
 #include "halyard/hal/validate.h"
 
 #if defined(__x86_64__)

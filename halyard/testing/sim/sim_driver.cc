@@ -12,7 +12,10 @@
 
 #include <fmt/format.h>
 
+#include "halyard/hal/allocation.h"
 #include "halyard/hal/cpu/job.h"
+#include "halyard/hal/plan_state.h"
+#include "halyard/hal/submission.h"
 #include "halyard/testing/fail_new.h"
 #include "halyard/testing/open_device.h"
 #include "halyard/testing/sim/random.h"
