@@ -105,17 +105,22 @@ void CommandEncoder::State::discard() {
                 fmt::format("kernel {} has {} bindings, got {}", k->def->name, access.size(), buffers.size()));
   for (std::size_t i = 0; i < access.size(); ++i) {
     const Allocation* a = buffers[i].allocation().get();
-    if (!a) return fail(Errc::invalid_argument, fmt::format("kernel {}: binding {} is a null buffer", k->def->name, i));
-    if (a->device != device)
-      return fail(Errc::invalid_argument,
-                  fmt::format("kernel {}: binding {} is memory of another device", k->def->name, i));
-    if (access[i] != Access::read && a->read_only)
-      return fail(Errc::invalid_argument,
-                  fmt::format("kernel {} writes binding {}, which is imported, read-only memory", k->def->name, i));
-    if (a->placeholder && !capture)
-      return fail(Errc::invalid_state,
-                  fmt::format("kernel {}: binding {} is a placeholder, which only captures may bind", k->def->name, i));
+    if (!a || a->device != device || a->restricted) [[unlikely]]
+      HALYARD_TRY(check_binding(*k, i, a));
   }
+  return {};
+}
+
+Result<void> CommandEncoder::State::check_binding(const CompiledKernel& k, std::size_t i, const Allocation* a) const {
+  const auto refuse = [&](Errc code, std::string_view why) {
+    return fail(code, fmt::format("kernel {}: binding {} is {}", k.def->name, i, why));
+  };
+  if (!a) return refuse(Errc::invalid_argument, "a null buffer");
+  if (a->device != device) return refuse(Errc::invalid_argument, "memory of another device");
+  if (a->placeholder && !capture) return refuse(Errc::invalid_state, "a placeholder, which only captures may bind");
+  if (k.def->access[i] != Access::read && a->read_only)
+    return fail(Errc::invalid_argument,
+                fmt::format("kernel {} writes binding {}, which is imported, read-only memory", k.def->name, i));
   return {};
 }
 
@@ -141,7 +146,7 @@ void CommandEncoder::State::discard() {
     bindings[i] = {a, b.offset_bytes(), b.size_bytes()};
     // The mark is only a hint that saves retaining twice: another encoder may take it over, and then we retain again.
     if (a->retained_by.load(std::memory_order_relaxed) != id) {
-      to.retained.emplace_back(*a);
+      to.retain(*a);
       a->retained_by.store(id, std::memory_order_relaxed);
     }
   }
@@ -149,8 +154,14 @@ void CommandEncoder::State::discard() {
   std::memcpy(constants, arguments.data(), arguments.size());
   const Grid* block = &cut.block;
   if (cut.fleeting) block = new (constants + (arguments.size() + 7) / 8 * 8) Grid(cut.block);
-  to.records.push_back({&k, bindings, constants, block, cut.grid, static_cast<std::uint32_t>(cut.shared_bytes),
-                        static_cast<std::uint16_t>(arguments.size()), false});
+  Record& r = to.records.emplace_back();  // filled in place: a copy would wait for the stores before it
+  r.kernel = &k;
+  r.bindings = bindings;
+  r.constants = constants;
+  r.block = block;
+  r.grid = cut.grid;
+  r.shared_bytes = static_cast<std::uint32_t>(cut.shared_bytes);
+  r.constants_bytes = static_cast<std::uint16_t>(arguments.size());
 }
 
 // Those of the last record, which goes where they cannot be kept.

@@ -34,6 +34,8 @@ struct [[gnu::visibility("hidden")]] CommandEncoder::State {
   void discard();
   using Buffers = std::span<const Buffer>;
   Result<void> check(const CompiledKernel*, Buffers) const;
+  /// The part of it that few bindings need.
+  Result<void> check_binding(const CompiledKernel&, std::size_t i, const Allocation*) const;
   static bool order(Recording&, const CompiledKernel&, Buffers);
   /// A dispatch that has been checked. `block` stays, or is copied where it is `fleeting`.
   struct Cut {
