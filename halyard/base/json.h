@@ -57,6 +57,12 @@ class Json {
   }
   static Json array(std::initializer_list<Json> = {});
   static Json object(std::initializer_list<Pair> = {});
+  /// Of a map's entries.
+  template <class Map> static Json object_of(const Map& map) {
+    Json json = object();
+    for (const auto& [key, value] : map) json[key] = value;
+    return json;
+  }
   /// An integer beyond 64 bits.
   static Json from_digits(std::string_view digits) { return Json(Type::digits, digits); }
 

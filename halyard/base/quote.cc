@@ -5,10 +5,12 @@
 
 #include <fmt/format.h>
 
+#include "halyard/base/utf8.h"
+
 namespace halyard {
 namespace {
 
-// A character at the start of a text: its bytes, or one byte that is not UTF-8 (Unicode 15, table 3-7).
+// A character at the start of a text: its bytes, or one byte that is not UTF-8.
 struct Character {
   std::size_t bytes = 1;
   bool valid = false;
@@ -17,18 +19,11 @@ struct Character {
 
 Character first_character(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<std::uint8_t>(text[i]); };
-  const std::uint8_t lead = byte(0);
-  if (lead < 0x80) return {1, true, lead};
-  const std::size_t length = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
-  if (lead < 0xc2 || lead > 0xf4 || text.size() < length) return {};
-  std::uint32_t code = lead & (0xffU >> (length + 1));
-  for (std::size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xc0U) != 0x80U) return {};
-    code = code << 6 | (byte(i) & 0x3fU);
-  }
-  const bool too_long = (length == 3 && code < 0x800) || (length == 4 && code < 0x10000);
-  if (too_long || (code >= 0xd800 && code <= 0xdfff) || code > 0x10ffff) return {};
-  return {length, true, code};
+  const Utf8Step step = utf8_step(text, 0);
+  if (step.kind != Utf8Step::whole) return {};
+  std::uint32_t code = step.length == 1 ? byte(0) : byte(0) & (0xffU >> (step.length + 1));
+  for (std::size_t i = 1; i < step.length; ++i) code = code << 6 | (byte(i) & 0x3fU);
+  return {step.length, true, code};
 }
 
 // Would break the line, move the cursor, or show what follows in another order.

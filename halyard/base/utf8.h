@@ -38,5 +38,6 @@ inline std::size_t find_invalid_utf8(std::string_view text) {
   }
   return text.npos;
 }
+inline bool is_utf8(std::string_view text) { return find_invalid_utf8(text) == text.npos; }
 
 }  // namespace halyard

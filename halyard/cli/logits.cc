@@ -11,6 +11,7 @@
 #include "halyard/io/config.h"
 #include "halyard/io/safetensors.h"
 #include "halyard/ops/attention/attention.h"
+#include "halyard/text/json_fields.h"
 
 namespace halyard::cli {
 namespace {
@@ -29,7 +30,6 @@ using Tokens = std::vector<std::int32_t>;
 
 /// The ids of a file with an array of them a line.
 Result<std::vector<Tokens>> read_lines(const std::string& path) {
-  constexpr auto most = static_cast<std::uint64_t>(std::numeric_limits<std::int32_t>::max());
   const std::string text = std::string(HALYARD_TRY(read_file(path)));
   std::vector<Tokens> lines;
   for (std::size_t begin = 0; begin < text.size();) {
@@ -38,10 +38,12 @@ Result<std::vector<Tokens>> read_lines(const std::string& path) {
     auto json = parse_json(std::string_view(text).substr(begin, end - begin));
     if (!json) return fail(std::move(json).error(), where);
     Tokens& ids = lines.emplace_back();
-    for (const Json& id : json->is_array() ? *json : Json::array({*json})) {
-      const bool fits = id.is_integer() && id.get<std::uint64_t>() <= most;
-      if (!fits) return fail(Errc::bad_file, fmt::format("{}: expected an array of token ids, got {}", where, describe(id)));
-      ids.push_back(id.get<std::int32_t>());
+    for (const Json& element : json->is_array() ? *json : Json::array({*json})) {
+      const auto id = text::token_id(element);
+      if (!id)
+        return fail(Errc::bad_file,
+                    fmt::format("{}: expected an array of token ids, got {}", where, describe(element)));
+      ids.push_back(*id);
     }
     if (ids.empty()) return fail(Errc::bad_file, fmt::format("{}: there are no tokens to read", where));
     begin = end + 1;

@@ -1,6 +1,5 @@
 // halyard tokenize: text to token ids, and back.
 #include <filesystem>
-#include <limits>
 #include <memory>
 
 #include <fmt/format.h>
@@ -9,6 +8,7 @@
 #include "halyard/base/json.h"
 #include "halyard/cli/commands.h"
 #include "halyard/cli/options.h"
+#include "halyard/text/json_fields.h"
 #include "halyard/text/tokenizer.h"
 
 namespace halyard::cli {
@@ -34,11 +34,10 @@ Result<Tokenizer> load_tokenizer(const std::string& model) {
 Result<std::vector<std::int32_t>> ids_of(const Json& array) {
   if (!array.is_array()) return fail(Errc::invalid_argument, "expected a JSON array of token ids");
   std::vector<std::int32_t> ids;
-  for (const Json& id : array) {
-    constexpr auto most = static_cast<std::uint64_t>(std::numeric_limits<std::int32_t>::max());
-    if (!id.is_integer() || id.get<std::uint64_t>() > most)
-      return fail(Errc::invalid_argument, fmt::format("expected a token id, got {}", id.dump()));
-    ids.push_back(id.get<std::int32_t>());
+  for (const Json& element : array) {
+    const auto id = text::token_id(element);
+    if (!id) return fail(Errc::invalid_argument, fmt::format("expected a token id, got {}", element.dump()));
+    ids.push_back(*id);
   }
   return ids;
 }

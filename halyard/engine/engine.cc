@@ -144,7 +144,7 @@ struct Engine::Worker {
     if (mail->stop) return false;
     arrivals.swap(mail->arrivals);
     // With the arrivals: who is cancelled from here on, one that arrives now included, is for the next step.
-    look_for_cancelled = std::exchange(mail->cancelled, false) || look_for_cancelled;
+    look_for_cancelled = std::exchange(mail->cancelled, false);
     return true;
   }
 
@@ -171,7 +171,6 @@ struct Engine::Worker {
       for (const auto& [id, stream] : streams)
         if (stream->cancelled) gone.push_back(id);
     }
-    look_for_cancelled = false;
     for (const Scheduler::Id id : gone) scheduler.cancel(id);
   }
 
@@ -186,7 +185,7 @@ struct Engine::Worker {
   Scheduler scheduler;
   std::shared_ptr<Mail> mail = std::make_shared<Mail>();
   Streams streams;
-  bool look_for_cancelled = false;
+  bool look_for_cancelled = false;  // in this step; one that fails ends all streams
   std::thread thread;
 };
 

@@ -29,11 +29,8 @@ Result<TextModel> TextModel::load(const ModelDir& dir, bool chat) {
       if (const auto id = t.tokenizer_.token_to_id(eos->second)) t.add_stop_id(*id);
     }
     if (!chat) return t;
-    if (auto found = HALYARD_TRY(load_chat_template(dir.path()))) {
-      Json tokens = Json::object();
-      for (const auto& [name, token] : special) tokens[name] = token;
-      t.chat_ = std::make_shared<const Chat>(Chat{std::move(*found), std::move(tokens)});
-    }
+    if (auto found = HALYARD_TRY(load_chat_template(dir.path())))
+      t.chat_ = std::make_shared<const Chat>(Chat{std::move(*found), Json::object_of(special)});
     return t;
   });
 }

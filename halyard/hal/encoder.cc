@@ -146,7 +146,7 @@ Result<void> CommandEncoder::State::check_binding(const CompiledKernel& k, std::
     bindings[i] = {a, b.offset_bytes(), b.size_bytes()};
     // The mark is only a hint that saves retaining twice: another encoder may take it over, and then we retain again.
     if (a->retained_by.load(std::memory_order_relaxed) != id) {
-      to.retain(*a);
+      to.retained.push_back(AllocationRef(*a));  // not emplace_back, which is not inlined
       a->retained_by.store(id, std::memory_order_relaxed);
     }
   }

@@ -104,13 +104,6 @@ struct Recording {
       unused;        ///< parameters of dispatches that a pass removed: their names and bounds still hold
   MemRanges ranges;  ///< while recording: what was bound since the last barrier
 
-  /// Inlined where dispatches are recorded: this is a third of what that costs.
-  [[gnu::always_inline]] void retain(Allocation& a) {
-    if (retained.size() == retained.capacity()) [[unlikely]]
-      retained.reserve(std::max<std::size_t>(64, 2 * retained.size()));
-    retained.push_back(AllocationRef(a));
-  }
-
   /// Empties it, keeping memory for as many records as most command buffers have.
   void clear() {
     constexpr std::size_t kept = 16384;

@@ -299,13 +299,9 @@ Result<void> check_writable(const TensorToWrite& t) {
 // The length and the JSON of the header, padded with spaces so that the data start at a multiple of 8.
 Result<std::string> header_of(std::span<const TensorToWrite* const> order, const Metadata& metadata) {
   std::map<std::string_view, Json> entries;  // written in the order of their names
-  const auto is_text = [](std::string_view text) { return find_invalid_utf8(text) == text.npos; };
   bool all_text = true;
-  if (!metadata.empty()) entries["__metadata__"] = Json::object();
-  for (const auto& [key, value] : metadata) {
-    entries["__metadata__"][key] = value;
-    all_text = all_text && is_text(key) && is_text(value);
-  }
+  if (!metadata.empty()) entries["__metadata__"] = Json::object_of(metadata);
+  for (const auto& [key, value] : metadata) all_text = all_text && is_utf8(key) && is_utf8(value);
   std::uint64_t at = 0;
   for (const TensorToWrite* t : order) {
     HALYARD_TRY(check_writable(*t));
@@ -315,7 +311,7 @@ Result<std::string> header_of(std::span<const TensorToWrite* const> order, const
     entry->second = Json::object({{"data_offsets", Json::array({at, at + t->data.size()})},
                                   {"dtype", name_of(t->dtype)},
                                   {"shape", std::vector<std::size_t>(dims.begin(), dims.end())}});
-    all_text = all_text && is_text(t->name);
+    all_text = all_text && is_utf8(t->name);
     at += t->data.size();
   }
   if (!all_text) return fail(Errc::invalid_argument, "a tensor's name or a metadata string is not UTF-8");

@@ -217,17 +217,7 @@ TEST(MemoryRunsOut, WhileJsonIsRead) {
 
 TEST(MemoryRunsOut, WhileModelsRun) {
   Device device = expect(Device::open("cpu", {.cpu = {.threads = 1}}));
-  const Json config = Json::object({{"model_type", "llama"},
-                                    {"hidden_size", 64},
-                                    {"num_hidden_layers", 2},
-                                    {"num_attention_heads", 4},
-                                    {"num_key_value_heads", 2},
-                                    {"head_dim", 16},
-                                    {"intermediate_size", 128},
-                                    {"vocab_size", kSmallVocab},
-                                    {"tie_word_embeddings", false},
-                                    {"max_position_embeddings", 400},
-                                    {"rms_norm_eps", 1e-6}});
+  const Json config = small_config("llama");
   const ConfigView view(config, "config");
   PoisonedWeights weights;
   const auto load = [&] { return models::Model::load(device, view, weights, ops::Precision::fast); };

@@ -82,27 +82,31 @@ class SmallHybrid final : public models::Decoder {
 };
 
 inline constexpr const char* kSmallModels[] = {"qwen3", "mistral", "mamba2", "hybrid"};
-/// Two layers of width 64, a context of 400; "mistral" sees a window of 90 positions, "mamba2" keeps slots and has no limit,
-/// "hybrid" is SmallHybrid.
+/// Two layers of width 64, a context of 400; for "mistral" a window of 90 positions.
+inline Json small_config(std::string_view type) {
+  return Json::object({{"model_type", type},
+                       {"hidden_size", 64},
+                       {"num_hidden_layers", 2},
+                       {"num_attention_heads", 4},
+                       {"num_key_value_heads", 2},
+                       {"head_dim", 16},
+                       {"intermediate_size", 128},
+                       {"vocab_size", kSmallVocab},
+                       {"tie_word_embeddings", false},
+                       {"max_position_embeddings", 400},
+                       {"sliding_window", 90},
+                       {"rms_norm_eps", 1e-6},
+                       {"num_heads", 4},
+                       {"n_groups", 2},
+                       {"state_size", 8},
+                       {"use_conv_bias", type == "mamba2"}});
+}
+
+/// Of small_config: "mamba2" keeps slots and has no limit, "hybrid" is SmallHybrid.
 inline models::Model small_model(Device device, std::string_view type = "qwen3",
                                  ops::Precision precision = ops::Precision::fast) {
-  const bool hybrid = type == "hybrid", mamba = type == "mamba2";
-  const Json config = Json::object({{"model_type", hybrid ? "llama" : std::string(type)},
-                                    {"hidden_size", 64},
-                                    {"num_hidden_layers", 2},
-                                    {"num_attention_heads", 4},
-                                    {"num_key_value_heads", 2},
-                                    {"head_dim", 16},
-                                    {"intermediate_size", 128},
-                                    {"vocab_size", kSmallVocab},
-                                    {"tie_word_embeddings", false},
-                                    {"max_position_embeddings", 400},
-                                    {"sliding_window", 90},
-                                    {"rms_norm_eps", 1e-6},
-                                    {"num_heads", 4},
-                                    {"n_groups", 2},
-                                    {"state_size", 8},
-                                    {"use_conv_bias", mamba}});
+  const bool hybrid = type == "hybrid";
+  const Json config = small_config(hybrid ? "llama" : type);
   const ConfigView view(config, "config");
   PoisonedWeights weights;
   if (!hybrid) return expect(models::Model::load(std::move(device), view, weights, precision));

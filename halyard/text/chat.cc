@@ -113,9 +113,7 @@ Result<Json> load_special_tokens(const std::string& model_dir) {
     HALYARD_TRY(check_folder(model_dir));
     const std::string file = HALYARD_TRY(read_optional(model_dir + "/tokenizer.json")).value_or("");
     const text::TokenizerConfig config = HALYARD_TRY(text::read_tokenizer_config(model_dir, file, nullptr));
-    Json tokens = Json::object();
-    for (const auto& [name, token] : config.special_tokens) tokens[name] = token;
-    return tokens;
+    return Json::object_of(config.special_tokens);
   });
 }
 

@@ -5,9 +5,9 @@
 #include <fmt/format.h>
 
 #include "halyard/base/guarded.h"
+#include "halyard/base/utf8.h"
 #include "halyard/text/jinja/interpreter.h"
 #include "halyard/text/jinja/parser.h"
-#include "halyard/text/jinja/unicode.h"
 
 namespace halyard {
 namespace {
@@ -32,7 +32,7 @@ Result<ChatTemplate> ChatTemplate::parse(std::string source, std::string name) {
     };
     if (source.size() > max_source)
       return refuse(fmt::format("at most {} bytes are allowed, not {}", max_source, source.size()));
-    if (!jinja::valid_utf8(source)) return refuse("not valid UTF-8");
+    if (!is_utf8(source)) return refuse("not valid UTF-8");
     try {
       auto parsed = jinja::parse(source);
       return ChatTemplate(std::make_shared<const Impl>(Impl{std::move(name), std::move(parsed)}));

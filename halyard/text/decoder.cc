@@ -85,7 +85,7 @@ class ByteFallback : public DecodeStep {
   }
   void end_run(Texts& out) {
     if (run_.empty()) return;
-    if (find_invalid_utf8(run_) == run_.npos) out.push_back(std::move(run_));
+    if (is_utf8(run_)) out.push_back(std::move(run_));
     else out.insert(out.end(), run_.size(), std::string(replacement));
     run_.clear();
   }

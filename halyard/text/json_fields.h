@@ -1,7 +1,8 @@
-// Fields of a tokenizer.json's parts, each with the error that names it.
+// Fields of a tokenizer.json's parts, each with the error that names it, and token ids.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -16,7 +17,7 @@ inline tl::unexpected<Error> wrong_field(std::string_view key, std::string_view 
   return fail(Errc::bad_file, fmt::format("\"{}\": expected {}, got {}", key, expected, came.type_name()));
 }
 
-/// The member of an object, or null where it is not there.
+/// The member of an object, or null where it is not there: never added, as [] of an object that is not const does.
 inline const Json& field(const Json& object, std::string_view key) { return object[key]; }
 
 inline Result<std::string> string_field(const Json& object, std::string_view key) {
@@ -32,13 +33,15 @@ inline Result<bool> bool_field(const Json& object, std::string_view key, bool ot
   return value.get<bool>();
 }
 
-/// A token id: 0 to 2^31 - 1.
-inline Result<std::int32_t> token_id(const Json& value, std::string_view what) {
-  const bool fits = value.is_integer() && value.get<std::uint64_t>() <= 0x7fffffffU;
-  if (!fits)
-    return fail(Errc::bad_file, fmt::format("{}: expected an id from 0 to 2147483647, got {}", what,
-                                            value.is_number() ? value.dump() : std::string(value.type_name())));
+/// A token id, 0 to 2^31 - 1, where it is one.
+inline std::optional<std::int32_t> token_id(const Json& value) {
+  if (!value.is_integer() || value.get<std::uint64_t>() > 0x7fffffffU) return std::nullopt;
   return value.get<std::int32_t>();
+}
+inline Result<std::int32_t> token_id(const Json& value, std::string_view what) {
+  if (const auto id = token_id(value)) return *id;
+  return fail(Errc::bad_file, fmt::format("{}: expected an id from 0 to 2147483647, got {}", what,
+                                          value.is_number() ? value.dump() : std::string(value.type_name())));
 }
 
 }  // namespace halyard::text

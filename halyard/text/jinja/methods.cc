@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "halyard/base/utf8.h"
 #include "halyard/text/jinja/builtins.h"
 #include "halyard/text/jinja/format.h"
 #include "halyard/text/jinja/interpreter.h"
@@ -529,7 +530,7 @@ Value decode(Call& c) {
     return c.in.text(std::move(out));
   }
   if (name != "utf-8" && name != "utf8" && name != "ascii") raise(fmt::format("unknown encoding: {}", name));
-  if (!valid_utf8(data)) raise("the bytes are not valid UTF-8");
+  if (!is_utf8(data)) raise("the bytes are not valid UTF-8");
   return c.in.text(data);
 }
 

@@ -108,15 +108,6 @@ void append_char(std::string& out, char32_t c) {
   out.append(reinterpret_cast<const char*>(bytes), static_cast<std::size_t>(n));
 }
 
-bool valid_utf8(std::string_view s) {
-  for (std::size_t at = 0; at < s.size();) {
-    const std::size_t n = char_bytes(s, at);
-    if (n == 1 && static_cast<unsigned char>(s[at]) >= 0x80) return false;
-    at += n;
-  }
-  return true;
-}
-
 namespace {
 
 // Whether the next eight bytes are there and ASCII.

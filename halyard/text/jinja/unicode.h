@@ -31,7 +31,6 @@ inline char32_t char_at(std::string_view s, std::size_t at) {
 /// Where the last character starts; `s` is not empty.
 std::size_t last_char(std::string_view s);
 void append_char(std::string& out, char32_t c);
-bool valid_utf8(std::string_view s);
 
 /// Characters, not bytes.
 std::size_t length(std::string_view s);
