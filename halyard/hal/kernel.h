@@ -50,7 +50,7 @@ struct Grid {
 class Constants {
  public:
   static constexpr std::size_t max_bytes = 128;
-  Constants() = default;
+  Constants() noexcept {}  // not defaulted: `= {}` would clear all bytes first, at every dispatch
   template <class T>
     requires(std::is_trivially_copyable_v<T> && sizeof(T) <= max_bytes && !std::is_same_v<T, Constants>)
   Constants(const T& value) : size_(sizeof(T)) { std::memcpy(bytes_, &value, sizeof(T)); }
