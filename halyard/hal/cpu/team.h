@@ -24,18 +24,18 @@ namespace halyard::cpu {
 /// Scratch that a dispatch may ask for, for each thread.
 inline constexpr std::size_t max_shared_bytes = std::size_t{1} << 20;
 
-/// One dispatch, as run. All a thread needs to know of it lies here, in one place.
+/// One dispatch, as run. All that running it as one tile needs lies here, in one place.
 struct Task {
   CpuKernelFn run;
-  std::byte* const* buffers;       ///< its windows, as the kernel sees them
+  std::byte* const* buffers;  ///< its windows, as the kernel sees them
   const std::size_t* sizes;
-  const std::byte* constants;      ///< null: those of the replay, at `replay_constants`
+  const std::byte* constants;  ///< null: those of the replay, at `replay_constants`
   std::uint32_t replay_constants;
   std::uint32_t first_tile, end_tile;  ///< of the phase's tiles
   std::uint32_t tiles_x, tiles_y;
-  Grid tile, grid;
+  Grid grid;  ///< work-items; a tile's are the record's block
   bool needs_scratch;
-  bool restartable;                ///< and there are others to restart it
+  bool restartable;  ///< and there are others to restart it
   const Record* record;
 };
 
@@ -43,9 +43,9 @@ struct Task {
 struct Phase {
   const Task *first, *end;
   std::uint32_t tiles;
-  std::uint32_t share;             ///< tiles of a lane
-  std::uint32_t number;            ///< of its first dispatch, in the command buffer
-  const std::byte* constants;      ///< the replay's
+  std::uint32_t share;         ///< tiles of a lane
+  std::uint32_t number;        ///< of its first dispatch, in the command buffer
+  const std::byte* constants;  ///< the replay's
 };
 
 /// Records cut into phases and tiles.
@@ -66,7 +66,7 @@ std::unique_ptr<const CpuPlan> prepare_plan(const PlanState&, int threads);
 struct alignas(64) Lane {
   /// The phase (high 32 bits) and the next unclaimed tile (low 32 bits). An older phase, or -1: nothing is claimed yet.
   std::atomic<std::uint64_t> next{~std::uint64_t{0}};
-  std::atomic<int> core{-1};  ///< where its thread was seen last
+  std::atomic<int> core{-1};         ///< where its thread was seen last
   std::atomic<ThreadClock> clock{};  ///< its thread's
   Attempt attempt;
 };
@@ -81,11 +81,12 @@ struct Job final : Schedule, PreparedSubmission {
 
   std::shared_ptr<Submission> submission;  // from submit() on
   std::shared_ptr<Job> next;               // in the queue
-  int members = 0;            // threads that have joined; guarded by the team's mutex
-  std::unique_ptr<Member[]> notes;      // one for each thread that may join; null: nobody watches
-  std::atomic<bool> abandoned{false};   // it did not finish in time: who has no tile of it leaves
+  int members = 0;                         // threads that have joined; guarded by the team's mutex
+  bool finished = false;                   // too late to be given up; guarded too, set where there is a timeout
+  std::unique_ptr<Member[]> notes;         // one for each thread that may join; null: nobody watches
+  std::atomic<bool> abandoned{false};      // it did not finish in time: who has no tile of it leaves
 
-  std::unique_ptr<Lane[]> lanes;        // one for each thread that may join
+  std::unique_ptr<Lane[]> lanes;                    // one for each thread that may join
   alignas(64) std::atomic<std::uint32_t> phase{0};  // the open one; phases.size(): finished
   std::atomic<int> sleeping{0};                     // threads asleep until another is opened
   alignas(64) std::atomic<std::uint32_t> done{0};   // finished tiles of the open phase

@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <functional>
@@ -21,7 +22,8 @@ std::atomic<int> threads_left{-1};  // that start; -1: all
 }
 
 // Stands before the system's, also where the library asks.
-extern "C" int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*run)(void*), void* argument) {
+extern "C" int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*run)(void*),
+                              void* argument) {
   using Create = decltype(&pthread_create);
   static const auto real = reinterpret_cast<Create>(::dlsym(RTLD_NEXT, "pthread_create"));
   if (threads_left.load() == 0) return EAGAIN;
@@ -74,7 +76,8 @@ const KernelDef throwing_kernel = {"test_throwing", "x", {&cpu_form<throwing>}};
 const KernelDef throwing_late_kernel = {"test_throwing_late", "x", {&cpu_form<throwing, Grid{1, 1, 1}, true>}};
 
 TEST(Kernels, ThatThrowFailTheirCommandBuffer) {
-  constexpr const char* what[] = {"threw: nobody expects it", "threw: something that is no std::exception", "bad_alloc"};
+  constexpr const char* what[] = {"threw: nobody expects it", "threw: something that is no std::exception",
+                                  "bad_alloc"};
   for (const auto timeout : {0ms, 60'000ms})
     for (const bool validate : {false, true}) {
       Device d = value(Device::open("cpu", {.cpu = {.threads = 3}, .timeout = timeout, .validate = validate}));
@@ -99,6 +102,10 @@ void calling(const CpuTile& t) {
   if (t.x0 == 0) inside();
 }
 const KernelDef calling_kernel = {"test_calling", "x", {&cpu_form<calling>}};
+
+std::function<void(std::uint32_t)> inside_of;
+void calling_with_constant(const CpuTile& t) { inside_of(t.constants_as<std::uint32_t>()); }
+const KernelDef calling_with_constant_kernel = {"test_calling_with", "x", {&cpu_form<calling_with_constant>}};
 
 TEST(Kernels, ThatWaitForTheirOwnCommandBufferGetAnError) {
   for (const auto timeout : {0ms, 60'000ms})
@@ -148,6 +155,34 @@ TEST(Kernels, MayWaitForAnotherDevice) {
   ok(waited);
 }
 
+// Neither kernel can return before the other's: only a timeout ends that, and where both have one, it ends for both.
+TEST(Kernels, ThatWaitForEachOthersDevicesEndByTimeout) {
+  const DeviceOptions options = {.cpu = {.threads = 2}, .timeout = 200ms};
+  std::array<Device, 2> devices = {value(Device::open("cpu", options)), value(Device::open("cpu", options))};
+  std::array<CommandBuffer, 2> work;
+  std::array<Result<void>, 2> inner;
+  std::atomic<int> committed{0}, returned{0};
+  inside_of = [&](std::uint32_t own) {
+    while (committed < 2) std::this_thread::yield();
+    inner[own] = work[1 - own].wait_until_completed();
+    ++returned;
+  };
+  for (std::uint32_t i : {0U, 1U}) {
+    auto e = value(devices[i].command_encoder());
+    ok(run(e, calling_with_constant_kernel, {value(devices[i].alloc(DType::i32, {1}))}, 1, i));
+    work[i] = value(e.commit(i == 0 ? "here" : "there"));
+    ++committed;
+  }
+  for (const std::uint32_t i : {0U, 1U}) {
+    const auto outer = work[i].wait_until_completed();
+    if (outer) continue;  // the other device's wait had timed out before, and let this one's kernel go on
+    EXPECT_EQ(outer.error().code, Errc::timeout) << outer.error().str();
+  }
+  while (returned < 2) std::this_thread::yield();
+  EXPECT_TRUE(!inner[0] || !inner[1]);
+  EXPECT_TRUE(devices[0].is_lost() || devices[1].is_lost());
+}
+
 TEST(Timeout, MayBeAsLongAsThereIs) {
   using std::chrono::milliseconds;
   for (const auto timeout : {milliseconds::max(), milliseconds::max() - 1ms, milliseconds(INT64_MAX / 1'000'000),
@@ -189,38 +224,67 @@ TEST(Fork, LeavesTheChildErrorsWithAReason) {
   auto all = std::make_unique<Everything>();
   ok(run(all->session.encoder(), add_constant_kernel, {all->x, all->x}, 4096, 1));
   EXPECT_EQ(in_child([&] {
-    Everything& a = *all;
-    const auto refused = [](const auto& r) {
-      return !r && r.error().code == Errc::device_lost && says(r.error().str(), {"before fork()"});
-    };
-    if (!refused(a.committed.wait_until_completed())) return 1;
-    if (!refused(a.device.wait_idle())) return 2;
-    if (!refused(a.device.alloc(DType::i32, {8}))) return 3;
-    if (!refused(a.device.command_encoder())) return 4;
-    if (!refused(a.x.read<std::int32_t>())) return 5;
-    if (!refused(a.session.commit_and_wait())) return 6;
-    if (!refused(a.pool.acquire(DType::i32, {8}))) return 7;
-    if (!refused(a.device.kernel(scale_in_place_kernel))) return 8;
-    if (!refused(a.device.write_trace("/dev/null"))) return 9;
-    if (!a.device.is_lost()) return 10;
-    if (a.device.stats().command_buffers != 0 || a.device.residency_count() != 0) return 11;
-    static_cast<void>(a.device.residency());
-    static_cast<void>(a.device.profile());
-    if (a.session.reset_for_next_stage(); a.session.add_to_residency_set(a.x)) return 12;
-    all.reset();
-    return 0;
-  }), 0);
+              Everything& a = *all;
+              const auto refused = [](const auto& r) {
+                return !r && r.error().code == Errc::device_lost && says(r.error().str(), {"before fork()"});
+              };
+              if (!refused(a.committed.wait_until_completed())) return 1;
+              if (!refused(a.device.wait_idle())) return 2;
+              if (!refused(a.device.alloc(DType::i32, {8}))) return 3;
+              if (!refused(a.device.command_encoder())) return 4;
+              if (!refused(a.x.read<std::int32_t>())) return 5;
+              if (!refused(a.session.commit_and_wait())) return 6;
+              if (!refused(a.pool.acquire(DType::i32, {8}))) return 7;
+              if (!refused(a.device.kernel(scale_in_place_kernel))) return 8;
+              if (!refused(a.device.write_trace("/dev/null"))) return 9;
+              if (!a.device.is_lost()) return 10;
+              if (a.device.stats().command_buffers != 0 || a.device.residency_count() != 0) return 11;
+              static_cast<void>(a.device.residency());
+              static_cast<void>(a.device.profile());
+              if (a.session.reset_for_next_stage(); a.session.add_to_residency_set(a.x)) return 12;
+              all.reset();
+              return 0;
+            }),
+            0);
   ok(all->session.commit_and_wait());  // the parent's goes on
   EXPECT_EQ(value(all->x.read<std::int32_t>())[0], 2);
+}
+
+TEST(Fork, InAKernelLeavesTheChildErrorsWithAReason) {
+  for (const std::uint32_t tiles : {1U, 8U}) {
+    Device d = value(Device::open("cpu", {.cpu = {.threads = 2}}));
+    const Buffer x = value(d.alloc(DType::i32, {8}));
+    auto e = value(d.command_encoder());
+    CommandBuffer own = e.command_buffer();
+    int of_child = -1;
+    inside = [&] {
+      of_child = in_child([&] {
+        const auto refused = [](const auto& r) {
+          return !r && r.error().code == Errc::device_lost && says(r.error().str(), {"before fork()"});
+        };
+        if (!refused(own.wait_until_completed())) return 1;
+        if (!refused(d.wait_idle())) return 2;
+        if (!refused(d.command_encoder())) return 3;
+        if (!refused(x.read<std::int32_t>())) return 4;
+        static_cast<void>(d.stats());
+        return 0;
+      });
+    };
+    ok(run(e, calling_kernel, {x}, tiles));
+    ok(e.commit_and_wait());
+    EXPECT_EQ(of_child, 0);
+    ok(d.wait_idle());
+  }
 }
 
 #if !defined(HALYARD_SANITIZED)  // their allocators may be locked at the fork, and TSan starts no threads after one
 TEST(Fork, LetsTheChildOpenADeviceOfItsOwn) {
   auto d = std::make_unique<Device>(value(Device::open("cpu", {.cpu = {.threads = 2}})));
   EXPECT_EQ(in_child([&] {
-    Everything own;
-    return own.committed.wait_until_completed() ? 0 : 1;
-  }), 0);
+              Everything own;
+              return own.committed.wait_until_completed() ? 0 : 1;
+            }),
+            0);
 }
 
 TEST(Fork, AtAnyMomentLetsTheChildDropWhatItHas) {
@@ -239,11 +303,12 @@ TEST(Fork, AtAnyMomentLetsTheChildDropWhatItHas) {
     });
   for (int i = 0; i < 200; ++i)
     ASSERT_EQ(in_child([&] {
-      if (all->device.wait_idle()) return 1;
-      static_cast<void>(all->device.stats());
-      all.reset();
-      return 0;
-    }), 0);
+                if (all->device.wait_idle()) return 1;
+                static_cast<void>(all->device.stats());
+                all.reset();
+                return 0;
+              }),
+              0);
   over = true;
   for (std::thread& u : users) u.join();
 }
