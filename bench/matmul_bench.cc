@@ -67,7 +67,8 @@ quant::MatrixView random_matrix(const Kind& kind, Extent e) {
 // Seconds for one product: the best of some runs of `count` in one command buffer.
 Result<double> seconds_of(Device& device, const ops::Weight& w, std::size_t t, std::size_t count) {
   const std::size_t k = w.columns();
-  ops::Activations a{HALYARD_TRY(device.alloc(DType::f32, {t, k})), HALYARD_TRY(device.alloc(DType::u8, {ops::packed_bytes(t, k)}))};
+  ops::Activations a{HALYARD_TRY(device.alloc(DType::f32, {t, k})),
+                     HALYARD_TRY(device.alloc(DType::u8, {ops::packed_bytes(t, k)}))};
   std::vector<float> x(t * k);
   std::mt19937 random;
   for (float& v : x) v = std::normal_distribution<float>()(random);
@@ -110,9 +111,10 @@ Result<void> measure(int threads) {
         const double gb = static_cast<double>(w.bytes()) / s / 1e9, gop = 2e-3 * mega_products / s;
         const double peak = limits.*kind.peak > 0 ? limits.*kind.peak : limits.f32_gflop_s;
         // The caches hold the smaller matrices: more than 100 % of what memory gives is right.
-        fmt::print("{:14} {:6} x {:4}  T {:3}  {:9.1f} us  {:6.1f} GB/s  {:6.1f} Gop/s  {:3.0f} % of {}  load {:.3f} s\n",
-                   kind.name, e.n, e.k, t, s * 1e6, gb, gop, t == 1 ? 100 * gb / limits.read_gb_s : 100 * gop / peak,
-                   t == 1 ? "read" : "peak", load);
+        fmt::print(
+            "{:14} {:6} x {:4}  T {:3}  {:9.1f} us  {:6.1f} GB/s  {:6.1f} Gop/s  {:3.0f} % of {}  load {:.3f} s\n",
+            kind.name, e.n, e.k, t, s * 1e6, gb, gop, t == 1 ? 100 * gb / limits.read_gb_s : 100 * gop / peak,
+            t == 1 ? "read" : "peak", load);
       }
     }
   return {};

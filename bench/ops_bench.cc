@@ -25,8 +25,7 @@ Buffer random_buffer(Device& d, DType dtype, Shape shape) {
 }
 
 /// Times command buffers of `repeats` times what `record` records.
-template <class Record>
-void time(benchmark::State& state, Device& d, Record record, int repeats = 1) {
+template <class Record> void time(benchmark::State& state, Device& d, Record record, int repeats = 1) {
   for (auto _ : state) {
     CommandEncoder e = *d.command_encoder();
     for (int i = 0; i < repeats; ++i)
@@ -46,10 +45,12 @@ struct AttentionSetup {
   Buffer q, k, v, out;
   ops::KvBatch batch;
   AttentionSetup(DType cache, std::size_t queries, std::size_t before, std::size_t head_dim = kHeadDim)
-      : t(queries), pages((before + t + ops::kPageUnit - 1) / ops::kPageUnit),
+      : t(queries),
+        pages((before + t + ops::kPageUnit - 1) / ops::kPageUnit),
         q(random_buffer(d, DType::f32, {t, kHeads, head_dim})),
         k(random_buffer(d, cache, {pages, kKvHeads, ops::kPageUnit, head_dim})),
-        v(random_buffer(d, cache, {pages, kKvHeads, ops::kPageUnit, head_dim})), out(*d.alloc(DType::f32, q.shape())),
+        v(random_buffer(d, cache, {pages, kKvHeads, ops::kPageUnit, head_dim})),
+        out(*d.alloc(DType::f32, q.shape())),
         batch{*d.alloc(DType::i32, {1, 4}), *d.alloc(DType::i32, {1, pages})} {
     const std::int32_t span[] = {0, static_cast<std::int32_t>(t), static_cast<std::int32_t>(before), 0};
     std::vector<std::int32_t> table(pages);
@@ -57,9 +58,7 @@ struct AttentionSetup {
     (void)batch.spans.write(std::span<const std::int32_t>(span));
     (void)batch.table.write(std::span<const std::int32_t>(table));
   }
-  Result<void> operator()(CommandEncoder& e) const {
-    return ops::attention(e, q, k, v, out, batch, {.scale = 0.125F});
-  }
+  Result<void> operator()(CommandEncoder& e) const { return ops::attention(e, q, k, v, out, batch, {.scale = 0.125F}); }
 };
 
 void AttentionDecode(benchmark::State& state) {
@@ -69,7 +68,9 @@ void AttentionDecode(benchmark::State& state) {
   state.SetLabel(std::string(to_string(cache)));
   count(state, "GB/s", 8.0 * static_cast<double>(s.k.size_bytes() + s.v.size_bytes()));
 }
-BENCHMARK(AttentionDecode)->ArgsProduct({{int(DType::f32), int(DType::f16), int(DType::bf16)}, {512, 4096}})->UseRealTime();
+BENCHMARK(AttentionDecode)
+    ->ArgsProduct({{int(DType::f32), int(DType::f16), int(DType::bf16)}, {512, 4096}})
+    ->UseRealTime();
 
 void AttentionPrefill(benchmark::State& state) {
   AttentionSetup s(DType::f32, 512, 0, static_cast<std::size_t>(state.range(0)));
@@ -84,7 +85,8 @@ void RmsNorm(benchmark::State& state) {
   const auto rows = static_cast<std::size_t>(state.range(0));
   const Buffer x = random_buffer(d, DType::f32, {rows, 2048}), w = random_buffer(d, DType::f32, {2048});
   const Buffer out = *d.alloc(DType::f32, x.shape());
-  time(state, d, [&](CommandEncoder& e) { return ops::rms_norm(e, x, w, out, 1e-6F); }, 8);
+  time(
+      state, d, [&](CommandEncoder& e) { return ops::rms_norm(e, x, w, out, 1e-6F); }, 8);
   count(state, "GB/s", 8.0 * 2 * static_cast<double>(x.size_bytes()));
 }
 BENCHMARK(RmsNorm)->Arg(1)->Arg(512)->UseRealTime();
@@ -94,7 +96,8 @@ void SiluMul(benchmark::State& state) {
   const auto rows = static_cast<std::size_t>(state.range(0));
   const Buffer gate = random_buffer(d, DType::f32, {rows, 8192}), up = random_buffer(d, DType::f32, {rows, 8192});
   const Buffer out = *d.alloc(DType::f32, gate.shape());
-  time(state, d, [&](CommandEncoder& e) { return ops::silu_mul(e, gate, up, out); }, 8);
+  time(
+      state, d, [&](CommandEncoder& e) { return ops::silu_mul(e, gate, up, out); }, 8);
   count(state, "GB/s", 8.0 * 3 * static_cast<double>(gate.size_bytes()));
 }
 BENCHMARK(SiluMul)->Arg(1)->Arg(512)->UseRealTime();

@@ -51,8 +51,8 @@ Result<std::string> File::read(std::uint64_t at, std::size_t bytes) const {
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return os_error(path_, errno);
     if (n == 0)
-      return fail(Errc::io, fmt::format("{}: ends after {} bytes, expected {} more: it was cut off while it was read", path_,
-                                        at + done, bytes - done));
+      return fail(Errc::io, fmt::format("{}: ends after {} bytes, expected {} more: it was cut off while it was read",
+                                        path_, at + done, bytes - done));
     done += static_cast<std::size_t>(n);
   }
   return text;
@@ -63,7 +63,8 @@ Result<void> File::check_size() const {
   if (::fstat(fd_, &st) != 0) return os_error(path_, errno);
   const auto now = static_cast<std::uint64_t>(st.st_size);
   if (now >= size_) return {};
-  return fail(Errc::io, fmt::format("{}: {} bytes, but {} when it was opened: {}", path_, now, size_, replace_by_renaming));
+  return fail(Errc::io,
+              fmt::format("{}: {} bytes, but {} when it was opened: {}", path_, now, size_, replace_by_renaming));
 }
 
 Result<std::string> read_file(const std::string& path, std::uint64_t max_bytes) {

@@ -76,10 +76,10 @@ class FileWriter {
   Result<void> begin();
   void name(std::string temporary);
   void unname();
-  std::string path_;       // as asked for
-  std::string place_;      // the same with links followed
-  std::string temporary_;  // empty: the file has no name; changed by name() and unname() alone
-  unsigned mode_ = 0;      // permissions of the file that is replaced; 0: there is none
+  std::string path_;        // as asked for
+  std::string place_;       // the same with links followed
+  std::string temporary_;   // empty: the file has no name; changed by name() and unname() alone
+  unsigned mode_ = 0;       // permissions of the file that is replaced; 0: there is none
   bool is_stream_ = false;  // a device or a pipe
   int fd_ = -1;
 };

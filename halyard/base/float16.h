@@ -36,7 +36,7 @@ inline f16 to_f16(float x) {
   const std::uint32_t a = u & 0x7fffffffU;
   if (a > 0x7f800000U) return {static_cast<std::uint16_t>(sign | 0x7e00U | ((a >> 13) & 0x3ffU))};
   if (a >= 0x47800000U) return {static_cast<std::uint16_t>(sign | 0x7c00U)};  // 2^16 and more
-  if (a < 0x38800000U) {                                                     // below 2^-14: subnormal
+  if (a < 0x38800000U) {                                                      // below 2^-14: subnormal
     // Adding 0.5 aligns the value's ulp with the f16 subnormal's, so the float unit does the rounding.
     const float shifted = std::bit_cast<float>(a) + 0.5F;
     return {static_cast<std::uint16_t>(sign | (std::bit_cast<std::uint32_t>(shifted) - 0x3f000000U))};

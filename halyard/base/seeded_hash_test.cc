@@ -18,7 +18,8 @@ template <class Key> std::size_t fullest(Key key) {
 }
 
 TEST(SeededHash, SpreadsKeysThatFollowARule) {
-  for (const std::uint64_t stride : {std::uint64_t{1}, std::uint64_t{4096}, std::uint64_t{1} << 32, std::uint64_t{1} << 50})
+  for (const std::uint64_t stride :
+       {std::uint64_t{1}, std::uint64_t{4096}, std::uint64_t{1} << 32, std::uint64_t{1} << 50})
     EXPECT_LT(fullest([=](std::uint64_t i) { return i * stride; }), 200U) << stride;
   for (const std::size_t length : {0, 3, 7, 20})
     EXPECT_LT(fullest([=](std::uint64_t i) { return std::string(length, 'x') + std::to_string(i); }), 40U) << length;

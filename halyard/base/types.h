@@ -19,13 +19,15 @@ enum class DType : std::uint8_t { f32, f16, bf16, f64, i8, u8, i16, u16, i32, u3
 std::size_t size_of(DType);
 /// "f32", "bf16", …
 std::string_view to_string(DType);
-inline bool is_float(DType t) {
-  return t == DType::f32 || t == DType::f16 || t == DType::bf16 || t == DType::f64;
-}
+inline bool is_float(DType t) { return t == DType::f32 || t == DType::f16 || t == DType::bf16 || t == DType::f64; }
 
 /// Distinct types for the 16-bit floats, so that `Buffer::read<bf16>()` is typed. Bits only; see halyard/base/float16.h.
-struct f16 { std::uint16_t bits; };
-struct bf16 { std::uint16_t bits; };
+struct f16 {
+  std::uint16_t bits;
+};
+struct bf16 {
+  std::uint16_t bits;
+};
 
 /// The DType of a C++ element type.
 template <class T> struct dtype_of;

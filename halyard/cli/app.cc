@@ -99,9 +99,7 @@ int parse_and_run(CLI::App& root, Context& context, int argc, char** argv) {
     outcome = context.out.write(root.help());
   } catch (const CLI::CallForVersion& version) {
     outcome = context.out.write(std::string(version.what()) + "\n");
-  } catch (const CLI::ParseError& error) {
-    return report_parse_error(root, error);
-  }
+  } catch (const CLI::ParseError& error) { return report_parse_error(root, error); }
   return report_outcome(context, outcome);
 }
 
@@ -278,9 +276,7 @@ void on_run(CLI::App& command, Context& context, std::function<Result<void>()> b
 int run(CLI::App& root, Context& context, int argc, char** argv) {
   try {
     return parse_and_run(root, context, argc, argv);
-  } catch (const std::bad_alloc&) {
-    print_error("out of memory");
-  } catch (const std::exception& e) {
+  } catch (const std::bad_alloc&) { print_error("out of memory"); } catch (const std::exception& e) {
     print_error(Error{Errc::internal, e.what(), {"unexpected failure"}}.str());
   }
   return exit_failed;

@@ -89,7 +89,8 @@ void install_signal_handlers();
 void set_help_manner(CLI::App& root);
 
 /// Adds a command with the manner of all: flags grouped, wrong values refused, `examples` at the end of its help.
-CLI::App& add_command(CLI::App& root, const std::string& name, const std::string& what, const std::string& examples = {});
+CLI::App& add_command(CLI::App& root, const std::string& name, const std::string& what,
+                      const std::string& examples = {});
 
 /// Makes `body` what the program does when `command` is chosen. It runs after parsing.
 void on_run(CLI::App& command, Context& context, std::function<Result<void>()> body);

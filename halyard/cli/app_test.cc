@@ -85,7 +85,9 @@ class CliTest : public ::testing::Test {
   fs::path folder_;
 };
 
-std::size_t lines_of(const std::string& text) { return static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n')); }
+std::size_t lines_of(const std::string& text) {
+  return static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
+}
 
 // ---- Usage
 
@@ -240,7 +242,8 @@ TEST_F(CliTest, TokenizeAnswersEveryLineAsTheTokenizersLibraryDoes) {
     ASSERT_EQ(outcome.code, 0) << outcome.err;
     const std::vector<Json> got = parse_lines(outcome.out);
     ASSERT_EQ(got.size(), cases.size());
-    for (std::size_t i = 0; i < cases.size(); ++i) EXPECT_EQ(got[i], want(cases[i])) << "case " << i << ": " << cases[i].dump();
+    for (std::size_t i = 0; i < cases.size(); ++i)
+      EXPECT_EQ(got[i], want(cases[i])) << "case " << i << ": " << cases[i].dump();
   };
   check({"--no-special-tokens"}, texts, [](const Json& c) { return c["ids"]; });
   check({}, texts, [](const Json& c) { return c["ids_special"].is_null() ? c["ids"] : c["ids_special"]; });
@@ -270,9 +273,13 @@ TEST_F(CliTest, WithoutAModelTheOneThatShipsIsTaken) {
 TEST_F(CliTest, TokenizeSaysWhichLineIsWrong) {
   const std::string file = testing::golden("text/tokenizers/qwen2/tokenizer.json");
   if (file.empty()) GTEST_SKIP() << "no golden text/tokenizers/qwen2";
-  const std::vector<std::pair<Arguments, std::string>> wrong = {
-      {{}, "\"a\"\n[1]\n"}, {{}, "\"a\"\nb\n"}, {{}, "\"a\"\n\n"}, {{"--decode"}, "[1]\n\"a\"\n"}, {{"--decode"}, "[1]\n[-1]\n"},
-      {{"--decode"}, "[]\n[2147483648]\n"}, {{"--decode"}, "[]\n[1.5]"}};
+  const std::vector<std::pair<Arguments, std::string>> wrong = {{{}, "\"a\"\n[1]\n"},
+                                                                {{}, "\"a\"\nb\n"},
+                                                                {{}, "\"a\"\n\n"},
+                                                                {{"--decode"}, "[1]\n\"a\"\n"},
+                                                                {{"--decode"}, "[1]\n[-1]\n"},
+                                                                {{"--decode"}, "[]\n[2147483648]\n"},
+                                                                {{"--decode"}, "[]\n[1.5]"}};
   for (const auto& [flags, input] : wrong) {
     Arguments arguments{"tokenize", "--model", file, "--json-lines"};
     arguments.insert(arguments.end(), flags.begin(), flags.end());
@@ -295,7 +302,8 @@ TEST_F(CliTest, RenderWritesWhatTransformersWrites) {
     for (const char* key : {"template", "conversation", "rendered", "error"})
       given.erase(key);  // of the case, not the input
     const std::string input = write("input.json", given.dump());
-    const Outcome outcome = run({"render", "--template", testing::golden("text/templates/" + name + ".jinja"), "--input", input});
+    const Outcome outcome =
+        run({"render", "--template", testing::golden("text/templates/" + name + ".jinja"), "--input", input});
     if (c.contains("rendered")) {
       EXPECT_EQ(outcome.code, 0) << outcome.err;
       EXPECT_EQ(outcome.out, c["rendered"].get<std::string>());

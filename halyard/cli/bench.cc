@@ -94,7 +94,8 @@ Result<engine::BenchResult> run_test(const engine::BenchTest& t, std::optional<e
 Result<void> run_bench(const BenchFlags& f, Context& context) {
   if (!f.synthetic.empty() && !f.model.model.empty()) return context.wrong_usage("give either --model or --synthetic");
   for (const std::int64_t np : f.parallel)
-    if (np == 0 || np > 4096) return context.wrong_usage(fmt::format("--n-parallel: expected numbers from 1 to 4096, got {}", np));
+    if (np == 0 || np > 4096)
+      return context.wrong_usage(fmt::format("--n-parallel: expected numbers from 1 to 4096, got {}", np));
   if (!f.plot.empty() && f.plot == f.trace) return context.wrong_usage("--plot and --trace name the same file");
   const std::string files = f.synthetic.empty() ? HALYARD_TRY(f.model.path()) : std::string();
   std::optional<FileWriter> plot, trace;

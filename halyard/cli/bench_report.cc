@@ -78,8 +78,9 @@ std::string profile_table(const std::string& test, const Profile& p) {
     out += fmt::format("| {} | {} | {:.2f} | {:.1f} % | {:.1f} |\n", row.name, row.calls, ms(row.thread_time),
                        100 * ms(row.thread_time) / total, gb_s(row));
   out += fmt::format("| all | | {:.2f} | 100.0 % | |\n", total);
-  return out + "\nGB/s at most: of all bytes bound, read or not, as a KV cache to its end or a whole table of embeddings; "
-               "from caches too.\n";
+  return out +
+         "\nGB/s at most: of all bytes bound, read or not, as a KV cache to its end or a whole table of embeddings; "
+         "from caches too.\n";
 }
 
 Json rows_json(const char* what, const std::vector<ProfileRow>& rows, double total) {
@@ -148,12 +149,13 @@ std::string BenchReport::markdown() const {
   for (const engine::BenchResult& r : results_) {
     const Limit limit = limit_of(r);
     out += fmt::format(
-        "| {} {} | {} | {:.2f} M | {} | {} | {} | {} | {:.2f} ± {:.2f} | {:.0f} % of {} | {:.2f} % | {:.2f} % |\n", name_,
-        format_, human_bytes(model_.totals().bytes), static_cast<double>(model_.totals().parameters) / 1e6, c.backend,
-        c.threads, r.test.parallel, test_name(r.test), r.mean_speed(), r.speed_deviation(), 100 * limit.share(), limit.name,
-        100 * r.record_share, 100 * r.submit_share);
+        "| {} {} | {} | {:.2f} M | {} | {} | {} | {} | {:.2f} ± {:.2f} | {:.0f} % of {} | {:.2f} % | {:.2f} % |\n",
+        name_, format_, human_bytes(model_.totals().bytes), static_cast<double>(model_.totals().parameters) / 1e6,
+        c.backend, c.threads, r.test.parallel, test_name(r.test), r.mean_speed(), r.speed_deviation(),
+        100 * limit.share(), limit.name, 100 * r.record_share, 100 * r.submit_share);
   }
-  for (std::size_t i = 0; i < results_.size(); ++i) out += profile_table(test_name(results_[i].test), sights_[i].profile);
+  for (std::size_t i = 0; i < results_.size(); ++i)
+    out += profile_table(test_name(results_[i].test), sights_[i].profile);
   return out;
 }
 

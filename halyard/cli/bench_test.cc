@@ -37,8 +37,9 @@ class BenchTest : public ::testing::Test {
   }
   /// Runs two tests, a prompt of 24 tokens and 6 tokens written, twice each; what it printed is in "out" and "err".
   void bench(const std::string& flags, const std::string& before = {}) {
-    const std::string command = before + "'" + HALYARD_PROGRAM + "' bench --model '" + testing::default_model().string() +
-                                "' -p 24 -n 6 -r 2 " + flags + " > '" + path("out") + "' 2> '" + path("err") + "'";
+    const std::string command = before + "'" + HALYARD_PROGRAM + "' bench --model '" +
+                                testing::default_model().string() + "' -p 24 -n 6 -r 2 " + flags + " > '" +
+                                path("out") + "' 2> '" + path("err") + "'";
     EXPECT_EQ(std::system(command.c_str()), 0) << text("err");
   }
   Json json(const char* name) {
@@ -77,8 +78,7 @@ TEST_F(BenchTest, TablesNameTheKernelsAndSumToTheTotal) {
     SCOPED_TRACE(name);
     ASSERT_TRUE(tables.contains(name));
     auto& table = tables[name];
-    for (const char* kernel : {"embedding_panels", "rope_angles"})
-      EXPECT_TRUE(table.contains(kernel)) << kernel;
+    for (const char* kernel : {"embedding_panels", "rope_angles"}) EXPECT_TRUE(table.contains(kernel)) << kernel;
     double sum = 0, shares = 0;
     for (const auto& [kernel, row] : table) {
       if (kernel == "all") continue;
@@ -135,7 +135,8 @@ TEST_F(BenchTest, TheTraceCoversEveryTest) {
   ASSERT_EQ(results.size(), 2U);
   for (const Json& r : results) {
     double kernel_ms = 0, stage_ms = 0, share = 0;
-    for (const Json& row : r["profile"]) kernel_ms += row["thread_ms"].get<double>(), share += row["share"].get<double>();
+    for (const Json& row : r["profile"])
+      kernel_ms += row["thread_ms"].get<double>(), share += row["share"].get<double>();
     for (const Json& row : r["stages"]) stage_ms += row["thread_ms"].get<double>();
     EXPECT_GT(kernel_ms, 0);
     EXPECT_NEAR(kernel_ms, stage_ms, 1e-6 * kernel_ms);

@@ -124,7 +124,9 @@ TEST_F(Careless, TextsReadTogetherHaveTheLogitsTheyHaveAloneAndNeedNoTokenizer) 
     return std::string(reinterpret_cast<const char*>(data.data()), data.size());
   };
   EXPECT_EQ(sh("printf '[1,2,3]\\n[4]\\n[5,6,7,8,9,10,11]\\n' > ids; "
-               "\"$H\" logits --model ../bare --tokens-lines ids --chunk 4 -o together").code, 0);
+               "\"$H\" logits --model ../bare --tokens-lines ids --chunk 4 -o together")
+                .code,
+            0);
   int i = 0;
   for (const char* ids : {"1,2,3", "4", "5,6,7,8,9,10,11"}) {
     EXPECT_EQ(sh(fmt::format("\"$H\" logits --model ../bare --tokens {} -o alone", ids)).code, 0);
@@ -132,9 +134,12 @@ TEST_F(Careless, TextsReadTogetherHaveTheLogitsTheyHaveAloneAndNeedNoTokenizer) 
     EXPECT_EQ(tensor("together", fmt::format("tokens_{}", i++).c_str()), tensor("alone", "tokens")) << ids;
   }
   expect_error("\"$H\" logits --model ../bare -p text -o out", 1, "the model has no tokenizer.json");
-  for (const auto& [lines, why] : {std::pair{"[1]\\n[1,\"a\"]", "ids line 2: expected an array of token ids, got \"a\""},
-                                   {"[1]\\n[]", "ids line 2: there are no tokens to read"}, {"", "ids: there are no lines"},
-                                   {"[1]\\n[2,", "ids line 2: not valid JSON"}, {"[9999999]", "token id 9999999"}})
+  for (const auto& [lines, why] :
+       {std::pair{"[1]\\n[1,\"a\"]", "ids line 2: expected an array of token ids, got \"a\""},
+        {"[1]\\n[]", "ids line 2: there are no tokens to read"},
+        {"", "ids: there are no lines"},
+        {"[1]\\n[2,", "ids line 2: not valid JSON"},
+        {"[9999999]", "token id 9999999"}})
     expect_error(fmt::format("printf '{}' > ids; \"$H\" logits --model ../m --tokens-lines ids -o out", lines), 1, why);
 }
 

@@ -96,7 +96,9 @@ Result<void> run_lines(const LogitsFlags& f, FileWriter& output) {
   const auto logits = HALYARD_TRY(read_together(loaded.model, lines, static_cast<std::size_t>(f.chunk)));
   std::vector<TensorToWrite> tensors;
   for (std::size_t i = 0; i < lines.size(); ++i) {
-    tensors.push_back({fmt::format("logits_{}", i), DType::f32, {lines[i].size(), loaded.model.info().vocab_size},
+    tensors.push_back({fmt::format("logits_{}", i),
+                       DType::f32,
+                       {lines[i].size(), loaded.model.info().vocab_size},
                        std::as_bytes(std::span(logits[i]))});
     tensors.push_back({fmt::format("tokens_{}", i), DType::i32, {lines[i].size()}, std::as_bytes(std::span(lines[i]))});
   }
@@ -146,7 +148,8 @@ void add_logits(CLI::App& root, Context& context) {
                  "Token ids in its place: 1,2,3")
       ->type_name("IDS")
       ->group("Text");
-  command.add_option("--tokens-lines", flags->lines, "Or many texts, read together: a file with an array of ids a line")
+  command
+      .add_option("--tokens-lines", flags->lines, "Or many texts, read together: a file with an array of ids a line")
       ->check(given())
       ->type_name("FILE")
       ->group("Text");
@@ -154,7 +157,9 @@ void add_logits(CLI::App& root, Context& context) {
       ->check(whole_in(1, 65536))
       ->type_name("N")
       ->group("Device");
-  command.add_option("-o,--output", flags->output, "File to write: logits f32 [T, V], tokens i32 [T]; of many texts logits_0, tokens_0, …")
+  command
+      .add_option("-o,--output", flags->output,
+                  "File to write: logits f32 [T, V], tokens i32 [T]; of many texts logits_0, tokens_0, …")
       ->required()
       ->check(given())
       ->type_name("FILE")

@@ -17,8 +17,7 @@ namespace halyard::cli {
 namespace {
 
 /// The number that is all of `text`, or false.
-template <class T>
-bool parse_number(const std::string& text, T& value) {
+template <class T> bool parse_number(const std::string& text, T& value) {
   if constexpr (std::is_integral_v<T>) {  // the parser behind this one would take "010" as octal
     const std::size_t digits = text.starts_with('+') || text.starts_with('-') ? 1 : 0;
     if (text.size() > digits + 1 && text[digits] == '0') return false;
@@ -29,14 +28,15 @@ bool parse_number(const std::string& text, T& value) {
   return error == std::errc{} && stop == end;
 }
 
-template <class T>
-CLI::Validator number_in(T low, T high, const char* kind) {
+template <class T> CLI::Validator number_in(T low, T high, const char* kind) {
   const auto check = [=](std::string& text) -> std::string {
     T value{};
     if (parse_number(text, value) && value >= low && value <= high) return {};
     const bool bounded = std::is_integral_v<T> || high < std::numeric_limits<T>::max();
     const bool signless = low > std::numeric_limits<T>::lowest();
-    const std::string range = bounded ? fmt::format(" from {} to {}", low, high) : signless ? fmt::format(" >= {}", low) : "";
+    const std::string range = bounded    ? fmt::format(" from {} to {}", low, high)
+                              : signless ? fmt::format(" >= {}", low)
+                                         : "";
     return fmt::format("expected {}{}, got '{}'", kind, range, text);
   };
   return CLI::Validator(check, "");
@@ -62,7 +62,9 @@ std::map<std::int32_t, float> parse_logit_bias(const std::string& text) {
 }  // namespace
 
 CLI::Validator real_in(double low, double high) { return number_in<double>(low, high, "a number"); }
-CLI::Validator whole_in(std::int64_t low, std::int64_t high) { return number_in<std::int64_t>(low, high, "a whole number"); }
+CLI::Validator whole_in(std::int64_t low, std::int64_t high) {
+  return number_in<std::int64_t>(low, high, "a whole number");
+}
 
 CLI::Validator given() {
   return CLI::Validator(
@@ -131,16 +133,25 @@ void SamplingFlags::add(CLI::App& command) {
   whole("--top-k", o.top_k, 0, "Keep the K most likely tokens; 0 is off");
   real("--xtc-probability", o.xtc_probability, 0, 1, "How often XTC drops the likeliest choices; 0 is off");
   real("--xtc-threshold", o.xtc_threshold, 0, 0.5, "XTC drops all tokens above this probability but the last");
-  real("--repetition-penalty,--repeat-penalty", o.repetition_penalty, 0, any, "Divides the logits of recent tokens; 0 is off");
-  whole("--repetition-context-size,--repeat-last-n", o.repetition_context_size, 0, "How many tokens are recent; 0 is all");
+  real("--repetition-penalty,--repeat-penalty", o.repetition_penalty, 0, any,
+       "Divides the logits of recent tokens; 0 is off");
+  whole("--repetition-context-size,--repeat-last-n", o.repetition_context_size, 0,
+        "How many tokens are recent; 0 is all");
   real("--presence-penalty", o.presence_penalty, -any, any, "Subtracted from the logits of recent tokens");
   real("--frequency-penalty", o.frequency_penalty, -any, any, "Subtracted for each time a token is recent");
-  command.add_option_function<std::string>(
-      "--logit-bias", [&o](const std::string& text) { o.logit_bias = parse_logit_bias(text); },
-      "Added to logits: a JSON object of token ids and numbers")->type_name("JSON")->group("Sampling");
-  command.add_option_function<std::uint64_t>("-s,--seed", [&o](const std::uint64_t& seed) { o.seed = seed; },
-      "The same seed gives the same text; by default every run differs")
-      ->check(whole_in(0, std::numeric_limits<std::int64_t>::max()))->type_name("N")->group("Sampling");
+  command
+      .add_option_function<std::string>(
+          "--logit-bias", [&o](const std::string& text) { o.logit_bias = parse_logit_bias(text); },
+          "Added to logits: a JSON object of token ids and numbers")
+      ->type_name("JSON")
+      ->group("Sampling");
+  command
+      .add_option_function<std::uint64_t>(
+          "-s,--seed", [&o](const std::uint64_t& seed) { o.seed = seed; },
+          "The same seed gives the same text; by default every run differs")
+      ->check(whole_in(0, std::numeric_limits<std::int64_t>::max()))
+      ->type_name("N")
+      ->group("Sampling");
 }
 
 void JsonFlag::add(CLI::App& command, const std::string& what) {

@@ -29,7 +29,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-
 struct Finished {
   int code = -1;  // exit code, or 128 + signal
   std::string out, err;
@@ -205,8 +204,16 @@ TEST(ProgramOnTheDefaultModel, WritesTheTextAloneToStandardOutput) {
 }
 
 TEST(ProgramOnTheDefaultModel, WritesTheSameWhereEveryDispatchIsValidated) {
-  const std::vector<std::string> command = {HALYARD_PROGRAM, "generate", "--model", halyard::testing::default_model().string(),
-                                            "-p", "It was a dark", "-m", "6", "--temp", "0"};
+  const std::vector<std::string> command = {HALYARD_PROGRAM,
+                                            "generate",
+                                            "--model",
+                                            halyard::testing::default_model().string(),
+                                            "-p",
+                                            "It was a dark",
+                                            "-m",
+                                            "6",
+                                            "--temp",
+                                            "0"};
   const Finished plain = run(command);
   ASSERT_EQ(setenv("HALYARD_VALIDATE", "1", 1), 0);
   const Finished validated = run(command);

@@ -88,18 +88,23 @@ Result<void> tokenize(const TokenizeFlags& flags, Context& context) {
 
 void add_tokenize(CLI::App& root, Context& context) {
   auto flags = std::make_shared<TokenizeFlags>();
-  CLI::App& command = add_command(root, "tokenize", "Turn text on standard input into token ids, or ids into text",
-      "  printf 'Call me Ishmael.' | halyard tokenize --model M\n"
-      "  echo '[785, 4062, 13876]' | halyard tokenize --model M --decode\n"
-      "  halyard tokenize --model path/to/tokenizer.json --json-lines < texts.jsonl > ids.jsonl\n");
+  CLI::App& command =
+      add_command(root, "tokenize", "Turn text on standard input into token ids, or ids into text",
+                  "  printf 'Call me Ishmael.' | halyard tokenize --model M\n"
+                  "  echo '[785, 4062, 13876]' | halyard tokenize --model M --decode\n"
+                  "  halyard tokenize --model path/to/tokenizer.json --json-lines < texts.jsonl > ids.jsonl\n");
   flags->model.add(command, "Model folder, of which only the tokenizer is read, or a tokenizer.json");
-  command.add_flag("--json-lines", flags->json_lines, "One JSON value a line, one result a line")->group("Input and output");
+  command.add_flag("--json-lines", flags->json_lines, "One JSON value a line, one result a line")
+      ->group("Input and output");
   auto* decode_flag =
       command.add_flag("--decode", flags->decode, "From a JSON array of ids to text")->group("Input and output");
-  command.add_flag("--no-special-tokens", flags->no_special_tokens, "Only the text's own tokens, without BOS and the like")
-      ->excludes(decode_flag)->group("Special tokens");
+  command
+      .add_flag("--no-special-tokens", flags->no_special_tokens, "Only the text's own tokens, without BOS and the like")
+      ->excludes(decode_flag)
+      ->group("Special tokens");
   command.add_flag("--skip-special-tokens", flags->skip_special_tokens, "Leave special tokens out of the text")
-      ->needs(decode_flag)->group("Special tokens");
+      ->needs(decode_flag)
+      ->group("Special tokens");
   on_run(command, context, [flags, &context] { return tokenize(*flags, context); });
 }
 

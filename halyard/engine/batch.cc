@@ -81,8 +81,10 @@ Result<std::vector<Batch::Logits>> Batch::finish(std::span<const Part> parts, Bu
     const std::span<float> mine = all.first(rows_wanted(p) * model().info().vocab_size);
     all = all.subspan(mine.size());
     if (all_finite(mine)) logits.emplace_back(mine);
-    else logits.emplace_back(fail(Errc::kernel_failed, fmt::format("logits are not finite (NaN or infinite) after token {}",
-                                                                   book_.size(p.sequence) + p.tokens.size())));
+    else
+      logits.emplace_back(
+          fail(Errc::kernel_failed, fmt::format("logits are not finite (NaN or infinite) after token {}",
+                                                book_.size(p.sequence) + p.tokens.size())));
   }
   for (std::size_t i = 0; i < parts.size(); ++i)  // nothing fails from here on
     if (logits[i]) book_.commit(parts[i].sequence);

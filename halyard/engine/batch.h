@@ -14,8 +14,8 @@
 namespace halyard::engine {
 
 struct BatchOptions {
-  std::size_t positions = 0;  ///< that all sequences hold together; rounded up to pages
-  std::size_t context = 0;    ///< the most that one holds; 0: the model's context
+  std::size_t positions = 0;   ///< that all sequences hold together; rounded up to pages
+  std::size_t context = 0;     ///< the most that one holds; 0: the model's context
   std::size_t max_rows = 512;  ///< tokens of one step
   /// Sequences there are at once, of a model whose layers keep state in slots: three slots are made for each, for what it
   /// has read, for what a step makes of that, and for the ends of pages that others may go on from.

@@ -81,7 +81,9 @@ void run_history(unsigned seed) {
       Tokens text = below(2) ? past : some()->second;
       text.resize(below(text.size() + 1));
       for (std::size_t i = below(3); i-- > 0;) text.push_back(static_cast<std::int32_t>(below(kSmallVocab)));
-      if (text.size() <= goes_on->second.size() || !std::ranges::equal(goes_on->second, std::span(text).first(goes_on->second.size()))) continue;
+      if (text.size() <= goes_on->second.size() ||
+          !std::ranges::equal(goes_on->second, std::span(text).first(goes_on->second.size())))
+        continue;
       const std::size_t n = batch.adopt(goes_on->first, text);
       text.resize(goes_on->second.size() + n);
       ASSERT_EQ(batch.position(goes_on->first), text.size());
@@ -92,7 +94,8 @@ void run_history(unsigned seed) {
       for (const auto& [id, text] : texts) {
         if (below(4) == 0) continue;
         Tokens tokens(what < 7 ? 1 : 1 + below(below(2) ? 4 : 70));
-        for (auto& t : tokens) t = static_cast<std::int32_t>(below(40) ? below(3) : below(8) ? below(kSmallVocab - 1) : kPoison);
+        for (auto& t : tokens)
+          t = static_cast<std::int32_t>(below(40) ? below(3) : below(8) ? below(kSmallVocab - 1) : kPoison);
         news.emplace_back(id, std::move(tokens));
       }
       std::vector<Batch::Part> parts;
@@ -110,7 +113,8 @@ void run_history(unsigned seed) {
       for (std::size_t i = 0; i < news.size(); ++i) {
         Tokens text = texts[news[i].first];
         text.insert(text.end(), news[i].second.begin(), news[i].second.end());
-        const std::size_t rows = parts[i].want == Batch::Want::all ? news[i].second.size() : parts[i].want == Batch::Want::last;
+        const std::size_t rows =
+            parts[i].want == Batch::Want::all ? news[i].second.size() : parts[i].want == Batch::Want::last;
         const auto expected = logits_alone(alone, text, rows);
         const Batch::Logits& got = (*logits)[i];
         ASSERT_EQ(got.has_value(), expected.has_value()) << "sequence " << news[i].first;

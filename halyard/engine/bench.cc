@@ -67,7 +67,8 @@ class Many {
     for (std::size_t i = 0; i < ids_.size(); ++i) {
       for (std::size_t at = 0; at < n;) {
         const std::size_t rows = std::min(room, n - at);
-        parts.push_back({ids_[i], std::span(texts[i]).subspan(at, rows), at + rows == n ? Batch::Want::last : Batch::Want::none});
+        parts.push_back(
+            {ids_[i], std::span(texts[i]).subspan(at, rows), at + rows == n ? Batch::Want::last : Batch::Want::none});
         at += rows;
         room -= rows;
         if (room == 0) HALYARD_TRY(step());
@@ -159,8 +160,7 @@ BenchDemand bench_demand(const models::Model& model, const BenchTest& test) {
   const double head = static_cast<double>(info.vocab_size * info.hidden_size);
   const double matmul = static_cast<double>(model.totals().matmul_parameters);
   const double weights = static_cast<double>(model.totals().matmul_bytes) / static_cast<double>(test.parallel);
-  return {.bytes_per_token = weights + cached * positions,
-          .operations_per_token = 2 * (matmul - head)};
+  return {.bytes_per_token = weights + cached * positions, .operations_per_token = 2 * (matmul - head)};
 }
 
 }  // namespace halyard::engine

@@ -65,14 +65,10 @@ TEST(DecodeGraph, OfTheDefaultModelsShapeIsHalved) {
   const PlannedGraph optimized = expect(optimize(recorded, {{}, ops::fusion_rules()}));
   EXPECT_EQ(size_of(optimized.graph), "76 nodes, 58 barriers");
   EXPECT_LT(optimized.bytes_after, optimized.bytes_before);
-  const std::map<std::string, std::size_t> expected = {{"embedding_panels", 1},
-                                                       {"rope_angles", 1},
-                                                       {"rms_norm_pack", 17},
-                                                       {"matmul_affine4_fast", 17},
-                                                       {"matmul_affine4_heads", 8},
-                                                       {"matmul_affine4_heads_append", 16},
-                                                       {"attention_pack", 8},
-                                                       {"matmul_affine4_gated_pack", 8}};
+  const std::map<std::string, std::size_t> expected = {{"embedding_panels", 1},     {"rope_angles", 1},
+                                                       {"rms_norm_pack", 17},       {"matmul_affine4_fast", 17},
+                                                       {"matmul_affine4_heads", 8}, {"matmul_affine4_heads_append", 16},
+                                                       {"attention_pack", 8},       {"matmul_affine4_gated_pack", 8}};
   EXPECT_EQ(kernels(optimized.graph), expected);
   EXPECT_EQ(expect(optimized.graph.compile()).barriers(), 58U);
 }
@@ -80,8 +76,7 @@ TEST(DecodeGraph, OfTheDefaultModelsShapeIsHalved) {
 TEST(DecodeGraph, InExactArithmeticLosesTheOpsBetweenProjectionsAndCache) {
   Decode decode = decode_of(expect(models::synthetic_config("gutenberg-29m")), "q4", Precision::exact);
   const ComputeGraph recorded = decode.graph();
-  const PlannedGraph optimized =
-      expect(optimize(recorded, {{}, ops::fusion_rules()}));
+  const PlannedGraph optimized = expect(optimize(recorded, {{}, ops::fusion_rules()}));
   EXPECT_EQ(recorded.size() - optimized.graph.size(), 8U * 5);
   EXPECT_EQ(recorded.barriers() - optimized.graph.barriers(), 8U * 4);
 }
@@ -97,8 +92,7 @@ TEST(DecodeGraph, OfALlamaWithWideWeightsTakesTheSameShape) {
                                     {"rms_norm_eps", 1e-5},
                                     {"max_position_embeddings", 64}});
   Decode decode = decode_of(config, "q8", Precision::fast);
-  const PlannedGraph optimized =
-      expect(optimize(decode.graph(), {{}, ops::fusion_rules()}));
+  const PlannedGraph optimized = expect(optimize(decode.graph(), {{}, ops::fusion_rules()}));
   const auto count = kernels(optimized.graph);
   EXPECT_EQ(count.at("matmul_affine8_heads"), 2U) << "the queries";
   EXPECT_EQ(count.at("matmul_affine8_heads_append"), 4U) << "the keys, turned, and the values";

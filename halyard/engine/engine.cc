@@ -44,10 +44,10 @@ struct Stream::State {
   std::mutex mutex;
   std::condition_variable changed;
   std::deque<Event> events;
-  std::vector<bool> ended;    // of each completion, as far as `next` has told
-  std::size_t open;           // completions that have not
-  std::optional<Errc> over;   // nothing more will come: why
-  bool cancelled = false;     // guarded by the mail's mutex
+  std::vector<bool> ended;   // of each completion, as far as `next` has told
+  std::size_t open;          // completions that have not
+  std::optional<Errc> over;  // nothing more will come: why
+  bool cancelled = false;    // guarded by the mail's mutex
   std::shared_ptr<Mail> mail;
 
   void deliver(Event e) {
@@ -138,9 +138,8 @@ struct Engine::Worker {
   /// False: it is to stop.
   bool wait_for_mail(Arrivals& arrivals) {
     std::unique_lock lock(mail->mutex);
-    mail->changed.wait(lock, [&] {
-      return mail->stop || mail->cancelled || !mail->arrivals.empty() || !scheduler.is_idle();
-    });
+    mail->changed.wait(
+        lock, [&] { return mail->stop || mail->cancelled || !mail->arrivals.empty() || !scheduler.is_idle(); });
     if (mail->stop) return false;
     arrivals.swap(mail->arrivals);
     // With the arrivals: who is cancelled from here on, one that arrives now included, is for the next step.
@@ -208,7 +207,8 @@ Result<Engine> Engine::make(models::Model model, EngineOptions o) {
       b.sequences = std::max<std::size_t>(b.sequences / 2, 1);
       batch = Batch::make(model, b);
     }
-    auto worker = std::make_unique<Worker>(Scheduler(HALYARD_TRY(std::move(batch)), {.max_sequences = o.max_sequences}));
+    auto worker =
+        std::make_unique<Worker>(Scheduler(HALYARD_TRY(std::move(batch)), {.max_sequences = o.max_sequences}));
     try {
       worker->thread = std::thread([w = worker.get()] { w->work(); });
     } catch (const std::system_error& e) {

@@ -14,8 +14,8 @@ struct EngineOptions {
   /// Positions of keys and values that all texts hold together. 0: those of the model's context, or the half, quarter … there
   /// is memory for.
   std::size_t positions = 0;
-  std::size_t context = 0;         ///< the most that one text holds; 0: the model's context
-  std::size_t max_rows = 512;      ///< tokens of one step
+  std::size_t context = 0;     ///< the most that one text holds; 0: the model's context
+  std::size_t max_rows = 512;  ///< tokens of one step
   /// Completions that are under way at once; more wait. Fewer, where layers keep state in slots and there is no memory.
   std::size_t max_sequences = 64;
 };

@@ -35,9 +35,9 @@ class EngineTest : public ::testing::Test {
     GenerateOptions o = r.options;
     *o.sampling.seed += choice;
     expect(generate(sequence, r.prompt, o, {.on_token = [&](std::int32_t t) -> Result<bool> {
-      tokens.push_back(t);
-      return true;
-    }}));
+                      tokens.push_back(t);
+                      return true;
+                    }}));
     return tokens;
   }
   struct Ends {

@@ -20,7 +20,9 @@ Shape shape_of_slots(std::size_t slots, const Shape& part) {
 
 }  // namespace
 
-DType kv_dtype(const models::Model& model) { return model.precision() == ops::Precision::exact ? DType::f32 : DType::f16; }
+DType kv_dtype(const models::Model& model) {
+  return model.precision() == ops::Precision::exact ? DType::f32 : DType::f16;
+}
 
 std::size_t pages_for(std::size_t positions) { return (positions + kPage - 1) / kPage; }
 
@@ -144,7 +146,8 @@ std::vector<std::int32_t> KvCache::in_order(std::size_t drop) const {
   add(0, first);
   add(oldest, size());
   add(first, oldest);
-  slots.erase(slots.begin() + static_cast<std::ptrdiff_t>(first), slots.begin() + static_cast<std::ptrdiff_t>(first + drop));
+  slots.erase(slots.begin() + static_cast<std::ptrdiff_t>(first),
+              slots.begin() + static_cast<std::ptrdiff_t>(first + drop));
   return slots;
 }
 

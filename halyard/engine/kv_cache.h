@@ -39,9 +39,9 @@ std::size_t pages_for(std::size_t positions);
 
 /// Where the new positions of a step go, and what they see.
 struct Placement {
-  std::vector<std::int32_t> slots;  ///< of the new entries
-  std::size_t held = 0;             ///< entries before them
-  std::size_t window = 0;           ///< the most entries that each sees, itself included; 0: all
+  std::vector<std::int32_t> slots;            ///< of the new entries
+  std::size_t held = 0;                       ///< entries before them
+  std::size_t window = 0;                     ///< the most entries that each sees, itself included; 0: all
   std::int32_t slot_from = -1, slot_to = -1;  ///< see ops::SlotBatch
 };
 
@@ -77,7 +77,7 @@ class KvCache {
   std::size_t max_pages() const { return max_pages_; }
   std::int32_t slot(std::size_t entry) const { return book_.slot(id_, entry); }
   std::size_t size() const { return paged_ ? book_.size(id_) : position_; }  ///< positions held
-  std::size_t position() const { return position_; }    ///< positions read: where the next token stands in the text
+  std::size_t position() const { return position_; }  ///< positions read: where the next token stands in the text
   std::size_t limit() const { return options_.limit; }
   bool rotating() const { return options_.rotating; }
   std::size_t bytes() const {
@@ -104,7 +104,7 @@ class KvCache {
     std::int32_t slot = -1;
   } marked_;
   bool lost_ = false;
-  bool replaces_ = false;             // while a step is under way that writes over the oldest entry
+  bool replaces_ = false;  // while a step is under way that writes over the oldest entry
   std::size_t reserved_ = 0, position_ = 0, max_pages_ = 0, page_bytes_ = 0, slot_bytes_ = 0;
   std::size_t oldest_ = 0;  // entry after the kept ones that is next to go; 0: entries are in the order of the text
 };

@@ -19,7 +19,8 @@ constexpr std::size_t kHeads = 2, kDim = 4;
 class KvCacheTest : public ::testing::Test {
  protected:
   KvCache cache(std::size_t limit, bool rotating) const {
-    return expect(KvCache::make(device_, kShapes, {.dtype = DType::f32, .limit = limit, .step = 700, .rotating = rotating}));
+    return expect(
+        KvCache::make(device_, kShapes, {.dtype = DType::f32, .limit = limit, .step = 700, .rotating = rotating}));
   }
 
   /// A step: reserved, run, and then committed or cancelled.
@@ -30,7 +31,8 @@ class KvCacheTest : public ::testing::Test {
     EXPECT_LE(c.pages().size(), c.max_pages());
     std::vector<float> values(n * kHeads * kDim);
     for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(c.position() + i / (kHeads * kDim));
-    Buffer x = HALYARD_TRY(device_.alloc(DType::f32, {n, kHeads, kDim})), slots = HALYARD_TRY(device_.alloc(DType::i32, {n}));
+    Buffer x = HALYARD_TRY(device_.alloc(DType::f32, {n, kHeads, kDim})),
+           slots = HALYARD_TRY(device_.alloc(DType::i32, {n}));
     HALYARD_TRY(x.write(std::span<const float>(values)));
     HALYARD_TRY(slots.write(std::span<const std::int32_t>(p.slots)));
     HALYARD_TRY(ops::kv_append(e, x, c.layers()[0].k, slots));

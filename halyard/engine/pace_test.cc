@@ -8,7 +8,8 @@ namespace halyard::engine {
 namespace {
 
 /// Reads a prompt beside rows that write; returns the steps that takes. Each step must come in under twice the usual time.
-std::size_t read(Pace& pace, std::size_t writing, std::size_t prompt, const std::function<double(std::size_t writing, std::size_t prompt, std::size_t at)>& cost) {
+std::size_t read(Pace& pace, std::size_t writing, std::size_t prompt,
+                 const std::function<double(std::size_t writing, std::size_t prompt, std::size_t at)>& cost) {
   std::size_t steps = 0;
   for (std::size_t at = 0; at < prompt; ++steps) {
     const std::size_t rows = std::min(pace.prompt_rows(writing), prompt - at);

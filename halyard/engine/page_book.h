@@ -44,8 +44,9 @@ class PageBook {
 
   /// Room for more entries.
   struct Reserved {
-    std::vector<std::int32_t> slots;                            ///< of the new entries, in order
-    std::vector<std::pair<std::int32_t, std::int32_t>> copies;  ///< slots (from, to): to be copied before anything is written
+    std::vector<std::int32_t> slots;  ///< of the new entries, in order
+    std::vector<std::pair<std::int32_t, std::int32_t>>
+        copies;  ///< slots (from, to): to be copied before anything is written
     std::int32_t state_from = kNone,
                  state_to = kNone;  ///< the state to be read, kNone: of no entries; and to be written
   };

@@ -31,7 +31,8 @@ void run_history(unsigned seed) {
   std::mt19937 random(seed);
   const auto below = [&](std::size_t n) { return random() % n; };
   const std::size_t page = 1 + below(5), pages = 1 + below(below(2) ? 24 : 200), letters = 1 + below(3);
-  PageContents::Hash hash = std::array<PageContents::Hash, 4>{nullptr, collide, &PageContents::mix, &PageContents::mix}[below(4)];
+  PageContents::Hash hash =
+      std::array<PageContents::Hash, 4>{nullptr, collide, &PageContents::mix, &PageContents::mix}[below(4)];
   const std::size_t states = below(2) ? 0 : 1 + below(12);
   PageBook book(pages, page, hash, states);
   std::vector<std::uint64_t> memory(page * pages), state_memory(states);
@@ -72,7 +73,8 @@ void run_history(unsigned seed) {
         ASSERT_TRUE(n == 0 || before + n < text.size());
         if (hash && before % page == 0 && text.size() > before) {
           std::size_t most = before;
-          while (most + page <= text.size() && known.contains(Text(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(most + page))))
+          while (most + page <= text.size() &&
+                 known.contains(Text(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(most + page))))
             most += page;
           if (most == text.size()) --most;
           if (states) ASSERT_EQ(n % page, 0U);
@@ -136,7 +138,8 @@ void run_history(unsigned seed) {
         ASSERT_EQ(state_memory[static_cast<std::size_t>(book.state(id))], value_of(text)) << "the state of " << id;
       }
       for (std::size_t p = 0; hash && (p + 1) * page <= text.size(); ++p) {
-        const auto [at, is_new] = page_of.emplace(Text(text.begin(), text.begin() + static_cast<std::ptrdiff_t>((p + 1) * page)), book.pages(id)[p]);
+        const auto [at, is_new] = page_of.emplace(
+            Text(text.begin(), text.begin() + static_cast<std::ptrdiff_t>((p + 1) * page)), book.pages(id)[p]);
         ASSERT_EQ(at->second, book.pages(id)[p]) << "one page for each content";
       }
     }

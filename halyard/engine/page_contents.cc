@@ -15,7 +15,11 @@ std::uint64_t PageContents::mix(std::uint64_t before, std::span<const std::int32
 }
 
 PageContents::PageContents(std::size_t pages, std::size_t page, Hash hash)
-    : page_(page), hash_(hash), pages_(pages), tokens_(pages * page), buckets_(std::max<std::size_t>(pages, 1), kNone) {}
+    : page_(page),
+      hash_(hash),
+      pages_(pages),
+      tokens_(pages * page),
+      buckets_(std::max<std::size_t>(pages, 1), kNone) {}
 
 std::uint64_t PageContents::hash_after(std::int32_t before, std::span<const std::int32_t> tokens) const {
   return hash_(before == kNone ? 0 : at(before).hash, tokens);
@@ -25,7 +29,8 @@ std::int32_t PageContents::find(std::int32_t before, std::span<const std::int32_
   if (before != kNone && !knows(before)) return kNone;
   const std::uint64_t hash = hash_after(before, text);
   std::int32_t p = buckets_[hash % buckets_.size()];
-  while (p != kNone && !(at(p).hash == hash && at(p).before == before && std::ranges::equal(tokens(p), text))) p = at(p).next;
+  while (p != kNone && !(at(p).hash == hash && at(p).before == before && std::ranges::equal(tokens(p), text)))
+    p = at(p).next;
   return p;
 }
 
@@ -40,7 +45,8 @@ void PageContents::put(std::int32_t page, std::int32_t before, std::span<const s
 }
 
 void PageContents::forget(std::int32_t page) {
-  if (!knows(page) || is_followed(page)) throw std::logic_error("a page that is not known, or that others follow, is forgotten");
+  if (!knows(page) || is_followed(page))
+    throw std::logic_error("a page that is not known, or that others follow, is forgotten");
   std::int32_t* link = &bucket(at(page).hash);
   while (*link != page) link = &at(*link).next;
   *link = at(page).next;

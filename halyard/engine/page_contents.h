@@ -31,7 +31,7 @@ class PageContents {
 
  private:
   struct Page {
-    std::uint64_t hash = 0;  // of all tokens up to its end
+    std::uint64_t hash = 0;                     // of all tokens up to its end
     std::int32_t before = kNone, next = kNone;  // next: of the same bucket
     std::uint32_t followers = 0;
     bool known = false;

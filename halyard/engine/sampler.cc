@@ -87,7 +87,8 @@ double weight_of(std::span<const float> x, float top, float scale) {
 Result<void> check_range(const char* name, double value, double low, double high) {
   if (value >= low && value <= high) return {};
   const bool bounded = high < std::numeric_limits<double>::max();
-  if (bounded) return fail(Errc::invalid_argument, fmt::format("{} must be from {} to {}, got {}", name, low, high, value));
+  if (bounded)
+    return fail(Errc::invalid_argument, fmt::format("{} must be from {} to {}, got {}", name, low, high, value));
   return fail(Errc::invalid_argument, fmt::format("{} must be a finite number >= {}, got {}", name, low, value));
 }
 
@@ -106,10 +107,12 @@ Result<void> check_filters(const SamplerOptions& o, std::size_t vocab_size) {
   HALYARD_TRY(check_range("top_k", o.top_k, 0, any));
   HALYARD_TRY(check_range("xtc_probability", o.xtc_probability, 0, 1));
   HALYARD_TRY(check_range("xtc_threshold", o.xtc_threshold, 0, 0.5));
-  for (const std::int32_t token : o.xtc_special_tokens) HALYARD_TRY(check_token("xtc_special_tokens", token, vocab_size));
+  for (const std::int32_t token : o.xtc_special_tokens)
+    HALYARD_TRY(check_token("xtc_special_tokens", token, vocab_size));
   // mlx-lm never looks at top_k where it takes the most likely token
   if (o.temp > 0 && static_cast<std::size_t>(o.top_k) >= vocab_size)
-    return fail(Errc::invalid_argument, fmt::format("top_k must be less than the vocabulary's {} tokens, got {}", vocab_size, o.top_k));
+    return fail(Errc::invalid_argument,
+                fmt::format("top_k must be less than the vocabulary's {} tokens, got {}", vocab_size, o.top_k));
   return {};
 }
 
@@ -149,8 +152,12 @@ Result<Sampler> Sampler::make(SamplerOptions options, std::size_t vocab_size) {
 }
 
 Sampler::Sampler(SamplerOptions options, std::size_t vocab_size, std::uint64_t seed)
-    : options_(std::move(options)), vocab_size_(vocab_size), random_(seed), block_max_(blocks(vocab_size)),
-      block_weight_(blocks(vocab_size)), seen_(vocab_size) {
+    : options_(std::move(options)),
+      vocab_size_(vocab_size),
+      random_(seed),
+      block_max_(blocks(vocab_size)),
+      block_weight_(blocks(vocab_size)),
+      seen_(vocab_size) {
   // 1e30: so that 0 * inverse_temp_ stays 0 for any temperature
   inverse_temp_ = options_.temp > 1e-30 ? static_cast<float>(1 / options_.temp) : 1e30F;
 }
@@ -223,17 +230,20 @@ Result<void> Sampler::apply_penalties(std::span<float> logits, std::span<const s
   }
   if (o.presence_penalty != 0) {
     const auto penalty = static_cast<float>(o.presence_penalty);
-    for (const std::int32_t token : HALYARD_TRY(recent_tokens(history, o.presence_context_size, true))) at(token) -= penalty;
+    for (const std::int32_t token : HALYARD_TRY(recent_tokens(history, o.presence_context_size, true)))
+      at(token) -= penalty;
   }
   if (o.frequency_penalty != 0) {
     const auto penalty = static_cast<float>(o.frequency_penalty);
-    for (const std::int32_t token : HALYARD_TRY(recent_tokens(history, o.frequency_context_size, false))) at(token) -= penalty;
+    for (const std::int32_t token : HALYARD_TRY(recent_tokens(history, o.frequency_context_size, false)))
+      at(token) -= penalty;
   }
   return {};
 }
 
 /// The last `context` tokens (0: all), each of them once if `once`.
-Result<std::vector<std::int32_t>> Sampler::recent_tokens(std::span<const std::int32_t> history, int context, bool once) {
+Result<std::vector<std::int32_t>> Sampler::recent_tokens(std::span<const std::int32_t> history, int context,
+                                                         bool once) {
   const std::size_t wanted = context == 0 ? history.size() : static_cast<std::size_t>(context);
   const auto window = history.last(std::min(history.size(), wanted));
   for (const std::int32_t token : window) HALYARD_TRY(check_token("the history", token, vocab_size_));

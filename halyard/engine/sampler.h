@@ -15,22 +15,22 @@ namespace halyard {
 
 /// How the next token is chosen. The names and the meaning of the defaults are mlx-lm's.
 struct SamplerOptions {
-  double temp = 0;                     ///< temperature, >= 0; 0 takes the most likely token
-  double top_p = 0;                    ///< nucleus, in [0, 1]; 0 and 1 keep every token
-  double min_p = 0;                    ///< in [0, 1]: least probability kept, as a share of the most likely token's; 0 is off
-  int min_tokens_to_keep = 1;          ///< >= 1: tokens that min_p never drops
-  int top_k = 0;                       ///< in [0, vocabulary): tokens kept; 0 is off
-  double xtc_probability = 0;          ///< in [0, 1]: how often XTC is applied; 0 is off
-  double xtc_threshold = 0;            ///< in [0, 0.5]: XTC drops every token above it but the least likely of them
+  double temp = 0;             ///< temperature, >= 0; 0 takes the most likely token
+  double top_p = 0;            ///< nucleus, in [0, 1]; 0 and 1 keep every token
+  double min_p = 0;            ///< in [0, 1]: least probability kept, as a share of the most likely token's; 0 is off
+  int min_tokens_to_keep = 1;  ///< >= 1: tokens that min_p never drops
+  int top_k = 0;               ///< in [0, vocabulary): tokens kept; 0 is off
+  double xtc_probability = 0;  ///< in [0, 1]: how often XTC is applied; 0 is off
+  double xtc_threshold = 0;    ///< in [0, 0.5]: XTC drops every token above it but the least likely of them
   std::vector<std::int32_t> xtc_special_tokens;  ///< never dropped by XTC
-  double repetition_penalty = 0;       ///< >= 0: divides positive and multiplies negative logits; 0 is off
-  int repetition_context_size = 20;    ///< last tokens of the history that count, >= 0; 0 is all (so for the other two)
-  double presence_penalty = 0;         ///< subtracted once from a token that occurs
+  double repetition_penalty = 0;                 ///< >= 0: divides positive and multiplies negative logits; 0 is off
+  int repetition_context_size = 20;  ///< last tokens of the history that count, >= 0; 0 is all (so for the other two)
+  double presence_penalty = 0;       ///< subtracted once from a token that occurs
   int presence_context_size = 20;
-  double frequency_penalty = 0;        ///< subtracted once for every time a token occurs
+  double frequency_penalty = 0;  ///< subtracted once for every time a token occurs
   int frequency_context_size = 20;
   std::map<std::int32_t, float> logit_bias;  ///< token -> added to its logit; -infinity bans it
-  std::optional<std::uint64_t> seed;   ///< the same seed and logits give the same tokens on every machine
+  std::optional<std::uint64_t> seed;         ///< the same seed and logits give the same tokens on every machine
 };
 
 /// Draws tokens. Holds the random state and scratch memory, so one sampler serves one sequence at a time.

@@ -90,7 +90,8 @@ struct Tensors {
 };
 
 TEST(Sampler, DistributionsAreThoseOfMlxLm) {
-  const std::string json = testing::golden("text/sampling.json"), tensors = testing::golden("text/sampling.safetensors");
+  const std::string json = testing::golden("text/sampling.json"),
+                    tensors = testing::golden("text/sampling.safetensors");
   if (json.empty() || tensors.empty()) GTEST_SKIP() << "no golden text/sampling";
   const Json cases = testing::json_of(*read_file(json));
   const Tensors golden(tensors);
@@ -128,7 +129,8 @@ Floats plain_distribution(const SamplerOptions& o, const Floats& logits) {
   double sum = 0;
   for (std::size_t i = 0; i < n; ++i) sum += kept[i] ? std::exp((logits[i] - top) / o.temp) : 0;
   Floats p(n);
-  for (std::size_t i = 0; i < n; ++i) p[i] = kept[i] ? static_cast<float>(std::exp((logits[i] - top) / o.temp) / sum) : 0;
+  for (std::size_t i = 0; i < n; ++i)
+    p[i] = kept[i] ? static_cast<float>(std::exp((logits[i] - top) / o.temp) / sum) : 0;
   return p;
 }
 
@@ -157,7 +159,14 @@ TEST(Sampler, TiesAtTopKGoToTheLowerTokens) {
   o.temp = 1;
   o.top_k = 3;
   expect_near(distribution_of(o, {1, 2, 1, 1, 1}), Floats{0.21194156F, 0.57611688F, 0.21194156F, 0, 0}, 1e-6F);
-  expect_near(distribution_of(o, Floats(200, 5)), [] { Floats p(200); p[0] = p[1] = p[2] = 1.0F / 3; return p; }(), 1e-6F);
+  expect_near(
+      distribution_of(o, Floats(200, 5)),
+      [] {
+        Floats p(200);
+        p[0] = p[1] = p[2] = 1.0F / 3;
+        return p;
+      }(),
+      1e-6F);
 }
 
 TEST(Sampler, XtcAppliesAsOftenAsAsked) {
@@ -170,7 +179,8 @@ TEST(Sampler, XtcAppliesAsOftenAsAsked) {
               {0.375F, 0.225F + 0.25F * 0.6F, 0.1125F + 0.25F * 0.3F, 0.0375F + 0.25F * 0.1F}, 1e-6F);
   o.xtc_probability = 1;
   o.xtc_special_tokens = {0};
-  expect_near(distribution_of(o, {std::log(0.5F), std::log(0.3F), std::log(0.25F)}), {0.5F / 0.75F, 0, 0.25F / 0.75F}, 1e-6F);
+  expect_near(distribution_of(o, {std::log(0.5F), std::log(0.3F), std::log(0.25F)}), {0.5F / 0.75F, 0, 0.25F / 0.75F},
+              1e-6F);
 }
 
 TEST(Sampler, XtcMayDropTheLargestLogitAtAnyTemperature) {
@@ -302,7 +312,12 @@ std::string make_error(const SamplerOptions& o) {
 
 TEST(Sampler, WrongOptionsAreNamed) {
   const double nan = std::numeric_limits<double>::quiet_NaN();
-  const auto with = [](auto change) { SamplerOptions o; o.temp = 1; change(o); return make_error(o); };
+  const auto with = [](auto change) {
+    SamplerOptions o;
+    o.temp = 1;
+    change(o);
+    return make_error(o);
+  };
   EXPECT_EQ(with([](auto&) {}), "");
   EXPECT_EQ(with([](auto& o) { o.temp = -1; }), "temp must be a finite number >= 0, got -1");
   EXPECT_EQ(with([](auto& o) { o.top_p = 1.5; }), "top_p must be from 0 to 1, got 1.5");

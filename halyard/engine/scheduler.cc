@@ -29,8 +29,9 @@ Result<Scheduler::Job> Scheduler::check(Request r) const {
   if (n == 0) return fail(Errc::invalid_argument, "there are no tokens to read: the prompt is empty");
   HALYARD_TRY(check_tokens(batch_.model(), r.prompt));
   if (n > most) {
-    return fail(Errc::limit_exceeded, fmt::format("the prompt is {} tokens long, the model's context {}, and there is memory for {}",
-                                                  n, batch_.model().info().max_positions, batch_.pages() * batch_.page()));
+    return fail(Errc::limit_exceeded,
+                fmt::format("the prompt is {} tokens long, the model's context {}, and there is memory for {}", n,
+                            batch_.model().info().max_positions, batch_.pages() * batch_.page()));
   }
   if (r.n == 0 || r.n > options_.max_sequences)
     return fail(Errc::invalid_argument, fmt::format("n must be from 1 to {}, got {}", options_.max_sequences, r.n));
@@ -46,15 +47,18 @@ Result<Scheduler::Job> Scheduler::check(Request r) const {
 
 /// The first of `lines` that came after `l`.
 Scheduler::Lines::iterator Scheduler::after(Lines& lines, const Line& l) {
-  return std::ranges::find_if(lines, [&](const Line& other) {
-    return std::tie(l.job->id, l.choice) < std::tie(other.job->id, other.choice);
-  });
+  return std::ranges::find_if(
+      lines, [&](const Line& other) { return std::tie(l.job->id, l.choice) < std::tie(other.job->id, other.choice); });
 }
 
 Scheduler::Id Scheduler::add(Job job) {
   const Id id = next_++;
   Request& r = job.request;
-  Line line{.job = nullptr, .choice = 0, .tokens = std::move(r.prompt), .sampler = std::move(job.samplers.front()), .others = {}};
+  Line line{.job = nullptr,
+            .choice = 0,
+            .tokens = std::move(r.prompt),
+            .sampler = std::move(job.samplers.front()),
+            .others = {}};
   line.others.assign(std::make_move_iterator(job.samplers.begin() + 1), std::make_move_iterator(job.samplers.end()));
   waiting_.push_back(std::move(line));
   Lines::iterator added = std::prev(waiting_.end());
@@ -215,7 +219,8 @@ bool Scheduler::waits_for_page(const Line& l) const {
   return std::any_of(chosen_.begin(), chosen_.end(), [&](const Chosen& c) {
     const std::vector<std::int32_t>& text = c.line->tokens;
     const std::size_t at = position(*c.line);
-    return begin <= at && at < end && text.size() >= end && std::equal(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(end), l.tokens.begin());
+    return begin <= at && at < end && text.size() >= end &&
+           std::equal(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(end), l.tokens.begin());
   });
 }
 
@@ -251,7 +256,8 @@ void Scheduler::go_on(Line& first, std::span<float> logits) {
   if (first.others.empty() || first.job->options.max_tokens == 0) return next_token(first, logits);
   std::vector<Line*> lines{&first};
   for (Sampler& sampler : first.others) {
-    Line l{.job = first.job, .choice = lines.size(), .tokens = first.tokens, .sampler = std::move(sampler), .others = {}};
+    Line l{
+        .job = first.job, .choice = lines.size(), .tokens = first.tokens, .sampler = std::move(sampler), .others = {}};
     l.reached = first.reached;
     const auto place = after(running_, l);
     l.sequence = got(batch_.fork(*first.sequence));
@@ -285,7 +291,8 @@ void Scheduler::end(Line& l, std::optional<FinishReason> finish, std::optional<E
   Shared& job = *l.job;
   const std::size_t ended = 1 + l.others.size();
   for (std::size_t i = 0; i < ended; ++i)
-    events_.push_back({.request = job.id, .choice = l.choice + i, .finish = finish, .error = error, .usage = job.usage});
+    events_.push_back(
+        {.request = job.id, .choice = l.choice + i, .finish = finish, .error = error, .usage = job.usage});
   if (l.sequence) batch_.close(*l.sequence);
   Lines& lines = l.sequence ? running_ : waiting_;
   lines.erase(std::ranges::find_if(lines, [&](const Line& other) { return &other == &l; }));

@@ -81,7 +81,7 @@ class Scheduler {
     Sampler sampler;
     std::vector<Sampler> others;  // of the completions that will fork off when the prompt is read: choice + 1 …
     std::size_t generated = 0, failures = 0;
-    std::size_t reached = 0;            // the most tokens it has ever read
+    std::size_t reached = 0;                 // the most tokens it has ever read
     std::optional<Batch::Id> sequence = {};  // while it runs
   };
   using Lines = std::list<Line>;

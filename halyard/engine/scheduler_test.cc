@@ -37,9 +37,9 @@ Outcome alone(Sequence& sequence, const Request& r, std::size_t i) {
   if (options.sampling.seed) *options.sampling.seed += i;
   sequence.reset();
   auto stats = generate(sequence, r.prompt, options, {.on_token = [&](std::int32_t t) -> Result<bool> {
-    o.tokens.push_back(t);
-    return true;
-  }});
+                          o.tokens.push_back(t);
+                          return true;
+                        }});
   if (stats) o.finish = stats->finish;
   else o.error = stats.error();
   return o;
@@ -52,7 +52,9 @@ struct Followed {
   Usage usage = {};
   std::uint64_t faults_before = 0;
   bool cancelled = false;
-  bool ended() const { return std::ranges::all_of(outcomes, [](const Outcome& o) { return o.ended(); }); }
+  bool ended() const {
+    return std::ranges::all_of(outcomes, [](const Outcome& o) { return o.ended(); });
+  }
 
   void take(const Event& e) {
     ASSERT_LT(e.choice, outcomes.size());
@@ -67,7 +69,10 @@ struct Followed {
 };
 
 std::string words(const Outcome& o) {
-  std::string s = fmt::format("{} tokens, {}", o.tokens.size(), o.finish ? to_string(*o.finish) : o.error ? o.error->str() : "open");
+  std::string s = fmt::format("{} tokens, {}", o.tokens.size(),
+                              o.finish  ? to_string(*o.finish)
+                              : o.error ? o.error->str()
+                                        : "open");
   for (const std::int32_t t : o.tokens) s += fmt::format(" {}", t);
   return s;
 }
@@ -94,7 +99,8 @@ void run_history(unsigned seed) {
   SCOPED_TRACE(::testing::Message() << "HALYARD_SEED=" << seed);
   std::mt19937 random(seed);
   const std::function<std::size_t(std::size_t)> below = [&](std::size_t n) { return random() % n; };
-  FaultyDevice faulty = open_faulty(expect(open_cpu_driver({.cpu = {.threads = 2}})), {.cpu = {.threads = 2}}, seed, {});
+  FaultyDevice faulty =
+      open_faulty(expect(open_cpu_driver({.cpu = {.threads = 2}})), {.cpu = {.threads = 2}}, seed, {});
   const models::Model model = small_model(faulty.device, kSmallModels[below(std::size(kSmallModels))],
                                           below(2) ? Precision::fast : Precision::exact);
   Sequence sequence = expect(Sequence::make(model, {}));
@@ -115,7 +121,9 @@ void run_history(unsigned seed) {
     ASSERT_LT(steps, 20000U) << "it hangs";
     while (to_come > 0 && (scheduler.is_idle() || below(6) == 0)) {
       --to_come;
-      Followed f{.request = random_request(below, common, max_sequences), .outcomes = {}, .faults_before = faulty.driver->count()};
+      Followed f{.request = random_request(below, common, max_sequences),
+                 .outcomes = {},
+                 .faults_before = faulty.driver->count()};
       f.outcomes.resize(f.request.n);
       auto job = scheduler.check(f.request);
       if (!job) {
@@ -131,12 +139,14 @@ void run_history(unsigned seed) {
       scheduler.cancel(id);
       ASSERT_FALSE(scheduler.has(id));
     }
-    faulty.driver->set_odds(!faults || below(4) ? FaultOdds{} : FaultOdds{.allocate = 100, .kernel = 10, .submission = 200});
+    faulty.driver->set_odds(!faults || below(4) ? FaultOdds{}
+                                                : FaultOdds{.allocate = 100, .kernel = 10, .submission = 200});
     const std::vector<Event> events = scheduler.step();
     faulty.driver->set_odds({});
     scheduler.took(static_cast<double>(1 + below(4)));
     ASSERT_LE(scheduler.running(), max_sequences);
-    ASSERT_TRUE(scheduler.rows_written() == 0 || scheduler.rows_read() <= scheduler.batch().max_rows() - scheduler.rows_written());
+    ASSERT_TRUE(scheduler.rows_written() == 0 ||
+                scheduler.rows_read() <= scheduler.batch().max_rows() - scheduler.rows_written());
     for (const Event& e : events) {
       ASSERT_TRUE(all.contains(e.request));
       all.at(e.request).take(e);
@@ -155,7 +165,8 @@ void run_history(unsigned seed) {
       const Outcome expected = alone(sequence, f.request, i);
       completion += got.tokens.size() + (got.finish == FinishReason::stop ? 1 : 0);
       ASSERT_LE(got.tokens.size(), expected.tokens.size()) << words(got) << "\nalone: " << words(expected);
-      ASSERT_TRUE(std::equal(got.tokens.begin(), got.tokens.end(), expected.tokens.begin())) << words(got) << "\nalone: " << words(expected);
+      ASSERT_TRUE(std::equal(got.tokens.begin(), got.tokens.end(), expected.tokens.begin()))
+          << words(got) << "\nalone: " << words(expected);
       if (got.finish == FinishReason::cancelled && f.cancelled) continue;
       if (got.finish == FinishReason::context) {
         ASSERT_EQ(f.request.prompt.size() + got.tokens.size(), context + 1);
@@ -184,7 +195,8 @@ TEST(Scheduler, GivesEachRequestTheTokensItHasAloneUnderRandomHistories) {
 class SchedulerTest : public ::testing::Test {
  protected:
   Scheduler scheduler(std::size_t positions, std::size_t max_rows = 64, std::size_t max_sequences = 8) {
-    return Scheduler(expect(Batch::make(model_, {.positions = positions, .max_rows = max_rows})), {.max_sequences = max_sequences});
+    return Scheduler(expect(Batch::make(model_, {.positions = positions, .max_rows = max_rows})),
+                     {.max_sequences = max_sequences});
   }
   static Request request(std::size_t prompt, std::size_t max_tokens, std::int32_t first = 1) {
     Request r;
@@ -231,7 +243,8 @@ class SchedulerTest : public ::testing::Test {
 TEST_F(SchedulerTest, RefusesAtOnceWhatCanNeverRun) {
   const Scheduler s = scheduler(128, 64, 4);
   EXPECT_EQ(refusal(s, request(128, 5)), "taken");
-  EXPECT_EQ(refusal(s, request(129, 5)), "the prompt is 129 tokens long, the model's context 400, and there is memory for 128");
+  EXPECT_EQ(refusal(s, request(129, 5)),
+            "the prompt is 129 tokens long, the model's context 400, and there is memory for 128");
   EXPECT_EQ(refusal(s, request(0, 5)), "there are no tokens to read: the prompt is empty");
   Request r = request(5, 5);
   r.n = 5;

@@ -14,7 +14,7 @@ namespace {
 constexpr std::size_t kMaxLogits = std::size_t{1}
                                    << 24;  // elements of one chunk's logits, where all positions are wanted
 constexpr std::size_t kStep = 512, kRotatingStep = 2048;
-constexpr std::size_t kKeep = 4;           // positions that a rotating cache never drops: mlx-lm's number
+constexpr std::size_t kKeep = 4;  // positions that a rotating cache never drops: mlx-lm's number
 
 std::uint64_t now_ns() {
   return static_cast<std::uint64_t>(
@@ -90,7 +90,9 @@ Result<void> Sequence::read_in_chunks(std::span<const std::int32_t> tokens, Want
     // A rotating cache reads the last token by itself, as mlx-lm does: it then sees the kept positions too.
     n = std::min(step, cache_.rotating() && left > 1 ? left - 1 : left);
     const bool last = first + n == tokens.size();
-    const StepPart::Want part = want == Want::all ? StepPart::Want::all : last ? StepPart::Want::last : StepPart::Want::none;
+    const StepPart::Want part = want == Want::all ? StepPart::Want::all
+                                : last            ? StepPart::Want::last
+                                                  : StepPart::Want::none;
     if (const Buffer logits = HALYARD_TRY(read_chunk(tokens.subspan(first, n), part))) {
       const std::span<float> values = HALYARD_TRY(host_values(model().device(), logits, host_logits_));
       if (!all_finite(values)) {
@@ -109,8 +111,8 @@ Result<void> Sequence::read_in_chunks(std::span<const std::int32_t> tokens, Want
 /// Submits one chunk; waits for it where logits are wanted.
 Result<Buffer> Sequence::read_chunk(std::span<const std::int32_t> tokens, StepPart::Want want) {
   const std::size_t n = tokens.size(), at = cache_.position();
-  CommandEncoder* encoder = HALYARD_TRY(
-      stages_.begin(n == 1 ? fmt::format("decode {}", at) : fmt::format("prefill {}..{}", at, at + n - 1)));
+  CommandEncoder* encoder =
+      HALYARD_TRY(stages_.begin(n == 1 ? fmt::format("decode {}", at) : fmt::format("prefill {}..{}", at, at + n - 1)));
   const Placement placement = HALYARD_TRY(cache_.reserve(*encoder, n));
   const StepPart part{.tokens = tokens,
                       .position = at,

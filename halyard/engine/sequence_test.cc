@@ -107,7 +107,8 @@ TEST(Sequence, StepsFusedOrNotGiveTheSameBytesWhateverTheCacheDoes) {
     const models::Model model = tiny_model(precision, 700);  // the cache grows twice
     for (const std::size_t max_kv_size : {std::size_t{0}, std::size_t{64}}) {
       for (const bool use_session : {true, false}) {
-        if (halyard::testing::patience > 1 && use_session == (max_kv_size == 0)) continue;  // half of them where all is slow
+        if (halyard::testing::patience > 1 && use_session == (max_kv_size == 0))
+          continue;  // half of them where all is slow
         Sequence plain =
             expect(Sequence::make(model, {.max_kv_size = max_kv_size, .use_session = use_session, .fused = false}));
         Sequence fused = expect(Sequence::make(model, {.max_kv_size = max_kv_size, .use_session = use_session}));
@@ -117,9 +118,7 @@ TEST(Sequence, StepsFusedOrNotGiveTheSameBytesWhateverTheCacheDoes) {
         };
         step(tokens(20));
         for (const std::int32_t id : tokens(560)) step({id});
-        if (max_kv_size == 0) {
-          ASSERT_TRUE(plain.truncate(30) && fused.truncate(30));
-        }
+        if (max_kv_size == 0) { ASSERT_TRUE(plain.truncate(30) && fused.truncate(30)); }
         step(tokens(17));
         step({3});
         plain.reset();
@@ -147,7 +146,8 @@ TEST(Sequence, AFailedReadLeavesTheTextAsItWas) {
     std::size_t failures = 0;
     std::vector<std::size_t> steps;  // where reads ended: with a full window the logits depend on it
     for (std::size_t at = 0; at < 590;) {
-      const std::size_t n = at == 256 ? 1 : std::min<std::size_t>(1 + random.below(at < 250 ? 250 : 20), at < 256 ? 256 - at : 600 - at);
+      const std::size_t n =
+          at == 256 ? 1 : std::min<std::size_t>(1 + random.below(at < 250 ? 250 : 20), at < 256 ? 256 - at : 600 - at);
       const std::vector<float> expected = last_logits(calm, part(at, at + n));
       faulty.driver->set_odds({.allocate = 50, .kernel = 10, .submission = 200});
       auto read = s.read(part(at, at + n));
@@ -164,7 +164,8 @@ TEST(Sequence, AFailedReadLeavesTheTextAsItWas) {
         read = s.read(part(at, at + n));
       }
       faulty.driver->set_odds({});
-      ASSERT_EQ(std::vector<float>(read->begin(), read->end()), expected) << "position " << at << ", " << n << " tokens";
+      ASSERT_EQ(std::vector<float>(read->begin(), read->end()), expected)
+          << "position " << at << ", " << n << " tokens";
       at += n;
       steps.push_back(at);
     }
@@ -174,7 +175,8 @@ TEST(Sequence, AFailedReadLeavesTheTextAsItWas) {
 
 TEST(Sequence, ARefusedReadCostsAFullWindowNothing) {
   const models::Model model = tiny_model();
-  Sequence s = expect(Sequence::make(model, {.max_kv_size = 64})), calm = expect(Sequence::make(model, {.max_kv_size = 64}));
+  Sequence s = expect(Sequence::make(model, {.max_kv_size = 64})),
+           calm = expect(Sequence::make(model, {.max_kv_size = 64}));
   for (Sequence* x : {&s, &calm}) {
     expect(x->read(tokens(200)));
     expect(x->read(tokens(1)));

@@ -160,18 +160,16 @@ Result<Plan> Steps::make_plan(CommandEncoder& e, const Shape& s) {
   HALYARD_TRY(recorded);
   // Steps run one after another: their values share memory. Plans made in less keep what they have.
   const PlaceMemory memory = [&](std::size_t bytes) -> Result<Buffer> {
-    if (!scratch_ || scratch_.size_bytes() < bytes) scratch_ = HALYARD_TRY(Device(model_.device()).alloc(DType::u8, {bytes}));
+    if (!scratch_ || scratch_.size_bytes() < bytes)
+      scratch_ = HALYARD_TRY(Device(model_.device()).alloc(DType::u8, {bytes}));
     return scratch_;
   };
-  const PlannedGraph planned = fused_
-                                   ? HALYARD_TRY(optimize(graph, {{}, ops::fusion_rules(), memory}))
-                                   : HALYARD_TRY(plan_memory(remove_dead(graph), {}, {Sharing::phases, memory}));
+  const PlannedGraph planned = fused_ ? HALYARD_TRY(optimize(graph, {{}, ops::fusion_rules(), memory}))
+                                      : HALYARD_TRY(plan_memory(remove_dead(graph), {}, {Sharing::phases, memory}));
   return planned.graph.compile();
 }
 
-std::size_t Steps::bytes() const {
-  return inputs_.size_bytes() + logits_.size_bytes() + scratch_.size_bytes();
-}
+std::size_t Steps::bytes() const { return inputs_.size_bytes() + logits_.size_bytes() + scratch_.size_bytes(); }
 
 Result<std::span<float>> host_values(const Device& device, Buffer b, std::vector<float>& copy) {
   if (device.capabilities().host_visible) return b.map<float>();
@@ -194,7 +192,8 @@ Result<void> copy_slots(CommandEncoder& e, std::span<const models::LayerState> l
                         std::span<const std::int32_t> from, std::span<const std::int32_t> to) {
   if (from.empty()) return {};
   Device device = e.device();
-  Buffer f = HALYARD_TRY(device.alloc(DType::i32, {from.size()})), t = HALYARD_TRY(device.alloc(DType::i32, {to.size()}));
+  Buffer f = HALYARD_TRY(device.alloc(DType::i32, {from.size()})),
+         t = HALYARD_TRY(device.alloc(DType::i32, {to.size()}));
   HALYARD_TRY(f.write(from));
   HALYARD_TRY(t.write(to));
   for (const models::LayerState& l : layers) {

@@ -15,11 +15,11 @@ namespace halyard::engine {
 /// One sequence's part of a step.
 struct StepPart {
   std::span<const std::int32_t> tokens;
-  std::size_t position = 0;              ///< in its text, of the first token
-  std::span<const std::int32_t> slots;   ///< where their keys and values go
-  std::size_t held = 0;                  ///< entries before them
-  std::size_t window = 0;                ///< the most entries that each sees, itself included; 0: all
-  std::span<const std::int32_t> pages;   ///< of the entries held and new
+  std::size_t position = 0;                   ///< in its text, of the first token
+  std::span<const std::int32_t> slots;        ///< where their keys and values go
+  std::size_t held = 0;                       ///< entries before them
+  std::size_t window = 0;                     ///< the most entries that each sees, itself included; 0: all
+  std::span<const std::int32_t> pages;        ///< of the entries held and new
   std::int32_t slot_from = -1, slot_to = -1;  ///< where its state lies and where it goes: see ops::SlotBatch
   enum class Want : std::uint8_t { none, last, all } want = Want::last;  ///< whose logits
 };

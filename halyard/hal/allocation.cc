@@ -69,7 +69,8 @@ namespace {
 Result<std::size_t> bytes_of(DType dtype, const Shape& shape) {
   std::size_t bytes = 0;
   if (!shape.elements(bytes) || __builtin_mul_overflow(bytes, size_of(dtype), &bytes))
-    return fail(Errc::invalid_argument, fmt::format("a buffer of {} {}: too large", to_string(dtype), to_string(shape)));
+    return fail(Errc::invalid_argument,
+                fmt::format("a buffer of {} {}: too large", to_string(dtype), to_string(shape)));
   return bytes;
 }
 
@@ -97,9 +98,10 @@ Result<Buffer> Device::allocate(DType dtype, const Shape& shape) {
   AtomicStats& stats = state_->stats;
   const auto fits = [&] { return stats.add_bytes(bytes, state_->memory_budget); };
   if (!fits() && (state_->settle(), !fits()))
-    return fail(Errc::out_of_memory,
-                fmt::format("a buffer of {} {} asks for {} bytes: {} are in use, the memory budget is {}", to_string(dtype),
-                            to_string(shape), bytes, stats.bytes_allocated.load(), state_->memory_budget));
+    return fail(
+        Errc::out_of_memory,
+        fmt::format("a buffer of {} {} asks for {} bytes: {} are in use, the memory budget is {}", to_string(dtype),
+                    to_string(shape), bytes, stats.bytes_allocated.load(), state_->memory_budget));
   Fresh fresh{*state_, bytes};
   const std::size_t guard = state_->validate && capabilities().host_visible ? guard_bytes : 0;
   auto got = state_->driver->allocate(bytes + 2 * guard);

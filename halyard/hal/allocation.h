@@ -35,13 +35,13 @@ class alignas(64) Allocation {
 
   const std::shared_ptr<DeviceState> device;
   const Memory memory;
-  std::atomic<std::uint64_t> retained_by{0};    ///< the last encoder that retained it: spares it doing so again
+  std::atomic<std::uint64_t> retained_by{0};  ///< the last encoder that retained it: spares it doing so again
   const bool read_only;
-  const bool placeholder = false;               ///< no memory
+  const bool placeholder = false;                    ///< no memory
   const bool restricted = read_only || placeholder;  ///< some may not bind it
-  const std::size_t guard;                      ///< bytes before and after `memory` that nobody may touch
-  const std::shared_ptr<const void> imported;   ///< keeps imported memory; null for our own
-  std::atomic<std::uint64_t> last_sequence{0};  ///< the last submission that uses it, replays left out
+  const std::size_t guard;                           ///< bytes before and after `memory` that nobody may touch
+  const std::shared_ptr<const void> imported;        ///< keeps imported memory; null for our own
+  std::atomic<std::uint64_t> last_sequence{0};       ///< the last submission that uses it, replays left out
   ResidencySet::Place residency;
 
   /// Remembers a plan that uses it: so a replay has nothing to do for each allocation.

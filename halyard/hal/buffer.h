@@ -29,13 +29,11 @@ class Buffer {
 
   /// Copies `values` to the start of the window, after all committed work that uses this memory. T must have the
   /// buffer's element type; more values than the window holds is an error, fewer leave the rest as it is.
-  template <class T>
-  Result<void> write(std::span<const T> values) {
+  template <class T> Result<void> write(std::span<const T> values) {
     return guarded([&] { return write_bytes(dtype_of<T>::value, values.data(), values.size()); });
   }
   /// The whole window, after all committed work that uses this memory. T must have the buffer's element type.
-  template <class T>
-  Result<std::vector<T>> read() const {
+  template <class T> Result<std::vector<T>> read() const {
     return guarded([&]() -> Result<std::vector<T>> {
       HALYARD_TRY(check_element(dtype_of<T>::value));
       std::vector<T> values(shape_.elements());
@@ -45,8 +43,7 @@ class Buffer {
   }
   /// The window's memory itself: host-visible memory only, else Errc::unsupported. The caller keeps out of the way of
   /// work in flight.
-  template <class T>
-  Result<std::span<T>> map() {
+  template <class T> Result<std::span<T>> map() {
     return guarded([&]() -> Result<std::span<T>> {
       HALYARD_TRY(check_element(dtype_of<T>::value));
       void* p = HALYARD_TRY(map_bytes());
@@ -78,7 +75,6 @@ class Buffer {
 };
 
 /// read<bool>() goes through vector<bool>, which has no contiguous storage; booleans are read as u8.
-template <>
-Result<std::vector<bool>> Buffer::read<bool>() const = delete;
+template <> Result<std::vector<bool>> Buffer::read<bool>() const = delete;
 
 }  // namespace halyard

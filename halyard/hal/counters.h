@@ -55,8 +55,7 @@ struct AtomicStats {
       if (n > budget || before > budget - n) return false;
     } while (!bytes_allocated.compare_exchange_weak(before, before + n));
     std::uint64_t peak = peak_bytes.load();
-    while (before + n > peak && !peak_bytes.compare_exchange_weak(peak, before + n)) {
-    }
+    while (before + n > peak && !peak_bytes.compare_exchange_weak(peak, before + n)) {}
     return true;
   }
 };

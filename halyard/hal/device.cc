@@ -32,7 +32,8 @@ Result<Device> Device::open_device(std::string_view spec, DeviceOptions options)
   }
   for (const std::string_view later : {"cuda", "vulkan"})
     if (spec == later || spec.starts_with(fmt::format("{}:", later)))
-      return fail(Errc::unsupported, fmt::format("device \"{}\": this build has no {} driver; use \"cpu\"", spec, later));
+      return fail(Errc::unsupported,
+                  fmt::format("device \"{}\": this build has no {} driver; use \"cpu\"", spec, later));
   return fail(Errc::not_found, fmt::format("device \"{}\": expected \"cpu\", \"cuda:N\" or \"vulkan:N\"", spec));
 }
 

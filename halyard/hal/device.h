@@ -55,16 +55,16 @@ struct Capabilities {
 
 /// Counters of one device since it was opened or reset_stats() was called. They count calls, not completions.
 struct Stats {
-  std::uint64_t command_buffers = 0;       ///< opened
-  std::uint64_t syncs = 0;                 ///< commit_and_wait calls that waited
-  std::uint64_t dispatches = 0;            ///< recorded for execution
-  std::uint64_t auto_barriers = 0;         ///< placed by hazard tracking
-  std::uint64_t concurrent_dispatches = 0; ///< tracked and found free of conflict: no barrier was placed
-  std::uint64_t explicit_barriers = 0;     ///< memory_barrier() calls
+  std::uint64_t command_buffers = 0;        ///< opened
+  std::uint64_t syncs = 0;                  ///< commit_and_wait calls that waited
+  std::uint64_t dispatches = 0;             ///< recorded for execution
+  std::uint64_t auto_barriers = 0;          ///< placed by hazard tracking
+  std::uint64_t concurrent_dispatches = 0;  ///< tracked and found free of conflict: no barrier was placed
+  std::uint64_t explicit_barriers = 0;      ///< memory_barrier() calls
   std::uint64_t kernels_compiled = 0;
-  std::uint64_t bytes_allocated = 0;       ///< now
+  std::uint64_t bytes_allocated = 0;  ///< now
   std::uint64_t peak_bytes = 0;
-  std::uint64_t submit_ns = 0;             ///< time callers spent in commits, their waits left out
+  std::uint64_t submit_ns = 0;  ///< time callers spent in commits, their waits left out
 };
 
 /// The residency set: what of the device's memory the system keeps in place. On the CPU pinned memory is neither swapped
@@ -73,8 +73,8 @@ struct Residency {
   std::size_t count = 0;         ///< members of the set
   std::size_t bytes = 0;         ///< of the members
   std::size_t pinned_bytes = 0;  ///< of them, pinned by a commit; what nobody has touched yet takes no memory
-  std::size_t pin_limit = 0;         ///< the most that would be pinned
-  std::string refusal;               ///< why the driver did not pin some of it, the latest reason; empty: it has
+  std::size_t pin_limit = 0;     ///< the most that would be pinned
+  std::string refusal;           ///< why the driver did not pin some of it, the latest reason; empty: it has
 };
 
 /// A device is lost once a command buffer has run for longer than its timeout. Waiting for that command buffer returns

@@ -36,8 +36,8 @@ TEST(Encoder, ResultsDoNotDependOnThreads) {
     auto s = value(d.encoder_session());
     for (int i = 0; i < 2000; ++i) {
       const std::size_t at = random() % 4000, n = 1 + random() % std::min<std::size_t>(1500, 4096 - at);
-      ok(run(s.encoder(), scale_in_place_kernel, {value(b.view(at * 4, DType::u32, {n}))}, static_cast<std::uint32_t>(n),
-             static_cast<std::uint32_t>(i)));
+      ok(run(s.encoder(), scale_in_place_kernel, {value(b.view(at * 4, DType::u32, {n}))},
+             static_cast<std::uint32_t>(n), static_cast<std::uint32_t>(i)));
       if (random() % 50 == 0) ok(s.fence_stage()), ok(s.reset_for_next_stage());
     }
     ok(s.commit_and_wait());

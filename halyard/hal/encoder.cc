@@ -263,8 +263,8 @@ bool CommandEncoder::is_capturing() const { return state_ && state_->capture.has
 Result<void> CommandEncoder::State::may_submit() const {
   if (capture) return fail(Errc::invalid_state, "commit while capturing: take_capture() first");
   if (submission->status.load(std::memory_order_relaxed) != CommandBufferStatus::open)
-    return fail(Errc::invalid_state, fmt::format("commit of a command buffer that is already {}",
-                                                 to_string(submission->status.load())));
+    return fail(Errc::invalid_state,
+                fmt::format("commit of a command buffer that is already {}", to_string(submission->status.load())));
   return device->check_lost();
 }
 
@@ -286,8 +286,8 @@ Result<void> CommandEncoder::State::submit(std::string_view label, bool will_wai
     submission->status.store(CommandBufferStatus::committed, std::memory_order_release);
     device->driver->submit(submission, will_wait && !InKernelsOf::any(*device));
   }
-  device->stats.submit_ns.fetch_add(
-      static_cast<std::uint64_t>((std::chrono::steady_clock::now() - begin).count()), std::memory_order_relaxed);
+  device->stats.submit_ns.fetch_add(static_cast<std::uint64_t>((std::chrono::steady_clock::now() - begin).count()),
+                                    std::memory_order_relaxed);
   return {};
 }
 

@@ -32,10 +32,10 @@ struct EncoderOptions {
 /// One kernel launch whose grid the caller gives.
 struct Dispatch {
   KernelRef kernel;
-  Grid grid;                          ///< work-items along each axis
-  std::span<const Buffer> buffers;    ///< one for each binding the kernel declares
+  Grid grid;                        ///< work-items along each axis
+  std::span<const Buffer> buffers;  ///< one for each binding the kernel declares
   Constants constants = {};
-  std::size_t shared_bytes = 0;       ///< scratch for each thread (CPU) or block (GPU)
+  std::size_t shared_bytes = 0;                     ///< scratch for each thread (CPU) or block (GPU)
   std::span<const ParameterPlace> parameters = {};  ///< constants that a plan may change
 };
 

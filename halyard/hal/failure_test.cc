@@ -53,7 +53,8 @@ class Validation : public ::testing::Test {
     const auto r = e.commit_and_wait("layer 9");
     ASSERT_FALSE(r) << at;
     EXPECT_EQ(r.error().code, Errc::kernel_failed);
-    for (const char* p : {"layer 9", k.name.data(), part}) EXPECT_NE(r.error().str().find(p), std::string::npos) << r.error().str();
+    for (const char* p : {"layer 9", k.name.data(), part})
+      EXPECT_NE(r.error().str().find(p), std::string::npos) << r.error().str();
   }
 };
 
@@ -68,9 +69,7 @@ TEST_F(Validation, CatchesWritesOutsideTheWindow) {
   expect_failure(straying_kernel, 48 + 4095, "past");
 }
 
-TEST_F(Validation, CatchesWritesToWhatIsDeclaredReadOnly) {
-  expect_failure(dishonest_kernel, 0, "binding 0");
-}
+TEST_F(Validation, CatchesWritesToWhatIsDeclaredReadOnly) { expect_failure(dishonest_kernel, 0, "binding 0"); }
 
 TEST_F(Validation, LetsHonestWorkPass) {
   EXPECT_EQ(device.stats().bytes_allocated, 128U);  // guards are not the caller's
@@ -78,7 +77,8 @@ TEST_F(Validation, LetsHonestWorkPass) {
   for (const std::int32_t at : {0, 31}) ok(run(e, straying_kernel, {in, window}, 1, at));
   const Buffer big = value(device.alloc(DType::u32, {std::size_t{1} << 20}));
   for (int i = 0; i < 3; ++i) ok(run(e, scale_in_place_kernel, {big}, 1U << 20, 2U));
-  ok(run(e, add_constant_kernel, {value(big.view(0, DType::u32, {64})), value(big.view(256, DType::u32, {64}))}, 64, 1));
+  ok(run(e, add_constant_kernel, {value(big.view(0, DType::u32, {64})), value(big.view(256, DType::u32, {64}))}, 64,
+         1));
   ok(e.commit_and_wait());
   const auto v = value(big.read<std::uint32_t>());
   EXPECT_EQ((std::vector{v[0], v[64], v.back()}), (std::vector<std::uint32_t>{26, 27, 26}));
@@ -233,9 +233,7 @@ TEST(Profile, WritesATraceWhoseLanesDoNotOverlap) {
   for (const Json& e : trace["traceEvents"]) {
     if (e["ph"] != "X") continue;
     ++(e["name"] == "test_scale" ? kernels : stages);
-    if (e["tid"] == 0) {
-      EXPECT_EQ(e["name"], "layer \"1\"");
-    }
+    if (e["tid"] == 0) { EXPECT_EQ(e["name"], "layer \"1\""); }
     lanes[e["tid"].get<int>()].emplace_back(e["ts"].get<double>(), e["dur"].get<double>());
   }
   EXPECT_EQ(stages, 20U);

@@ -55,7 +55,7 @@ class IntervalSet {
   static std::size_t after(const std::vector<Interval>& block, std::uint64_t begin);
 
   std::vector<std::vector<Interval>> blocks_;  // sorted, all of one before all of the next; none empty but a lone first
-  std::vector<std::uint64_t> firsts_;          // where each block that is not empty begins: searched in one piece of memory
+  std::vector<std::uint64_t> firsts_;  // where each block that is not empty begins: searched in one piece of memory
 };
 
 /// The ranges of the dispatches recorded since the last barrier. Two dispatches conflict where one writes bytes that the
@@ -76,8 +76,7 @@ class MemRanges {
     return place_dispatch(ranges.size(), [&](std::size_t i) -> const BufferRange& { return ranges[i]; });
   }
   /// The same with range(0) to range(n - 1), n at most most_ranges.
-  template <class Range>
-  bool place_dispatch(std::size_t n, const Range& range);
+  template <class Range> bool place_dispatch(std::size_t n, const Range& range);
   /// Forgets all ranges, as a barrier allows. O(1).
   void reset();
 
@@ -91,20 +90,23 @@ class MemRanges {
   bool place_many(std::span<const BufferRange>);
   // The bytes of one allocation that are read, or those that are written. Most dispatches touch one stretch of it.
   struct Ranges {
-    std::uint64_t begin = 0, end = 0;   // the one stretch, where set is null
-    std::unique_ptr<IntervalSet> set;   // all of them; empty where the one stretch holds
+    std::uint64_t begin = 0, end = 0;  // the one stretch, where set is null
+    std::unique_ptr<IntervalSet> set;  // all of them; empty where the one stretch holds
     bool overlaps(std::uint64_t b, std::uint64_t e) const {
-      if (set && !set->empty()) [[unlikely]] return set->overlaps(b, e);
+      if (set && !set->empty()) [[unlikely]]
+        return set->overlaps(b, e);
       return b < end && begin < e && b < e;
     }
     void insert(std::uint64_t b, std::uint64_t e) {
-      if (begin == end && !set && b < e) [[likely]] begin = b, end = e;
+      if (begin == end && !set && b < e) [[likely]]
+        begin = b, end = e;
       else insert_more(b, e);
     }
     void insert_more(std::uint64_t b, std::uint64_t e) noexcept;
     void clear() {
       begin = end = 0;
-      if (set) [[unlikely]] set->clear();
+      if (set) [[unlikely]]
+        set->clear();
     }
   };
   // A slot of an older epoch counts as empty; its storage is reused.
@@ -137,8 +139,9 @@ class MemRanges {
     size_ += ranges;
   }
 
-  std::vector<Slot> slots_;           // in order of first use, of any epoch
-  std::vector<std::uint32_t> index_;  // where an allocation's slot is, plus 1: open addressing, a power of two, half full
+  std::vector<Slot> slots_;  // in order of first use, of any epoch
+  std::vector<std::uint32_t>
+      index_;  // where an allocation's slot is, plus 1: open addressing, a power of two, half full
   std::uint64_t epoch_ = 1;
   bool unknown_ = false;  // what was added may be any bytes
   std::size_t size_ = 0;
@@ -150,7 +153,8 @@ inline MemRanges::Slot& MemRanges::slot(const void* allocation) {
   const std::size_t mask = index_.size() - 1;
   std::size_t i = hash_of(allocation) & mask;
   while (true) {
-    if (!index_[i]) [[unlikely]] return add_slot(allocation, i);
+    if (!index_[i]) [[unlikely]]
+      return add_slot(allocation, i);
     Slot& s = slots_[index_[i] - 1];
     if (s.allocation == allocation) [[likely]] {
       if (s.epoch != epoch_) s.renew(epoch_);
@@ -160,8 +164,7 @@ inline MemRanges::Slot& MemRanges::slot(const void* allocation) {
   }
 }
 
-template <class Range>
-bool MemRanges::place_dispatch(std::size_t n, const Range& range) {
+template <class Range> bool MemRanges::place_dispatch(std::size_t n, const Range& range) {
   std::array<Slot*, most_ranges> slots;
   bool free = true;
   if (!reserve(n)) [[unlikely]] {

@@ -14,7 +14,8 @@ namespace {
 using testing::value;
 
 BufferRange range(int allocation, std::uint64_t begin, std::uint64_t end) {
-  return {reinterpret_cast<const void*>(static_cast<std::uintptr_t>(64 * (allocation + 1))), begin, end, MemRangeRole::src};
+  return {reinterpret_cast<const void*>(static_cast<std::uintptr_t>(64 * (allocation + 1))), begin, end,
+          MemRangeRole::src};
 }
 
 TEST(IntervalSet, AgreesWithASetOfBytes) {
@@ -44,10 +45,10 @@ TEST(MemRanges, ReadsRunTogetherAndWritesDoNot) {
   EXPECT_TRUE(m.check_dispatch(a, b));
   m.add_dispatch(a, b);
   EXPECT_EQ(m.size(), 2U);
-  EXPECT_TRUE(m.check_dispatch(a, {}));    // read after read
-  EXPECT_FALSE(m.check_dispatch(b, {}));   // read after write
-  EXPECT_FALSE(m.check_dispatch({}, a));   // write after read
-  EXPECT_FALSE(m.check_dispatch({}, b));   // write after write
+  EXPECT_TRUE(m.check_dispatch(a, {}));   // read after read
+  EXPECT_FALSE(m.check_dispatch(b, {}));  // read after write
+  EXPECT_FALSE(m.check_dispatch({}, a));  // write after read
+  EXPECT_FALSE(m.check_dispatch({}, b));  // write after write
   EXPECT_EQ(m.barriers_forced(), 3U);
   m.reset();
   EXPECT_TRUE(m.empty());
@@ -57,7 +58,8 @@ TEST(MemRanges, ReadsRunTogetherAndWritesDoNot) {
 
 TEST(MemRanges, NeighbouringRangesDoNotConflict) {
   MemRanges m;
-  const BufferRange low[] = {range(0, 0, 64)}, high[] = {range(0, 64, 128)}, both[] = {range(0, 63, 65)}, none[] = {range(0, 32, 32)};
+  const BufferRange low[] = {range(0, 0, 64)}, high[] = {range(0, 64, 128)}, both[] = {range(0, 63, 65)},
+                    none[] = {range(0, 32, 32)};
   m.add_dispatch({}, low);
   EXPECT_TRUE(m.check_dispatch({}, high));
   EXPECT_FALSE(m.check_dispatch(both, {}));

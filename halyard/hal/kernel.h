@@ -25,7 +25,10 @@ class AccessList {
   constexpr AccessList() = default;
   constexpr AccessList(std::string_view letters) {
     for (const char c : letters) {
-      if (size_ == max_bindings || (c != 'r' && c != 'w' && c != 'x')) { valid_ = false; return; }
+      if (size_ == max_bindings || (c != 'r' && c != 'w' && c != 'x')) {
+        valid_ = false;
+        return;
+      }
       access_[size_++] = c == 'r' ? Access::read : c == 'w' ? Access::write : Access::read_write;
     }
   }
@@ -52,14 +55,16 @@ class Constants {
   static constexpr std::size_t max_bytes = 128;
   Constants() noexcept {}  // not defaulted: `= {}` would clear all bytes first, at every dispatch
   template <class T>
-    requires(std::is_trivially_copyable_v<T> && sizeof(T) <= max_bytes && !std::is_same_v<T, Constants>)
-  Constants(const T& value) : size_(sizeof(T)) { std::memcpy(bytes_, &value, sizeof(T)); }
+  requires(std::is_trivially_copyable_v<T> && sizeof(T) <= max_bytes && !std::is_same_v<T, Constants>)
+      Constants(const T& value)
+      : size_(sizeof(T)) {
+    std::memcpy(bytes_, &value, sizeof(T));
+  }
 
   const std::byte* data() const { return bytes_; }
   std::size_t size() const { return size_; }
   /// The bytes as a T; T's default where there are none.
-  template <class T>
-  T as() const {
+  template <class T> T as() const {
     T value{};
     if (size_ == sizeof(T)) std::memcpy(&value, bytes_, sizeof(T));
     return value;

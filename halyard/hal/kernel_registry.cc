@@ -30,15 +30,17 @@ Result<const CompiledKernel*> KernelRegistry::find_or_compile(const KernelDef& d
   const std::lock_guard one_at_a_time(compile_mutex_);
   if (const auto* k = find(def, specialisation)) return k;
   if (!def.access.valid())
-    return fail(Errc::invalid_argument, fmt::format("kernel {}: bindings are declared with up to {} of the letters r, w, x",
-                                                    def.name, AccessList::max_bindings));
+    return fail(Errc::invalid_argument,
+                fmt::format("kernel {}: bindings are declared with up to {} of the letters r, w, x", def.name,
+                            AccessList::max_bindings));
   {
     const std::shared_lock lock(mutex_);
     if (has_another_named(def)) return refuse_namesake(def);
   }
   Driver& driver = *device_.driver;
   if (!def.forms.has(driver.backend()))
-    return fail(Errc::unsupported, fmt::format("kernel {} has no form for {}", def.name, driver.capabilities().backend));
+    return fail(Errc::unsupported,
+                fmt::format("kernel {} has no form for {}", def.name, driver.capabilities().backend));
   auto compiled = HALYARD_TRY(driver.compile(def, specialisation));
   compiled->def = &def;
   compiled->device = &device_;

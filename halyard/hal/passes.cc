@@ -131,8 +131,8 @@ Result<PlannedGraph> optimize(const ComputeGraph& graph, const OptimizeOptions& 
   // Memory of their own takes none: only the last plan's places are bytes.
   Device device(graph.device());
   const PlaceMemory nowhere = [&](std::size_t bytes) { return device.placeholder(DType::u8, {bytes}); };
-  const PlannedGraph apart = HALYARD_TRY(
-      plan_memory(remove_dead(graph, options.scratch), options.scratch, {Sharing::none, nowhere}));
+  const PlannedGraph apart =
+      HALYARD_TRY(plan_memory(remove_dead(graph, options.scratch), options.scratch, {Sharing::none, nowhere}));
   const ComputeGraph fused = HALYARD_TRY(fuse(reorder(apart.graph), options.rules, apart.scratch));
   PlannedGraph planned = HALYARD_TRY(
       plan_memory(reorder(remove_dead(fused, apart.scratch)), apart.scratch, {Sharing::phases, options.memory}));

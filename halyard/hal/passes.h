@@ -35,8 +35,8 @@ ComputeGraph reorder(const ComputeGraph&);
 /// A graph whose scratch lies elsewhere.
 struct PlannedGraph {
   ComputeGraph graph;
-  Scratch scratch;                ///< what it uses as scratch now
-  std::size_t bytes_before = 0;   ///< bytes of scratch that dispatches bind
+  Scratch scratch;               ///< what it uses as scratch now
+  std::size_t bytes_before = 0;  ///< bytes of scratch that dispatches bind
   std::size_t bytes_after = 0;
 };
 enum class Sharing : std::uint8_t {

@@ -266,7 +266,8 @@ class Fuser {
 };
 
 Result<ComputeGraph> fused(const ComputeGraph& graph, std::span<const FusionRule> rules, const Scratch& scratch) {
-  if (!graph.device()) return fail(Errc::invalid_state, "a graph that no encoder captured has no device to fuse kernels for");
+  if (!graph.device())
+    return fail(Errc::invalid_state, "a graph that no encoder captured has no device to fuse kernels for");
   HALYARD_TRY(check_scratch(graph, scratch));
   for (std::size_t i = 0; i < rules.size(); ++i)
     if (!rules[i].fused || !rules[i].join || rules[i].producers.empty())

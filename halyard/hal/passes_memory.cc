@@ -61,7 +61,8 @@ std::vector<Value> values_of(const Draft& d, const std::vector<Binding>& scratch
   ByteMap<bool> is_scratch;
   for (const Binding& b : scratch) is_scratch.set(b, true);
   const auto has_scratch = [&](const Binding& b) {
-    return b.bytes && std::any_of(scratch.begin(), scratch.end(), [&](const Binding& s) { return s.allocation == b.allocation; });
+    return b.bytes &&
+           std::any_of(scratch.begin(), scratch.end(), [&](const Binding& s) { return s.allocation == b.allocation; });
   };
 
   std::vector<Use> uses;
@@ -119,7 +120,8 @@ std::uint64_t best_fit(std::uint64_t bytes, const std::vector<const Value*>& oth
 
 /// Places the values; the bytes they take together.
 std::uint64_t place(std::vector<Value*> values, Sharing sharing) {
-  std::stable_sort(values.begin(), values.end(), [](const Value* a, const Value* b) { return a->bytes() > b->bytes(); });
+  std::stable_sort(values.begin(), values.end(),
+                   [](const Value* a, const Value* b) { return a->bytes() > b->bytes(); });
   std::uint64_t total = 0;
   std::vector<const Value*> placed, others;  // sorted by place
   for (Value* v : values) {
@@ -157,7 +159,8 @@ Binding* own_bindings(Draft& d, Node& n) {
 }
 
 Result<PlannedGraph> planned(const ComputeGraph& graph, const Scratch& scratch, const PlanMemoryOptions& options) {
-  if (!graph.device()) return fail(Errc::invalid_state, "a graph that no encoder captured has no device to plan memory of");
+  if (!graph.device())
+    return fail(Errc::invalid_state, "a graph that no encoder captured has no device to plan memory of");
   HALYARD_TRY(check_scratch(graph, scratch));
   Draft d(graph);
   std::vector<Binding> windows = scratch_of(graph, scratch);
@@ -174,8 +177,8 @@ Result<PlannedGraph> planned(const ComputeGraph& graph, const Scratch& scratch, 
       HALYARD_TRY(options.memory ? options.memory(bytes) : Device(graph.device()).alloc(DType::u8, {bytes}));
   const Buffer arena = HALYARD_TRY(memory.view(0, DType::u8, {bytes}));
   if (arena.offset_bytes() % kAlignment != 0 || arena.allocation()->device != graph.device())
-    return fail(Errc::invalid_argument, fmt::format("memory to plan in: expected memory of the graph's device, aligned to {}",
-                                                    kAlignment));
+    return fail(Errc::invalid_argument,
+                fmt::format("memory to plan in: expected memory of the graph's device, aligned to {}", kAlignment));
   d.memory.try_emplace(arena.allocation().get(), AllocationRef(*arena.allocation()));
   std::vector<Binding*> own(d.nodes.size());
   for (const Value* v : moving)

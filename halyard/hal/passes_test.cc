@@ -30,8 +30,7 @@ struct Two {
   std::uint32_t c, d;
 };
 
-template <class F>
-void each(const CpuTile& t, F f) {
+template <class F> void each(const CpuTile& t, F f) {
   for (std::uint64_t i = t.x0; i < t.x1; ++i) f(i);
 }
 unsigned at(const CpuTile& t, int binding, std::uint64_t i) { return t.as<Byte>(static_cast<std::size_t>(binding))[i]; }
@@ -116,7 +115,8 @@ const KernelDef copy_mirror_kernel = {"t_copy_mirror", "rww", {&fused_form<copy_
 const KernelDef copies_mix_kernel = {"t_copies_mix", "rrw", {&fused_form<copies_mix>}};
 const KernelDef fused_bump_kernel = {"t_fused_bump", "x", {&fused_form<bump>}};
 const KernelDef mix_copy_kernel = {"t_mix_copy", "rrww", {&fused_form<mix_copy>}};
-const KernelDef* const kKernels[] = {&fill_kernel, &bump_kernel, &copy_kernel, &mirror_kernel, &mix_kernel, &gather_kernel};
+const KernelDef* const kKernels[] = {&fill_kernel,   &bump_kernel, &copy_kernel,
+                                     &mirror_kernel, &mix_kernel,  &gather_kernel};
 
 // ------------------------------------------------------------------------------------------------------------ rules
 
@@ -219,9 +219,8 @@ class Generator {
   /// Whether tiles may run in any order: what is written is apart from what is read, or the same element by element.
   static bool is_race_free(const Call& c) {
     const Window& out = c.windows.back();
-    return std::none_of(c.windows.begin(), c.windows.end() - 1, [&](const Window& w) {
-      return overlap(w, out) && (w != out || c.kernel == &mirror_kernel);
-    });
+    return std::none_of(c.windows.begin(), c.windows.end() - 1,
+                        [&](const Window& w) { return overlap(w, out) && (w != out || c.kernel == &mirror_kernel); });
   }
   void add() {
     for (int attempt = 0; attempt < 50; ++attempt) {
@@ -291,7 +290,8 @@ std::vector<std::vector<Byte>> replay(Device d, const Program& p, std::vector<Bu
     std::vector<Byte> bytes(p.sizes[b]);
     for (Byte& x : bytes) x = low(static_cast<unsigned>(contents()));
     for (const Window& w : p.scratch)
-      for (std::uint32_t i = 0; w.buffer == b && i < w.bytes; ++i) bytes[w.begin + i] = low(static_cast<unsigned>(rest()));
+      for (std::uint32_t i = 0; w.buffer == b && i < w.bytes; ++i)
+        bytes[w.begin + i] = low(static_cast<unsigned>(rest()));
     ok(buffers[b].write<Byte>(bytes));
   }
   auto e = value(d.command_encoder());
@@ -320,12 +320,25 @@ State planned(Result<PlannedGraph> p) {
   return {g.graph, g.scratch};
 }
 const std::vector<Pass> kPasses = {
-    {"remove_dead", [](const State& s) { return State{remove_dead(s.graph, s.scratch), s.scratch}; }},
-    {"reorder", [](const State& s) { return State{reorder(s.graph), s.scratch}; }},
-    {"fuse", [](const State& s) { return State{value(fuse(s.graph, kRules, s.scratch)), s.scratch}; }},
+    {"remove_dead",
+     [](const State& s) {
+       return State{remove_dead(s.graph, s.scratch), s.scratch};
+     }},
+    {"reorder",
+     [](const State& s) {
+       return State{reorder(s.graph), s.scratch};
+     }},
+    {"fuse",
+     [](const State& s) {
+       return State{value(fuse(s.graph, kRules, s.scratch)), s.scratch};
+     }},
     {"plan_memory", [](const State& s) { return planned(plan_memory(s.graph, s.scratch)); }},
-    {"plan_memory without sharing", [](const State& s) { return planned(plan_memory(s.graph, s.scratch, {Sharing::none})); }},
-    {"optimize", [](const State& s) { return planned(optimize(s.graph, {s.scratch, kRules})); }},
+    {"plan_memory without sharing",
+     [](const State& s) { return planned(plan_memory(s.graph, s.scratch, {Sharing::none})); }},
+    {"optimize",
+     [](const State& s) {
+       return planned(optimize(s.graph, {s.scratch, kRules}));
+     }},
 };
 
 class Property {
@@ -341,7 +354,9 @@ class Property {
   void check(const State& s, std::size_t barriers) {
     EXPECT_LE(s.graph.barriers(), barriers);
     for (const std::size_t i : {0, 1}) {
-      EXPECT_TRUE(results(s.graph, i ? 200 : kRecorded) == expected_[i]) << "from\n" << captured_.graph.to_json() << "\nto\n" << s.graph.to_json();
+      EXPECT_TRUE(results(s.graph, i ? 200 : kRecorded) == expected_[i]) << "from\n"
+                                                                         << captured_.graph.to_json() << "\nto\n"
+                                                                         << s.graph.to_json();
       if (!has_parameter_) break;
     }
   }
@@ -441,7 +456,8 @@ class Passes : public ::testing::Test {
   /// The kernels' names without "t_".
   static std::string names(const ComputeGraph& g) {
     std::string out;
-    for (const Record& r : g.recording().records) out += fmt::format("{}{}", out.empty() ? "" : " ", r.kernel->def->name.substr(2));
+    for (const Record& r : g.recording().records)
+      out += fmt::format("{}{}", out.empty() ? "" : " ", r.kernel->def->name.substr(2));
     return out;
   }
   std::string without_dead() {
@@ -567,7 +583,9 @@ TEST_F(Reorder, NeedsAsManyPhasesAsTheLongestChain) {
 class PlanMemory : public Passes {
  protected:
   /// Where the graph's binding lies now.
-  static Binding binding(const ComputeGraph& g, std::size_t node, std::size_t i) { return g.recording().records[node].bindings[i]; }
+  static Binding binding(const ComputeGraph& g, std::size_t node, std::size_t i) {
+    return g.recording().records[node].bindings[i];
+  }
 };
 
 TEST_F(PlanMemory, ValuesOfDifferentTimesShareBytes) {
@@ -868,7 +886,8 @@ TEST_F(Fuse, AFusedKernelWhoseFormDecidesNoGridIsAnError) {
 TEST(Placeholders, GetMemoryFromAPlanWhereItIsTold) {
   Device device = value(Device::open("cpu", {.cpu = {.threads = 2}}));
   Buffer out = value(device.alloc(DType::u8, {128}));
-  const Buffer between = value(device.placeholder(DType::u8, {128})), other = value(device.placeholder(DType::u8, {128}));
+  const Buffer between = value(device.placeholder(DType::u8, {128})),
+               other = value(device.placeholder(DType::u8, {128}));
   const auto record = [&](CommandEncoder& e) -> Result<void> {
     const auto run = [&](const KernelDef& k, std::initializer_list<Buffer> buffers) -> Result<void> {
       return e.dispatch({.kernel = HALYARD_TRY(e.kernel(k)),

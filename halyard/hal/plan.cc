@@ -18,7 +18,8 @@ namespace {
 
 /// Where the constants of `record` stand in the plan's block of those that parameters change; copied there on first use.
 std::uint32_t patched_at(PlanState& plan, std::uint32_t record) {
-  const auto it = std::find_if(plan.patched.begin(), plan.patched.end(), [&](const auto& p) { return p.record == record; });
+  const auto it =
+      std::find_if(plan.patched.begin(), plan.patched.end(), [&](const auto& p) { return p.record == record; });
   if (it != plan.patched.end()) return it->at;
   const Record& r = plan.recording->records[record];
   const auto at = static_cast<std::uint32_t>(plan.constants.size());
@@ -52,13 +53,15 @@ Result<void> bind(PlanState& plan, std::string_view name) {
     if (p.name != name) continue;
     const Record& r = plan.recording->records[p.record];
     if ((p.bytes != 4 && p.bytes != 8) || p.at > r.constants_bytes || p.bytes > r.constants_bytes - p.at)
-      return fail(Errc::invalid_argument,
-                  fmt::format("parameter {} of kernel {}: {} bytes at {}, expected 4 or 8 within its {} bytes of constants",
-                              name, r.kernel->def->name, p.bytes, p.at, r.constants_bytes));
+      return fail(
+          Errc::invalid_argument,
+          fmt::format("parameter {} of kernel {}: {} bytes at {}, expected 4 or 8 within its {} bytes of constants",
+                      name, r.kernel->def->name, p.bytes, p.at, r.constants_bytes));
     const std::uint64_t value = load(r.constants + p.at, p.bytes);
     if (!parameter.places.empty() && value != recorded)
-      return fail(Errc::invalid_argument, fmt::format("parameter {} was recorded with the values {} and {}: expected one",
-                                                      name, recorded, value));
+      return fail(
+          Errc::invalid_argument,
+          fmt::format("parameter {} was recorded with the values {} and {}: expected one", name, recorded, value));
     recorded = value;
     parameter.most = std::min({parameter.most, p.most, p.bytes == 4 ? std::uint64_t{UINT32_MAX} : UINT64_MAX});
     parameter.places.push_back({patched_at(plan, p.record) + p.at, p.bytes});
@@ -120,8 +123,9 @@ Result<Plan> ComputeGraph::make_plan(std::span<const std::string_view> parameter
   if (device_->is_of_parent()) return fail(device_->check_lost().error());
   for (const AllocationRef& a : recording_->retained)
     if (a->placeholder)
-      return fail(Errc::invalid_state, fmt::format("the graph has placeholders, one of {} bytes: plan_memory gives them memory",
-                                                   a->memory.bytes));
+      return fail(
+          Errc::invalid_state,
+          fmt::format("the graph has placeholders, one of {} bytes: plan_memory gives them memory", a->memory.bytes));
   auto plan = std::make_shared<PlanState>();
   plan->recording = recording_;
   plan->device = device_;
@@ -146,7 +150,8 @@ Result<void> CommandEncoder::record_replay(const Plan& plan, std::span<const Pla
   if (!plan.shared()) return fail(Errc::invalid_state, "replay of a plan that was moved from");
   State& s = *state_;
   const PlanState& p = plan.state();
-  if (p.device != s.device) return fail(Errc::invalid_argument, "replay of a plan that was compiled for another device");
+  if (p.device != s.device)
+    return fail(Errc::invalid_argument, "replay of a plan that was compiled for another device");
   if (s.capture) return fail(Errc::invalid_state, "replay while capturing: take_capture() first");
   if (const auto now = s.submission->status.load(std::memory_order_relaxed); now != CommandBufferStatus::open)
     return fail(Errc::invalid_state, fmt::format("replay in a command buffer that is already {}", to_string(now)));

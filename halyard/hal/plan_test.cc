@@ -109,10 +109,15 @@ TEST(Plan, CompilingSaysWhatIsWrongWithAParameter) {
   for (const auto& [at, bytes] : {std::pair{1U, 4U}, {0U, 8U}, {0U, 2U}, {UINT32_MAX, 4U}}) {
     const ParameterPlace place[] = {{"bias", at, bytes, 9}};
     const Buffer buffers[] = {x};
-    expect_error(compile(kBias, [&](CommandEncoder& e) {
-                   ok(e.dispatch({.kernel = value(e.kernel(scale_in_place_kernel)), .grid = {8, 1, 1}, .buffers = buffers,
-                                  .constants = 1U, .parameters = place}));
-                 }), "constants");
+    expect_error(compile(kBias,
+                         [&](CommandEncoder& e) {
+                           ok(e.dispatch({.kernel = value(e.kernel(scale_in_place_kernel)),
+                                          .grid = {8, 1, 1},
+                                          .buffers = buffers,
+                                          .constants = 1U,
+                                          .parameters = place}));
+                         }),
+                 "constants");
   }
 }
 

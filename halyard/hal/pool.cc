@@ -97,7 +97,8 @@ struct BufferPool::State {
       b = device.alloc(DType::u8, {bytes});
     }
     if (!b)
-      return fail(std::move(b).error(), fmt::format("a pool that holds {} bytes, {} of them handed out", stats.bytes_held, stats.bytes_out));
+      return fail(std::move(b).error(),
+                  fmt::format("a pool that holds {} bytes, {} of them handed out", stats.bytes_held, stats.bytes_out));
     stats.bytes_held += bytes;
     ++c.all;
     return b->allocation();
@@ -120,7 +121,8 @@ Result<Buffer> BufferPool::acquire(DType dtype, Shape shape) {
 Result<Buffer> BufferPool::take(DType dtype, const Shape& shape) {
   std::size_t bytes = 0;
   if (!shape.elements(bytes) || __builtin_mul_overflow(bytes, size_of(dtype), &bytes) || bytes > largest)
-    return fail(Errc::invalid_argument, fmt::format("a buffer of {} {}: too large", to_string(dtype), to_string(shape)));
+    return fail(Errc::invalid_argument,
+                fmt::format("a buffer of {} {}: too large", to_string(dtype), to_string(shape)));
   HALYARD_TRY(check_state());
   bytes = size_class(bytes);
   State& s = *state_;

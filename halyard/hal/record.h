@@ -35,7 +35,7 @@ struct Record {
   Grid grid;
   std::uint32_t shared_bytes;
   std::uint16_t constants_bytes;
-  bool barrier_before;         ///< all records before this one finish first
+  bool barrier_before;  ///< all records before this one finish first
 };
 
 static_assert(sizeof(Record) == 64);

@@ -41,7 +41,8 @@ class PinLog final : public ForwardingDriver {
     for (const auto& [weak, uses] : submitted_) {
       const auto submission = weak.lock();
       if (!submission || !uses.contains(m.host)) continue;
-      EXPECT_NE(submission->ended, Profiler::Clock::time_point()) << "unpinned while " << submission->label << " uses it";
+      EXPECT_NE(submission->ended, Profiler::Clock::time_point())
+          << "unpinned while " << submission->label << " uses it";
     }
   }
   void submit(std::shared_ptr<Submission> s, bool will_wait) noexcept override {
@@ -264,9 +265,7 @@ TEST_F(ResidencyTest, HoldsForRandomPrograms) {
       case 4: ok(run(session->encoder(), scale_in_place_kernel, {buffers[i].first}, 64, 1U)); break;
       case 5:
         commit();
-        for (const auto& [b, member] : buffers) {
-          EXPECT_TRUE(!member || log->was_pinned_at_submit(b)) << step;
-        }
+        for (const auto& [b, member] : buffers) { EXPECT_TRUE(!member || log->was_pinned_at_submit(b)) << step; }
         break;
     }
     ASSERT_FALSE(HasFailure()) << "at step " << step;

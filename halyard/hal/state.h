@@ -64,7 +64,8 @@ struct DeviceState : std::enable_shared_from_this<DeviceState> {
 
   FailureList failures;
 
-  std::atomic<std::uint64_t> completed{0};  // all submissions up to this number have; stands still once the device is lost
+  std::atomic<std::uint64_t> completed{
+      0};  // all submissions up to this number have; stands still once the device is lost
 
   std::atomic<std::uint64_t> next_encoder_id{1};
 

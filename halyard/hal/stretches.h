@@ -12,12 +12,10 @@
 namespace halyard {
 
 /// The bytes of one allocation, cut into stretches that share a T. Bytes never visited have T{}.
-template <class T>
-class Stretches {
+template <class T> class Stretches {
  public:
   /// f(T&, bytes) for each of the stretches that make up [begin, end), front to back; those that stick out are cut.
-  template <class F>
-  void visit(std::uint64_t begin, std::uint64_t end, const F& f) {
+  template <class F> void visit(std::uint64_t begin, std::uint64_t end, const F& f) {
     cut(begin);
     cut(end);
     for (std::uint64_t at = begin; at < end;) {
@@ -50,11 +48,9 @@ class Stretches {
 };
 
 /// The same for all memory.
-template <class T>
-class ByteMap {
+template <class T> class ByteMap {
  public:
-  template <class F>
-  void visit(const Binding& b, const F& f) {
+  template <class F> void visit(const Binding& b, const F& f) {
     if (b.bytes) memory_[b.allocation].visit(b.offset, b.offset + b.bytes, f);
   }
   void set(const Binding& b, const T& value) {
@@ -72,29 +68,27 @@ class ByteMap {
 };
 
 /// f(binding) for each that the record reads.
-template <class F>
-void for_each_read(const Record& r, const F& f) {
+template <class F> void for_each_read(const Record& r, const F& f) {
   const AccessList& access = r.kernel->def->access;
   for (std::size_t i = 0; i < access.size(); ++i)
     if (access[i] != Access::write) f(r.bindings[i]);
 }
 /// f(binding) for each that the record writes.
-template <class F>
-void for_each_write(const Record& r, const F& f) {
+template <class F> void for_each_write(const Record& r, const F& f) {
   const AccessList& access = r.kernel->def->access;
   for (std::size_t i = 0; i < access.size(); ++i)
     if (access[i] != Access::read) f(r.bindings[i]);
 }
 /// f(binding) for each whose content before the record is lost: written, and not read.
-template <class F>
-void for_each_overwritten(const Record& r, const F& f) {
+template <class F> void for_each_overwritten(const Record& r, const F& f) {
   const AccessList& access = r.kernel->def->access;
   for (std::size_t i = 0; i < access.size(); ++i)
     if (access[i] == Access::write) f(r.bindings[i]);
 }
 
 inline bool overlap(const Binding& a, const Binding& b) {
-  return a.allocation == b.allocation && a.bytes && b.bytes && a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes;
+  return a.allocation == b.allocation && a.bytes && b.bytes && a.offset < b.offset + b.bytes &&
+         b.offset < a.offset + a.bytes;
 }
 
 }  // namespace halyard

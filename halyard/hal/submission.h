@@ -19,7 +19,7 @@ struct Submission {
   explicit Submission(std::shared_ptr<DeviceState> d) : device(std::move(d)) { device->spare.take(*this); }
 
   std::shared_ptr<DeviceState> device;
-  Recording recording;                  ///< emptied on completion
+  Recording recording;  ///< emptied on completion
   std::string label;
   std::shared_ptr<PreparedSubmission> prepared;  ///< the driver's, from make_ready() to submit()
   std::shared_ptr<Timeline> wait_on, signal;

@@ -15,8 +15,7 @@ namespace {
 using Range = std::pair<std::int64_t, std::int64_t>;
 
 /// Calls f(begin, end) for what the ranges leave of [begin, end).
-template <class F>
-void for_gaps(std::vector<Range> ranges, std::int64_t begin, std::int64_t end, const F& f) {
+template <class F> void for_gaps(std::vector<Range> ranges, std::int64_t begin, std::int64_t end, const F& f) {
   std::sort(ranges.begin(), ranges.end());
   ranges.emplace_back(end, end);
   for (const auto& [from, to] : ranges) {
@@ -26,8 +25,7 @@ void for_gaps(std::vector<Range> ranges, std::int64_t begin, std::int64_t end, c
 }
 
 /// The windows of an allocation that a record binds with an access that `wanted` accepts.
-template <class Wanted>
-std::vector<Range> windows(const Record& r, const Allocation* a, const Wanted& wanted) {
+template <class Wanted> std::vector<Range> windows(const Record& r, const Allocation* a, const Wanted& wanted) {
   std::vector<Range> ranges;
   const AccessList& access = r.kernel->def->access;
   for (std::size_t i = 0; i < access.size(); ++i)
@@ -43,8 +41,10 @@ void poison_write_only(const Record& r) {
     if (reads(r.kernel->def->access[i])) continue;
     const Binding& b = r.bindings[i];
     auto* host = cpu_address(b.allocation->memory);
-    for_gaps(windows(r, b.allocation, reads), static_cast<std::int64_t>(b.offset), static_cast<std::int64_t>(b.offset + b.bytes),
-             [&](std::int64_t begin, std::int64_t end) { std::memset(host + begin, poison, static_cast<std::size_t>(end - begin)); });
+    for_gaps(windows(r, b.allocation, reads), static_cast<std::int64_t>(b.offset),
+             static_cast<std::int64_t>(b.offset + b.bytes), [&](std::int64_t begin, std::int64_t end) {
+               std::memset(host + begin, poison, static_cast<std::size_t>(end - begin));
+             });
   }
 }
 

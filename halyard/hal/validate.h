@@ -32,8 +32,8 @@ class WriteCheck {
 
  private:
   struct Region {
-    std::size_t binding;           // the first that binds the allocation
-    std::int64_t begin, end;       // bytes from the allocation's start; before it and past it: guards
+    std::size_t binding;      // the first that binds the allocation
+    std::int64_t begin, end;  // bytes from the allocation's start; before it and past it: guards
     const Allocation* allocation;
     std::uint64_t hash;
   };

@@ -98,7 +98,12 @@ Case index(std::string name, const char* content, Strings mention = {}) {
           mention};
 }
 Case instead(std::string name, const char* file, std::function<void(const fs::path&)> make) {
-  return {std::move(name), [=](const fs::path& f) { fs::remove(f / file); make(f / file); }, {file}};
+  return {std::move(name),
+          [=](const fs::path& f) {
+            fs::remove(f / file);
+            make(f / file);
+          },
+          {file}};
 }
 
 std::vector<Case> cases() {
@@ -214,7 +219,8 @@ TEST(BadInput, IsRefusedNamingTheFaultQuicklyAndInLittleMemory) {
     const double ms = testing::thread_ms() - start;
     ASSERT_FALSE(model);
     const std::string error = model.error().str();
-    for (const std::string& word : c.must_mention) EXPECT_NE(error.find(word), error.npos) << error << "\nlacks " << word;
+    for (const std::string& word : c.must_mention)
+      EXPECT_NE(error.find(word), error.npos) << error << "\nlacks " << word;
     EXPECT_EQ(error.find('\n'), error.npos);
     EXPECT_LT(error.size(), 1000U);
     EXPECT_LT(ms, 50 * testing::patience);
@@ -351,7 +357,9 @@ TEST(BadInput, LfsPointersAndNamesOfTheHubAreCalledThat) {
 TEST(BadInput, OverridesDecideOverTheRest) {
   const TempFolder folder;
   write_model(folder.path);
-  write(folder.path / "config.json", R"({"quantization": {"bits": 4, "group_size": 32, "mode": "mxfp4", "x": {"bits": 8, "group_size": 64}, "y": false, "z": true}})");
+  write(
+      folder.path / "config.json",
+      R"({"quantization": {"bits": 4, "group_size": 32, "mode": "mxfp4", "x": {"bits": 8, "group_size": 64}, "y": false, "z": true}})");
   const auto model = ModelDir::open(folder.path.string());
   ASSERT_TRUE(model) << model.error().str();
   EXPECT_EQ(model->quantization_of("x").value(), (QuantConfig{8, 64, "affine"}));
@@ -371,7 +379,8 @@ bool needs_architecture(const std::string& name) {
 }
 
 bool mentions(const std::string& error, const Json& words) {
-  return std::any_of(words.begin(), words.end(), [&](const Json& w) { return error.find(w.get<std::string>()) != error.npos; });
+  return std::any_of(words.begin(), words.end(),
+                     [&](const Json& w) { return error.find(w.get<std::string>()) != error.npos; });
 }
 
 class MakeBad : public ::testing::Test {

@@ -51,7 +51,8 @@ std::string number_expected(const NumberRule& rule) {
   std::string text = "a number";
   const bool has_min = rule.min > std::numeric_limits<double>::lowest();
   if (has_min) text += fmt::format(" {} {}", rule.above_min ? "above" : "of at least", rule.min);
-  if (rule.max < std::numeric_limits<double>::max()) text += fmt::format("{}at most {}", has_min ? " and " : " of ", rule.max);
+  if (rule.max < std::numeric_limits<double>::max())
+    text += fmt::format("{}at most {}", has_min ? " and " : " of ", rule.max);
   if (rule.non_finite) text += ", or \"Infinity\"";
   return text;
 }
@@ -98,7 +99,8 @@ Result<std::vector<T>> list(const ConfigView& view, std::string_view field, std:
   for (const Json& element : *v) {
     T x{};
     if (!read(element, x))
-      return view.error(fmt::format("{}[{}]", field, out.size()), fmt::format("expected {}, {}", expected, got(&element)));
+      return view.error(fmt::format("{}[{}]", field, out.size()),
+                        fmt::format("expected {}, {}", expected, got(&element)));
     out.push_back(std::move(x));
   }
   return out;
@@ -178,7 +180,8 @@ Result<std::string> ConfigView::string_or(std::string_view field, std::string ab
   return has(field) ? string(field) : absent;
 }
 
-Result<std::vector<std::int64_t>> ConfigView::integers(std::string_view field, std::int64_t min, std::int64_t max) const {
+Result<std::vector<std::int64_t>> ConfigView::integers(std::string_view field, std::int64_t min,
+                                                       std::int64_t max) const {
   return list<std::int64_t>(*this, field, integer_expected(min, max),
                             [&](const Json& v, std::int64_t& out) { return integer_in(v, min, max, out); });
 }
@@ -206,7 +209,8 @@ Result<Json> read_json_object(const std::string& path, std::uint64_t max_bytes, 
   auto json = parse_json(words ? without_bare_words(text) : text, limits);
   if (!json) return fail(std::move(json).error(), path);
   if (words) settle_floats(*json);
-  if (!json->is_object()) return fail(Errc::bad_file, fmt::format("{}: expected a JSON object, got {}", path, describe(*json)));
+  if (!json->is_object())
+    return fail(Errc::bad_file, fmt::format("{}: expected a JSON object, got {}", path, describe(*json)));
   return json;
 }
 

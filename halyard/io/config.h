@@ -17,8 +17,9 @@ namespace halyard {
 struct NumberRule {
   double min = std::numeric_limits<double>::lowest();
   double max = std::numeric_limits<double>::max();
-  bool above_min = false;   ///< `min` itself is not allowed
-  bool non_finite = false;  ///< infinities are allowed whatever `min` and `max` are: "Infinity", "-Infinity", {"__float__": "Infinity"}
+  bool above_min = false;  ///< `min` itself is not allowed
+  bool non_finite =
+      false;  ///< infinities are allowed whatever `min` and `max` are: "Infinity", "-Infinity", {"__float__": "Infinity"}
 };
 
 /// A JSON object of a file, read field by field. A field that is null counts as absent.
@@ -46,7 +47,8 @@ class ConfigView {
   Result<ConfigView> object(std::string_view field) const;
 
   // The same, with a value for where the field is absent; a field of the wrong type is still an error.
-  Result<std::int64_t> integer_or(std::string_view field, std::int64_t absent, std::int64_t min, std::int64_t max) const;
+  Result<std::int64_t> integer_or(std::string_view field, std::int64_t absent, std::int64_t min,
+                                  std::int64_t max) const;
   Result<double> number_or(std::string_view field, double absent, NumberRule = {}) const;
   Result<bool> boolean_or(std::string_view field, bool absent) const;
   Result<std::string> string_or(std::string_view field, std::string absent) const;

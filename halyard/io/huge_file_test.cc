@@ -20,7 +20,7 @@ using namespace testing;
 namespace fs = std::filesystem;
 
 constexpr std::size_t gib = std::size_t{1} << 30, mib = std::size_t{1} << 20;
-constexpr std::size_t elements = 25 * gib;                 // of i32
+constexpr std::size_t elements = 25 * gib;                              // of i32
 constexpr std::size_t places[] = {0, 12 * gib + 1000, elements - 256};  // where something other than zeros stands
 constexpr std::uint32_t window = 256;
 
@@ -56,9 +56,10 @@ class HugeFile : public ::testing::Test {
     const Buffer out = value(d.alloc(DType::i32, {3, window}));
     auto e = value(d.command_encoder());
     for (std::size_t i = 0; i < 3; ++i)
-      ok(run(e, add_constant_kernel,
-             {value(in.view(places[i] * 4, DType::i32, {window})), value(out.view(i * window * 4, DType::i32, {window}))},
-             window, 1));
+      ok(run(
+          e, add_constant_kernel,
+          {value(in.view(places[i] * 4, DType::i32, {window})), value(out.view(i * window * 4, DType::i32, {window}))},
+          window, 1));
     ok(e.commit_and_wait());
     const auto read = value(out.read<std::int32_t>());
     for (std::size_t i = 0; i < 3 * window; ++i)
@@ -94,8 +95,8 @@ TEST_F(HugeFile, IsImportedWithoutBeingRead) {
 }
 
 TEST_F(HugeFile, OfSafetensorsToo) {
-  std::string header =
-      fmt::format(R"({{"w":{{"dtype":"I32","shape":[{},1024],"data_offsets":[0,{}]}}}})", elements / 1024, elements * 4);
+  std::string header = fmt::format(R"({{"w":{{"dtype":"I32","shape":[{},1024],"data_offsets":[0,{}]}}}})",
+                                   elements / 1024, elements * 4);
   header.resize((header.size() + 7) / 8 * 8, ' ');
   const std::uint64_t n = header.size();
   const std::string path = make(std::string(reinterpret_cast<const char*>(&n), sizeof n) + header);

@@ -178,7 +178,8 @@ Result<std::set<std::string>> find_weights(const std::string& folder) {
   std::set<std::string> names;
   for (const std::string& name : HALYARD_TRY(names_in(folder)))
     if (name.starts_with("model") && name.ends_with(".safetensors")) names.insert(name);
-  if (names.empty()) return fail(Errc::not_found, fmt::format("{}: no weights: expected model.safetensors or shards of it", folder));
+  if (names.empty())
+    return fail(Errc::not_found, fmt::format("{}: no weights: expected model.safetensors or shards of it", folder));
   return names;
 }
 
@@ -241,14 +242,21 @@ bool group_allowed(const QuantMode& mode, int group) {
 // {"bits", "group_size", "mode"}; as in MLX, an absent mode is affine and the rest follow the mode, never the other layers.
 Result<QuantConfig> read_quant(const ConfigView& view) {
   const std::string name = HALYARD_TRY(view.string_or("mode", "affine"));
-  const auto* mode = std::find_if(std::begin(kModes), std::end(kModes), [&](const QuantMode& m) { return m.name == name; });
-  if (mode == std::end(kModes)) return view.error("mode", fmt::format("expected affine, mxfp4, mxfp8 or nvfp4, got {}", in_quotes(name)), Errc::unsupported);
+  const auto* mode =
+      std::find_if(std::begin(kModes), std::end(kModes), [&](const QuantMode& m) { return m.name == name; });
+  if (mode == std::end(kModes))
+    return view.error("mode", fmt::format("expected affine, mxfp4, mxfp8 or nvfp4, got {}", in_quotes(name)),
+                      Errc::unsupported);
   const auto bits = static_cast<int>(HALYARD_TRY(view.integer_or("bits", mode->bits, 2, 8)));
   const auto group = static_cast<int>(HALYARD_TRY(view.integer_or("group_size", mode->group_size, 16, 128)));
   if (!bits_allowed(*mode, bits))
-    return view.error("bits", fmt::format("expected {} for mode {}, got {}", name == "affine" ? "2, 3, 4, 5, 6 or 8" : std::to_string(mode->bits), name, bits));
+    return view.error("bits",
+                      fmt::format("expected {} for mode {}, got {}",
+                                  name == "affine" ? "2, 3, 4, 5, 6 or 8" : std::to_string(mode->bits), name, bits));
   if (!group_allowed(*mode, group))
-    return view.error("group_size", fmt::format("expected {} for mode {}, got {}", name == "affine" ? "32, 64 or 128" : std::to_string(mode->group_size), name, group));
+    return view.error("group_size",
+                      fmt::format("expected {} for mode {}, got {}",
+                                  name == "affine" ? "32, 64 or 128" : std::to_string(mode->group_size), name, group));
   return QuantConfig{bits, group, name};
 }
 
@@ -344,7 +352,8 @@ Result<void> ModelDir::load_weights(Contents& c) {
   if (index) keep_what_is_meant(*index, c.path, c.tensors);
   const auto twice = std::adjacent_find(c.tensors.begin(), c.tensors.end(), same_name);
   if (twice != c.tensors.end())
-    return fail(Errc::bad_file, fmt::format("{}: tensor {} is also in {}", *twice->file, in_quotes(twice->name), *std::next(twice)->file));
+    return fail(Errc::bad_file, fmt::format("{}: tensor {} is also in {}", *twice->file, in_quotes(twice->name),
+                                            *std::next(twice)->file));
   for (const Tensor& t : c.tensors) c.weight_bytes += t.data.size();
   return index ? check_index(*index, c.path, c.tensors) : Result<void>{};
 }

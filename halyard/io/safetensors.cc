@@ -26,10 +26,10 @@ struct NamedType {
 };
 // The first name of each DType is the one written.
 constexpr NamedType kTypes[] = {
-    {"F64", DType::f64}, {"F32", DType::f32}, {"F16", DType::f16}, {"BF16", DType::bf16},  {"I64", DType::i64},
-    {"I32", DType::i32}, {"I16", DType::i16}, {"I8", DType::i8},   {"U64", DType::u64},    {"U32", DType::u32},
-    {"U16", DType::u16}, {"U8", DType::u8},   {"BOOL", DType::boolean},
-    {"F8_E4M3", DType::u8}, {"F8_E5M2", DType::u8}, {"F8_E8M0", DType::u8}};
+    {"F64", DType::f64},      {"F32", DType::f32},    {"F16", DType::f16},    {"BF16", DType::bf16},
+    {"I64", DType::i64},      {"I32", DType::i32},    {"I16", DType::i16},    {"I8", DType::i8},
+    {"U64", DType::u64},      {"U32", DType::u32},    {"U16", DType::u16},    {"U8", DType::u8},
+    {"BOOL", DType::boolean}, {"F8_E4M3", DType::u8}, {"F8_E5M2", DType::u8}, {"F8_E8M0", DType::u8}};
 
 // Types that the format has and Halyard has not: an error only where such a tensor is wanted.
 constexpr std::string_view kOtherTypes[] = {"C64", "F4", "F6_E2M3", "F6_E3M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ"};
@@ -101,7 +101,8 @@ struct EntryReader {
     if (offsets.size() != 2 || !unsigned_in(offsets[0], r.begin) || !unsigned_in(offsets[1], r.end))
       return unexpected("data_offsets", "two integers of at least 0");
     if (r.begin > r.end) return unexpected("data_offsets", "a begin that is not after the end");
-    if (r.end > data_size) return unexpected("data_offsets", fmt::format("an end within the file's {} bytes of data", data_size));
+    if (r.end > data_size)
+      return unexpected("data_offsets", fmt::format("an end within the file's {} bytes of data", data_size));
     return r;
   }
 };
@@ -128,11 +129,13 @@ Result<Tensor> read_tensor(const EntryReader& reader, std::span<const std::byte>
 
 Result<Metadata> read_metadata(std::string_view file, const Json& json) {
   if (json.is_null()) return Metadata();  // as mx.save_safetensors writes it
-  if (!json.is_object()) return fail(Errc::bad_file, fmt::format("{}: __metadata__: expected an object, got {}", file, describe(json)));
+  if (!json.is_object())
+    return fail(Errc::bad_file, fmt::format("{}: __metadata__: expected an object, got {}", file, describe(json)));
   Metadata metadata;
   for (const auto& [key, value] : json.items()) {
     if (!value.is_string())
-      return fail(Errc::bad_file, fmt::format("{}: __metadata__: {}: expected a string, got {}", file, in_quotes(key), describe(value)));
+      return fail(Errc::bad_file, fmt::format("{}: __metadata__: {}: expected a string, got {}", file, in_quotes(key),
+                                              describe(value)));
     metadata.emplace(key, value.text());
   }
   return metadata;
@@ -152,14 +155,17 @@ Result<void> check_cover(std::string_view file, std::span<const Tensor> tensors,
   const Tensor* before = nullptr;
   for (const Tensor* t : order) {
     if (begin(t) < covered)
-      return fail(Errc::bad_file, fmt::format("{}: tensors {} and {} lie on the same bytes", file, in_quotes(before->name), in_quotes(t->name)));
+      return fail(Errc::bad_file, fmt::format("{}: tensors {} and {} lie on the same bytes", file,
+                                              in_quotes(before->name), in_quotes(t->name)));
     if (begin(t) > covered)
-      return fail(Errc::bad_file, fmt::format("{}: {} bytes before tensor {} belong to no tensor", file, begin(t) - covered, in_quotes(t->name)));
+      return fail(Errc::bad_file, fmt::format("{}: {} bytes before tensor {} belong to no tensor", file,
+                                              begin(t) - covered, in_quotes(t->name)));
     covered += static_cast<std::ptrdiff_t>(t->data.size());
     before = t;
   }
   const auto rest = data.size() - static_cast<std::size_t>(covered);
-  if (rest != 0) return fail(Errc::bad_file, fmt::format("{}: {} bytes after the last tensor belong to none", file, rest));
+  if (rest != 0)
+    return fail(Errc::bad_file, fmt::format("{}: {} bytes after the last tensor belong to none", file, rest));
   return {};
 }
 
@@ -172,7 +178,8 @@ Result<std::size_t> header_length(std::span<const std::byte> prefix, std::uint64
   std::memcpy(&length, prefix.data(), kPrefix);
   const std::uint64_t follow = size - kPrefix;
   if (length > follow || length > kMaxHeader)
-    return fail(Errc::bad_file, fmt::format("{}: not a safetensors file, or cut off: it claims a header of {} bytes, {} follow and at most {} are allowed",
+    return fail(Errc::bad_file, fmt::format("{}: not a safetensors file, or cut off: it claims a header of {} bytes, "
+                                            "{} follow and at most {} are allowed",
                                             name, length, follow, kMaxHeader));
   return static_cast<std::size_t>(length);
 }
@@ -213,7 +220,9 @@ Result<SafeTensorsContents> parse(std::string_view header, std::span<const std::
   return contents;
 }
 
-std::string_view text_of(std::span<const std::byte> bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
+std::string_view text_of(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
 
 }  // namespace
 
@@ -291,8 +300,9 @@ Result<void> check_writable(const TensorToWrite& t) {
   std::size_t bytes = 0;
   if (t.name == "__metadata__") return fail(Errc::invalid_argument, "a tensor may not be called __metadata__");
   if (!bytes_of(t.dtype, t.shape, bytes) || bytes != t.data.size())
-    return fail(Errc::invalid_argument, fmt::format("tensor {}: {} of shape {} does not take the {} bytes given", in_quotes(t.name),
-                                                    to_string(t.dtype), to_string(t.shape), t.data.size()));
+    return fail(Errc::invalid_argument,
+                fmt::format("tensor {}: {} of shape {} does not take the {} bytes given", in_quotes(t.name),
+                            to_string(t.dtype), to_string(t.shape), t.data.size()));
   return {};
 }
 
@@ -319,7 +329,9 @@ Result<std::string> header_of(std::span<const TensorToWrite* const> order, const
   for (auto& [name, entry] : entries) json[name] = std::move(entry);
   std::string text = json.dump();
   text.resize((text.size() + 7) / 8 * 8, ' ');
-  if (text.size() > kMaxHeader) return fail(Errc::limit_exceeded, fmt::format("a header of {} bytes, at most {} are allowed", text.size(), kMaxHeader));
+  if (text.size() > kMaxHeader)
+    return fail(Errc::limit_exceeded,
+                fmt::format("a header of {} bytes, at most {} are allowed", text.size(), kMaxHeader));
   const std::uint64_t length = text.size();
   std::string header(sizeof length, '\0');
   std::memcpy(header.data(), &length, sizeof length);

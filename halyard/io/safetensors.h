@@ -21,9 +21,9 @@ namespace halyard {
 /// One tensor of a file.
 struct Tensor {
   std::string name;
-  DType dtype = DType::f32;                 ///< u8 where Halyard has no type of the file's name
-  std::string type;                         ///< as the file calls it, "F8_E4M3"
-  Shape shape;                              ///< outermost extent first
+  DType dtype = DType::f32;         ///< u8 where Halyard has no type of the file's name
+  std::string type;                 ///< as the file calls it, "F8_E4M3"
+  Shape shape;                      ///< outermost extent first
   std::span<const std::byte> data;  ///< row-major, little-endian, size_of(dtype) × elements if known; may be unaligned
   std::shared_ptr<const std::string> file;  ///< the file's path; holding it keeps `data` mapped
 };

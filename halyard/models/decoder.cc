@@ -54,8 +54,8 @@ Result<SelfAttention> load_attention(Weights& w, const DecoderConfig& c, const s
   return a;
 }
 
-Value attend(Step& s, const SelfAttention& a, const DecoderConfig& c, std::size_t layer, const Value& x, const Rope& rope,
-             ops::AttentionOptions options) {
+Value attend(Step& s, const SelfAttention& a, const DecoderConfig& c, std::size_t layer, const Value& x,
+             const Rope& rope, ops::AttentionOptions options) {
   const auto eps = static_cast<float>(c.rms_norm_eps);
   Value q = s.multiply(s.asked(layer, x), a.q), k = s.multiply(x, a.k);
   const Value v = s.multiply(x, a.v);

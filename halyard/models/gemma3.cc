@@ -65,9 +65,9 @@ class Gemma3 final : public Decoder {
   Value layer(Step& s, std::size_t i, Value h) const override {
     const Layer& l = layers_[i];
     const bool local = config.sliding_layers[i];
-    const Value attended = attend(s, l.attention, config, i, rms_norm(s, h, l.input_norm), local ? local_rope_ : rope_,
-                                  {.scale = static_cast<float>(1 / std::sqrt(traits_.query_scale)),
-                                   .window = local ? config.sliding_window : 0});
+    const Value attended = attend(
+        s, l.attention, config, i, rms_norm(s, h, l.input_norm), local ? local_rope_ : rope_,
+        {.scale = static_cast<float>(1 / std::sqrt(traits_.query_scale)), .window = local ? config.sliding_window : 0});
     h = s.add(h, rms_norm(s, attended, l.post_attention_norm));
     const Value fed = feed_forward(s, l.mlp, rms_norm(s, h, l.pre_feedforward_norm));
     return s.add(h, rms_norm(s, fed, l.post_feedforward_norm));

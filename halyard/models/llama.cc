@@ -9,7 +9,7 @@ namespace {
 struct Traits {
   AttentionParts attention = {};
   bool mlp_bias = false;
-  bool head_norms = false;            ///< an RMS norm of every query and key head
+  bool head_norms = false;                ///< an RMS norm of every query and key head
   std::vector<std::size_t> windows = {};  ///< for each layer: positions that attention sees, 0: all
 };
 
@@ -90,7 +90,9 @@ Result<std::unique_ptr<Recipe>> make_qwen2(const ConfigView& c) {
 Result<std::unique_ptr<Recipe>> make_qwen3(const ConfigView& c) {
   DecoderConfig d =
       HALYARD_TRY(parse_decoder_config(c, {.head_dim = 128, .max_position_embeddings = 32768, .sliding_window = 4096}));
-  Traits t{.attention = {d.attention_bias, d.attention_bias}, .head_norms = true, .windows = HALYARD_TRY(qwen_windows(c, d))};
+  Traits t{.attention = {d.attention_bias, d.attention_bias},
+           .head_norms = true,
+           .windows = HALYARD_TRY(qwen_windows(c, d))};
   return std::make_unique<Llama>(std::move(d), std::move(t));
 }
 

@@ -21,8 +21,7 @@ class Mamba2 final : public Decoder {
  public:
   Mamba2(DecoderConfig c, Sizes s, std::size_t layers)
       : Decoder(std::move(c),
-                std::vector<LayerSpec>(
-                    layers, {.slot = {{s.taps - 1, s.channels()}, {s.heads, s.head_dim, s.state}}}),
+                std::vector<LayerSpec>(layers, {.slot = {{s.taps - 1, s.channels()}, {s.heads, s.head_dim, s.state}}}),
                 {"backbone.embeddings", "backbone.layers.", "backbone.norm_f.weight", "lm_head"}),
         sizes_(s) {}
 
@@ -34,11 +33,12 @@ class Mamba2 final : public Decoder {
   };
 
   Result<void> load_layer(Weights& w, std::size_t, const std::string& p) override {
-    const std::size_t hidden = config.hidden_size, inner = sizes_.inner(), channels = sizes_.channels(), taps = sizes_.taps;
+    const std::size_t hidden = config.hidden_size, inner = sizes_.inner(), channels = sizes_.channels(),
+                      taps = sizes_.taps;
     Layer l;
     l.norm = HALYARD_TRY(norm(w, p + "norm.weight", hidden));
-    std::vector<Linear> in = HALYARD_TRY(
-        w.linears(p + "mixer.in_proj", std::array{inner, channels, sizes_.heads}, hidden, sizes_.bias));
+    std::vector<Linear> in =
+        HALYARD_TRY(w.linears(p + "mixer.in_proj", std::array{inner, channels, sizes_.heads}, hidden, sizes_.bias));
     l.gate = std::move(in[0]);
     l.xbc = std::move(in[1]);
     l.dt = std::move(in[2]);
@@ -65,7 +65,8 @@ class Mamba2 final : public Decoder {
     const Value gate = s.multiply(s.asked(i, x), l.gate), xbc = s.multiply(x, l.xbc), dt = s.multiply(x, l.dt);
     const Value mixed = s.causal_conv(i, conv_inputs, xbc, l.conv_weight, l.conv_bias);
     const Value y = s.ssd(i, state, mixed, dt, l.a, l.d, l.dt_bias, {sizes_.groups, sizes_.dt_min, sizes_.dt_max});
-    const Value normed = s.gated_norm(s.asked(i, y), gate, l.gated_norm, static_cast<float>(config.rms_norm_eps), sizes_.groups);
+    const Value normed =
+        s.gated_norm(s.asked(i, y), gate, l.gated_norm, static_cast<float>(config.rms_norm_eps), sizes_.groups);
     return s.add(h, s.multiply(normed, l.out));
   }
 

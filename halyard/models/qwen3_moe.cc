@@ -21,8 +21,8 @@ class Qwen3Moe final : public Decoder {
   struct Layer {
     Buffer input_norm, post_norm;
     SelfAttention attention;
-    GatedMlp mlp;    // where the layer is dense
-    Linear router;   // else
+    GatedMlp mlp;   // where the layer is dense
+    Linear router;  // else
     Experts experts;
   };
 

@@ -27,7 +27,8 @@ Buffer Step::heads(const Value& v, std::size_t head_dim) {
   const Buffer b = at(v);
   if (!status_) return {};
   if (head_dim == 0 || v.width() % head_dim != 0) {
-    did(fail(Errc::invalid_argument, fmt::format("a value {} wide does not divide into heads of {}", v.width(), head_dim)));
+    did(fail(Errc::invalid_argument,
+             fmt::format("a value {} wide does not divide into heads of {}", v.width(), head_dim)));
     return {};
   }
   return got(b.view(0, DType::f32, {v.rows(), v.width() / head_dim, head_dim}));
@@ -123,8 +124,8 @@ Value Step::attention(std::size_t layer, const Value& q, const Value& k, const V
   if (status_) did(ops::kv_append(encoder_, values, cache.v, tensors_.slots));
   if (status_) did(ops::kv_append(encoder_, keys, cache.k, tensors_.slots));
   if (status_)
-    did(ops::attention(encoder_, queries, cache.k, cache.v, to,
-                       q.of_wanted_ ? tensors_.wanted_batch : tensors_.batch, options));
+    did(ops::attention(encoder_, queries, cache.k, cache.v, to, q.of_wanted_ ? tensors_.wanted_batch : tensors_.batch,
+                       options));
   return out;
 }
 

@@ -32,17 +32,17 @@ struct LayerState {
 /// past lies is data, so that a recording serves every step of its shape. T, S and W may count rows of no sequence, whose
 /// slot is -1 and whose logits mean nothing.
 struct StepTensors {
-  Buffer tokens;     ///< i32 [T]
-  Buffer positions;  ///< i32 [T]: where in its text each token stands
-  Buffer slots;      ///< i32 [T]: where each token's keys and values go
+  Buffer tokens;       ///< i32 [T]
+  Buffer positions;    ///< i32 [T]: where in its text each token stands
+  Buffer slots;        ///< i32 [T]: where each token's keys and values go
   ops::KvBatch batch;  ///< S spans
   /// The rows whose logits are wanted, where those are some: i32 [W]. Null: all rows, or without `logits` none.
   Buffer wanted;
-  Buffer wanted_positions;    ///< i32 [W]: theirs
-  ops::KvBatch wanted_batch;  ///< W spans, each of one row of W
-  Buffer slot_from, slot_to;  ///< i32 [S]: see ops::SlotBatch; -1 where there are no slots
+  Buffer wanted_positions;            ///< i32 [W]: theirs
+  ops::KvBatch wanted_batch;          ///< W spans, each of one row of W
+  Buffer slot_from, slot_to;          ///< i32 [S]: see ops::SlotBatch; -1 where there are no slots
   std::span<const LayerState> cache;  ///< one for each layer
-  Buffer logits;                   ///< f32 [W, V]; null: none
+  Buffer logits;                      ///< f32 [W, V]; null: none
 };
 
 /// f32 [rows, width]. A value has no memory until its step is planned; it is a cheap handle, and good only in its step.

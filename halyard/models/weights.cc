@@ -19,8 +19,8 @@ tl::unexpected<Error> wrong(const Tensor& t, std::string message) {
 
 /// Whether a tensor has the shape expected. Matrices stacked along a first axis are one, each below the one before.
 bool is_of(const Shape& s, const Shape& expected) {
-  return s == expected || (s.rank() == 3 && expected.rank() == 2 && s[2] == expected[1] && s[1] != 0 && expected[0] % s[1] == 0 &&
-         s[0] == expected[0] / s[1]);
+  return s == expected || (s.rank() == 3 && expected.rank() == 2 && s[2] == expected[1] && s[1] != 0 &&
+                           expected[0] % s[1] == 0 && s[0] == expected[0] / s[1]);
 }
 
 Result<void> check_shape(const Tensor& t, const Shape& expected) {

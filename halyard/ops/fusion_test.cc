@@ -26,11 +26,15 @@ class Bench {
  public:
   Bench(Device d, Random& r) : device(std::move(d)), random(r) {}
   /// Random values. Scratch: before the recording writes it, nothing; afterwards, nothing.
-  Buffer in(Shape shape, float scale = 1) { return keep(put(device, shape, random.normal(shape.elements(), scale)), kept_); }
+  Buffer in(Shape shape, float scale = 1) {
+    return keep(put(device, shape, random.normal(shape.elements(), scale)), kept_);
+  }
   Buffer scratch(Shape shape, DType t = DType::f32) { return keep(must(device.alloc(t, shape)), scratch_.windows); }
   Buffer scratch_bytes(std::size_t n) { return keep(must(device.alloc(DType::u8, {n})), scratch_.windows); }
   Buffer cache(DType t, Shape shape) { return keep(must(device.alloc(t, shape)), kept_); }
-  Buffer numbers(Shape shape, const std::vector<std::int32_t>& values) { return keep(put(device, shape, values), kept_); }
+  Buffer numbers(Shape shape, const std::vector<std::int32_t>& values) {
+    return keep(put(device, shape, values), kept_);
+  }
   /// Pages for `t` positions and more, and slots for them that lie apart.
   Buffer pages(DType t, std::size_t heads, std::size_t dim) { return cache(t, {2, heads, kPageUnit, dim}); }
   Buffer slots(std::size_t t) {
@@ -70,7 +74,8 @@ class Bench {
     return c;
   }
   Contents replay(const ComputeGraph& g, const Contents& before) {
-    for (std::size_t i = 0; i < kept_.size(); ++i) must(bytes_of(kept_[i]).write(std::span<const std::uint8_t>(before[i])));
+    for (std::size_t i = 0; i < kept_.size(); ++i)
+      must(bytes_of(kept_[i]).write(std::span<const std::uint8_t>(before[i])));
     const Plan plan = must(g.compile());
     CommandEncoder e = must(device.command_encoder());
     must(e.replay(plan));
@@ -131,11 +136,14 @@ Buffer norm_weight(Bench& b, std::size_t n) {
 TEST(Fusion, RmsNormIntoPack) {
   on_every_isa(6, [](Bench& b) {
     const std::size_t t = 1 + b.random.below(40), k = 32 * (1 + b.random.below(80));
-    const Buffer x = b.in({t, k}), w = norm_weight(b, k), y = b.scratch({t, k}), packed = b.out_bytes(packed_bytes(t, k));
-    b.expect_fused([&](CommandEncoder& e) -> Result<void> {
-      HALYARD_TRY(rms_norm(e, x, w, y, 1e-6F));
-      return pack_activations(e, y, packed);
-    }, "rms_norm_pack");
+    const Buffer x = b.in({t, k}), w = norm_weight(b, k), y = b.scratch({t, k}),
+                 packed = b.out_bytes(packed_bytes(t, k));
+    b.expect_fused(
+        [&](CommandEncoder& e) -> Result<void> {
+          HALYARD_TRY(rms_norm(e, x, w, y, 1e-6F));
+          return pack_activations(e, y, packed);
+        },
+        "rms_norm_pack");
   });
 }
 
@@ -144,15 +152,17 @@ TEST(Fusion, GatesIntoPack) {
     const std::size_t t = 1 + b.random.below(10), k = 32 * (1 + b.random.below(100)), kind = b.random.below(3);
     const Buffer gate = b.in({t, k}, 3), up = b.in({t, k}), g = b.scratch({t, k}), y = b.scratch({t, k});
     const Buffer packed = b.out_bytes(packed_bytes(t, k));
-    b.expect_fused([&](CommandEncoder& e) -> Result<void> {
-      if (kind == 0) {
-        HALYARD_TRY(silu_mul(e, gate, up, y));
-      } else {
-        HALYARD_TRY(gelu(e, gate, g, kind == 1 ? Gelu::exact : Gelu::tanh));
-        HALYARD_TRY(b.random.below(2) ? mul(e, g, up, y) : mul(e, up, g, y));
-      }
-      return pack_activations(e, y, packed);
-    }, "gated_pack");
+    b.expect_fused(
+        [&](CommandEncoder& e) -> Result<void> {
+          if (kind == 0) {
+            HALYARD_TRY(silu_mul(e, gate, up, y));
+          } else {
+            HALYARD_TRY(gelu(e, gate, g, kind == 1 ? Gelu::exact : Gelu::tanh));
+            HALYARD_TRY(b.random.below(2) ? mul(e, g, up, y) : mul(e, up, g, y));
+          }
+          return pack_activations(e, y, packed);
+        },
+        "gated_pack");
   });
 }
 
@@ -167,14 +177,18 @@ TEST(Fusion, GeluIntoMul) {
                                   1e-45F, -1e-38F, 15,       -15,       104, -104};
     for (std::size_t i = 0; i < n; i += 1 + b.random.below(40)) x[i] = extremes[b.random.below(std::size(extremes))];
     must(gate.write<float>(x));
-    b.expect_fused([&](CommandEncoder& e) -> Result<void> {
-      HALYARD_TRY(gelu(e, gate, g, exact ? Gelu::exact : Gelu::tanh));
-      return mul(e, g, up, out);
-    }, exact ? "gelu_exact_mul_f32" : "gelu_tanh_mul_f32");
-    b.expect_fused([&](CommandEncoder& e) -> Result<void> {
-      HALYARD_TRY(gelu(e, gate, g, Gelu::exact));
-      return mul(e, g, g, out);
-    }, "gelu_exact_f32 mul_f32");
+    b.expect_fused(
+        [&](CommandEncoder& e) -> Result<void> {
+          HALYARD_TRY(gelu(e, gate, g, exact ? Gelu::exact : Gelu::tanh));
+          return mul(e, g, up, out);
+        },
+        exact ? "gelu_exact_mul_f32" : "gelu_tanh_mul_f32");
+    b.expect_fused(
+        [&](CommandEncoder& e) -> Result<void> {
+          HALYARD_TRY(gelu(e, gate, g, Gelu::exact));
+          return mul(e, g, g, out);
+        },
+        "gelu_exact_f32 mul_f32");
   });
 }
 
@@ -182,10 +196,12 @@ TEST(Fusion, AddIntoRmsNormKeepsTheSum) {
   on_every_isa(6, [](Bench& b) {
     const std::size_t t = 1 + b.random.below(40), k = 1 + b.random.below(3000);
     const Buffer h = b.in({t, k}), x = b.in({t, k}), w = norm_weight(b, k), y = b.in({t, k});
-    b.expect_fused([&](CommandEncoder& e) -> Result<void> {
-      HALYARD_TRY(add(e, h, x, h));
-      return rms_norm(e, h, w, y, 1e-5F);
-    }, "add_rms_norm");
+    b.expect_fused(
+        [&](CommandEncoder& e) -> Result<void> {
+          HALYARD_TRY(add(e, h, x, h));
+          return rms_norm(e, h, w, y, 1e-5F);
+        },
+        "add_rms_norm");
   });
 }
 
@@ -210,11 +226,13 @@ TEST(Fusion, HeadsOnTheirWayIntoTheCache) {
     const Buffer normed = b.scratch(x.shape()), turned = append ? b.scratch(x.shape()) : b.in(x.shape());
     const Buffer cache = b.pages(h.cache, h.heads, h.dim), slots = b.slots(h.t);
     const Buffer& to = append && in_place ? normed : turned;
-    b.expect_fused([&](CommandEncoder& e) -> Result<void> {
-      if (norm) HALYARD_TRY(rms_norm(e, x, w, normed, 1e-6F));
-      HALYARD_TRY(rope(e, norm ? normed : x, angles, to, h.layout));
-      return append ? kv_append(e, to, cache, slots) : Result<void>();
-    }, append ? "heads_append" : "norm_rope");
+    b.expect_fused(
+        [&](CommandEncoder& e) -> Result<void> {
+          if (norm) HALYARD_TRY(rms_norm(e, x, w, normed, 1e-6F));
+          HALYARD_TRY(rope(e, norm ? normed : x, angles, to, h.layout));
+          return append ? kv_append(e, to, cache, slots) : Result<void>();
+        },
+        append ? "heads_append" : "norm_rope");
   });
 }
 
@@ -228,15 +246,20 @@ TEST(Fusion, AttentionIntoPack) {
     const Buffer k = b.cache(type, {pages, kv, 64, dim}), v = b.cache(type, {pages, kv, 64, dim});
     std::vector<std::int32_t> order(pages);
     for (std::size_t i = 0; i < pages; ++i) order[i] = static_cast<std::int32_t>(pages - 1 - i);
-    const KvBatch batch = {b.numbers({1, 4}, {0, static_cast<int>(t), static_cast<int>(held), 0}), b.numbers({1, pages}, order)};
+    const KvBatch batch = {b.numbers({1, 4}, {0, static_cast<int>(t), static_cast<int>(held), 0}),
+                           b.numbers({1, pages}, order)};
     const Buffer flat = must(out.view(0, DType::f32, {t, kv * group * dim}));
     const Buffer packed = b.out_bytes(packed_bytes(t, kv * group * dim));
     for (const Buffer& c : {k, v})
-      run(b.device, [&](CommandEncoder& e) { return copy(e, put(b.device, c.shape(), b.random.normal(c.shape().elements())), c); });
-    b.expect_fused([&](CommandEncoder& e) -> Result<void> {
-      HALYARD_TRY(attention(e, q, k, v, out, batch, {.scale = 0.1F, .window = b.random.below(3) * 50}));
-      return pack_activations(e, flat, packed);
-    }, "attention_pack");
+      run(b.device, [&](CommandEncoder& e) {
+        return copy(e, put(b.device, c.shape(), b.random.normal(c.shape().elements())), c);
+      });
+    b.expect_fused(
+        [&](CommandEncoder& e) -> Result<void> {
+          HALYARD_TRY(attention(e, q, k, v, out, batch, {.scale = 0.1F, .window = b.random.below(3) * 50}));
+          return pack_activations(e, flat, packed);
+        },
+        "attention_pack");
   });
 }
 
@@ -261,11 +284,13 @@ TEST(Fusion, ProductIntoAdd) {
     const Buffer other = b.in({p.t, p.n}), out = kind == 0 ? b.in({p.t, p.n}) : other;
     const MatmulOptions options{.bias = kind == 2 ? b.in({p.n}) : Buffer()};
     const bool left = b.random.below(2);
-    b.expect_fused([&](CommandEncoder& e) -> Result<void> {
-      HALYARD_TRY(pack_activations(e, x, packed));
-      HALYARD_TRY(matmul(e, {x, packed}, p.weight, y, options));
-      return left ? add(e, y, other, out) : add(e, other, y, out);
-    }, fmt::format("pack_activations matmul_affine{}_fast{}", p.bits, kind == 0 ? "" : "_add"));
+    b.expect_fused(
+        [&](CommandEncoder& e) -> Result<void> {
+          HALYARD_TRY(pack_activations(e, x, packed));
+          HALYARD_TRY(matmul(e, {x, packed}, p.weight, y, options));
+          return left ? add(e, y, other, out) : add(e, other, y, out);
+        },
+        fmt::format("pack_activations matmul_affine{}_fast{}", p.bits, kind == 0 ? "" : "_add"));
   });
 }
 
@@ -281,14 +306,16 @@ TEST(Fusion, GateAndUpIntoPack) {
     const Weight down = random_weight(b, 48, p.n, 4, 32);
     const Buffer y = b.in({p.t, 48});
     const auto form = [&](std::size_t k) { return must(packed.view(0, DType::u8, {packed_bytes(p.t, k)})); };
-    b.expect_fused([&](CommandEncoder& e) -> Result<void> {
-      HALYARD_TRY(pack_activations(e, x, form(p.k)));
-      HALYARD_TRY(matmul(e, {x, form(p.k)}, p.weight, gate, gate_options));
-      HALYARD_TRY(matmul(e, {x, form(p.k)}, up_weight, up, up_options));
-      HALYARD_TRY(silu_mul(e, gate, up, gate));
-      HALYARD_TRY(pack_activations(e, gate, form(p.n)));
-      return matmul(e, {gate, form(p.n)}, down, y);
-    }, fmt::format("pack_activations matmul_affine{}_gated_pack matmul_affine4_fast", p.bits));
+    b.expect_fused(
+        [&](CommandEncoder& e) -> Result<void> {
+          HALYARD_TRY(pack_activations(e, x, form(p.k)));
+          HALYARD_TRY(matmul(e, {x, form(p.k)}, p.weight, gate, gate_options));
+          HALYARD_TRY(matmul(e, {x, form(p.k)}, up_weight, up, up_options));
+          HALYARD_TRY(silu_mul(e, gate, up, gate));
+          HALYARD_TRY(pack_activations(e, gate, form(p.n)));
+          return matmul(e, {gate, form(p.n)}, down, y);
+        },
+        fmt::format("pack_activations matmul_affine{}_gated_pack matmul_affine4_fast", p.bits));
   });
 }
 
@@ -296,7 +323,8 @@ TEST(Fusion, ProductIntoHeads) {
   on_every_isa(12, [](Bench& b) {
     const DType types[] = {DType::f32, DType::f16, DType::bf16};
     const std::size_t t = 1 + b.random.below(b.random.below(2) ? 1 : 40), heads = 1 + b.random.below(4);
-    const std::size_t dim = 16 * (1 + b.random.below(8)), pairs = 1 + b.random.below(dim / 2), k = 64 * (1 + b.random.below(4));
+    const std::size_t dim = 16 * (1 + b.random.below(8)), pairs = 1 + b.random.below(dim / 2),
+                      k = 64 * (1 + b.random.below(4));
     const int bits = b.random.below(2) ? 4 : 8;
     const bool turn = b.random.below(4), norm = turn && b.random.below(2), append = !turn || b.random.below(2);
     const RopeLayout layout = b.random.below(2) ? RopeLayout::half_split : RopeLayout::interleaved;
@@ -306,13 +334,15 @@ TEST(Fusion, ProductIntoHeads) {
     const Buffer norm_by = norm_weight(b, dim), y = b.scratch({t, heads, dim}), out = b.in({t, heads, dim});
     const Buffer flat = must(y.view(0, DType::f32, {t, heads * dim}));
     const Buffer cache = b.pages(types[b.random.below(3)], heads, dim), slots = b.slots(t);
-    b.expect_fused([&](CommandEncoder& e) -> Result<void> {
-      HALYARD_TRY(pack_activations(e, x, packed));
-      HALYARD_TRY(matmul(e, {x, packed}, w, flat, options));
-      if (norm) HALYARD_TRY(rms_norm(e, y, norm_by, y, 1e-6F));
-      if (turn) HALYARD_TRY(rope(e, y, angles, append ? y : out, layout));
-      return append ? kv_append(e, y, cache, slots) : Result<void>();
-    }, fmt::format("pack_activations matmul_affine{}_heads{}", bits, append ? "_append" : ""));
+    b.expect_fused(
+        [&](CommandEncoder& e) -> Result<void> {
+          HALYARD_TRY(pack_activations(e, x, packed));
+          HALYARD_TRY(matmul(e, {x, packed}, w, flat, options));
+          if (norm) HALYARD_TRY(rms_norm(e, y, norm_by, y, 1e-6F));
+          if (turn) HALYARD_TRY(rope(e, y, angles, append ? y : out, layout));
+          return append ? kv_append(e, y, cache, slots) : Result<void>();
+        },
+        fmt::format("pack_activations matmul_affine{}_heads{}", bits, append ? "_append" : ""));
   });
 }
 
@@ -388,18 +418,22 @@ TEST(Fusion, LeavesWhatItsKernelsCannotDo) {
   const Weight w = random_weight(b, n, 64, 4, 32);
   const Buffer x = b.in({t, 64}), packed = b.scratch_bytes(packed_bytes(t, 64)), y = b.scratch({t, n});
   const Buffer other = b.in({t, n}), out = b.in({t, n});
-  b.expect_fused([&](CommandEncoder& e) -> Result<void> {  // an addend of several positions is no bias
-    HALYARD_TRY(pack_activations(e, x, packed));
-    HALYARD_TRY(matmul(e, {x, packed}, w, y));
-    return add(e, y, other, out);
-  }, "pack_activations matmul_affine4_fast add_f32");
+  b.expect_fused(
+      [&](CommandEncoder& e) -> Result<void> {  // an addend of several positions is no bias
+        HALYARD_TRY(pack_activations(e, x, packed));
+        HALYARD_TRY(matmul(e, {x, packed}, w, y));
+        return add(e, y, other, out);
+      },
+      "pack_activations matmul_affine4_fast add_f32");
   const Buffer heads = b.in({t, 2, 32}), angles = b.in({t, 4, 2}), rows = b.scratch({t, 2, 32}), weight = b.in({64});
   const Buffer wide = must(rows.view(0, DType::f32, {t, 64}));
   const Buffer turned = b.in({t, 2, 32}), flat = must(heads.view(0, DType::f32, {t, 64}));
-  b.expect_fused([&](CommandEncoder& e) -> Result<void> {  // rows that are not heads
-    HALYARD_TRY(rms_norm(e, flat, weight, wide, 1e-6F));
-    return rope(e, rows, angles, turned, RopeLayout::half_split);
-  }, "rms_norm rope_half_split");
+  b.expect_fused(
+      [&](CommandEncoder& e) -> Result<void> {  // rows that are not heads
+        HALYARD_TRY(rms_norm(e, flat, weight, wide, 1e-6F));
+        return rope(e, rows, angles, turned, RopeLayout::half_split);
+      },
+      "rms_norm rope_half_split");
 }
 
 }  // namespace

@@ -18,8 +18,7 @@
 
 namespace halyard::ops::testing {
 
-template <class T>
-T must(Result<T> r) {
+template <class T> T must(Result<T> r) {
   if (!r) throw std::runtime_error(r.error().str());
   if constexpr (!std::is_void_v<T>) return std::move(*r);
 }
@@ -35,14 +34,12 @@ inline Device open(Isa isa, int threads) {
 }
 inline Device any_device() { return must(Device::open("cpu", {.cpu = {.threads = 2}})); }
 
-template <class T>
-Buffer put(Device device, Shape shape, const std::vector<T>& values) {
+template <class T> Buffer put(Device device, Shape shape, const std::vector<T>& values) {
   Buffer b = must(device.alloc(dtype_of<T>::value, shape));
   must(b.write(std::span<const T>(values)));
   return b;
 }
-template <class T>
-std::vector<T> get(const Buffer& b) { return must(b.read<T>()); }
+template <class T> std::vector<T> get(const Buffer& b) { return must(b.read<T>()); }
 
 /// Runs what `record` records.
 inline void run(Device device, const std::function<Result<void>(CommandEncoder&)>& record) {
@@ -68,8 +65,7 @@ inline void expect_same(const std::vector<float>& actual, const std::vector<floa
 
 /// `body`, which returns the outputs it made, on every instruction set with 1, 2 and 5 threads: the outputs of one
 /// instruction set must be the same bytes.
-template <class Body>
-void on_every_device(Body body) {
+template <class Body> void on_every_device(Body body) {
   for (const Isa isa : isas()) {
     std::vector<float> first;
     for (const int threads : {1, 2, 5}) {
@@ -105,8 +101,8 @@ void expect_near(const std::vector<float>& actual, const std::vector<double>& ex
   for (std::size_t i = 0; i < actual.size(); ++i) {
     const auto rounded = static_cast<float>(expected[i]);
     if (std::isnan(rounded) ? std::isnan(actual[i]) : actual[i] == rounded) continue;
-    ASSERT_LE(std::abs(actual[i] - expected[i]), tolerance(i)) << "element " << i << ": " << actual[i] << ", expected "
-                                                               << expected[i];
+    ASSERT_LE(std::abs(actual[i] - expected[i]), tolerance(i))
+        << "element " << i << ": " << actual[i] << ", expected " << expected[i];
   }
 }
 inline void expect_near(const std::vector<float>& actual, const std::vector<double>& expected, double relative,

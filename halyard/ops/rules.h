@@ -15,8 +15,7 @@ using Parts = std::span<const Record>;
 using Fused = std::optional<Joined>;
 
 /// A record's constants, which are a T.
-template <class T>
-T constants_of(const Record& r) {
+template <class T> T constants_of(const Record& r) {
   T value;
   std::memcpy(&value, r.constants, sizeof value);
   return value;

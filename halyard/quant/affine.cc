@@ -12,8 +12,7 @@
 namespace halyard::quant {
 namespace {
 
-template <class T>
-T load(const std::byte* p) {
+template <class T> T load(const std::byte* p) {
   T v;
   std::memcpy(&v, p, sizeof v);
   return v;
@@ -28,7 +27,9 @@ float rounded_to(DType t, float x) {
 void store(DType t, std::byte* data, std::size_t i, float x) {
   const f16 h = to_f16(x);
   const bf16 b = to_bf16(x);
-  const void* from = t == DType::f16 ? static_cast<const void*>(&h) : t == DType::bf16 ? static_cast<const void*>(&b) : &x;
+  const void* from = t == DType::f16    ? static_cast<const void*>(&h)
+                     : t == DType::bf16 ? static_cast<const void*>(&b)
+                                        : &x;
   std::memcpy(data + i * size_of(t), from, size_of(t));
 }
 
@@ -69,11 +70,14 @@ Result<AffineMatrix> quantise_affine(const MatrixView& w, int bits, int group_si
   shape.bits = bits;
   shape.group_size = group_size;
   if (bits < 2 || bits > 8 || bits == 7 || (group_size != 32 && group_size != 64 && group_size != 128))
-    return fail(Errc::invalid_argument, fmt::format("{}: affine has 2, 3, 4, 5, 6 or 8 bits in groups of 32, 64 or 128, got {} "
-                                                    "bits in groups of {}", w.name, bits, group_size));
+    return fail(Errc::invalid_argument,
+                fmt::format("{}: affine has 2, 3, 4, 5, 6 or 8 bits in groups of 32, 64 or 128, got {} "
+                            "bits in groups of {}",
+                            w.name, bits, group_size));
   const auto group = static_cast<std::size_t>(group_size);
   if (w.k % group != 0)
-    return fail(Errc::invalid_argument, fmt::format("{}: {} columns do not divide into groups of {}", w.name, w.k, group));
+    return fail(Errc::invalid_argument,
+                fmt::format("{}: {} columns do not divide into groups of {}", w.name, w.k, group));
 
   const std::size_t groups = w.n * w.k / group;
   AffineMatrix out;

@@ -22,14 +22,16 @@ struct Golden {
 // The three dtypes of one golden file; none where it is absent.
 std::vector<std::unique_ptr<Golden>> goldens(int bits, int group) {
   std::vector<std::unique_ptr<Golden>> all;
-  const auto path = testing::golden("quant/affine-b" + std::to_string(bits) + "-g" + std::to_string(group) + ".safetensors");
+  const auto path =
+      testing::golden("quant/affine-b" + std::to_string(bits) + "-g" + std::to_string(group) + ".safetensors");
   if (path.empty()) return all;
   auto file = testing::read_safetensors_lite(path.string());
   for (const std::string name : {"f32", "f16", "bf16"}) {
     auto g = std::make_unique<Golden>();
     g->name = name;
     g->w = file.at("w_" + name), g->q = file.at("q_" + name), g->scales = file.at("scales_" + name);
-    g->biases = file.at("biases_" + name), g->dq = file.at("dq_" + name), g->y = file.at("y_" + name), g->x = file.at("x");
+    g->biases = file.at("biases_" + name), g->dq = file.at("dq_" + name), g->y = file.at("y_" + name),
+    g->x = file.at("x");
     g->dense.name = g->affine.name = name;
     g->dense.n = g->affine.n = g->w.shape[0];
     g->dense.k = g->affine.k = g->w.shape[1];
@@ -61,8 +63,10 @@ TEST_P(AffineGolden, quantises_as_mlx_does) {
   for (const auto& g : all_) {
     const auto made = quantise_affine(g->dense, g->affine.bits, g->affine.group_size);
     ASSERT_TRUE(made) << made.error().str();
-    EXPECT_EQ(made->scales, g->scales.bytes) << g->name << " at byte " << first_difference(made->scales, g->scales.bytes);
-    EXPECT_EQ(made->biases, g->biases.bytes) << g->name << " at byte " << first_difference(made->biases, g->biases.bytes);
+    EXPECT_EQ(made->scales, g->scales.bytes)
+        << g->name << " at byte " << first_difference(made->scales, g->scales.bytes);
+    EXPECT_EQ(made->biases, g->biases.bytes)
+        << g->name << " at byte " << first_difference(made->biases, g->biases.bytes);
     EXPECT_EQ(made->data, g->q.bytes) << g->name << " at byte " << first_difference(made->data, g->q.bytes);
   }
 }

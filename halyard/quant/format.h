@@ -21,7 +21,7 @@ enum class Format : std::uint8_t {
 
 /// A weight matrix as its file has it: w [n, k], one row for each output. Views of memory that `owner` keeps alive.
 struct MatrixView {
-  std::string name;                   ///< for messages: "model.layers.0.mlp.down_proj"
+  std::string name;  ///< for messages: "model.layers.0.mlp.down_proj"
   Format format = Format::dense;
   std::size_t n = 0;                  ///< rows: outputs
   std::size_t k = 0;                  ///< columns: inputs

@@ -8,7 +8,8 @@ namespace {
 
 class HiddenDriver final : public ForwardingDriver {
  public:
-  explicit HiddenDriver(std::unique_ptr<Driver> cpu) : ForwardingDriver(std::move(cpu)), capabilities_(inner().capabilities()) {
+  explicit HiddenDriver(std::unique_ptr<Driver> cpu)
+      : ForwardingDriver(std::move(cpu)), capabilities_(inner().capabilities()) {
     capabilities_.backend = "hidden";
     capabilities_.host_visible = false;
   }

@@ -14,8 +14,7 @@
 namespace halyard::testing {
 
 /// The value of a Result, or a failed test and a default.
-template <class T>
-T value(Result<T> r) {
+template <class T> T value(Result<T> r) {
   if (!r) {
     ADD_FAILURE() << r.error().str();
     std::abort();
@@ -56,7 +55,8 @@ inline const KernelDef sleeping_kernel = {"test_sleeping", "x", {&cpu_form<sleep
 inline Result<void> run(CommandEncoder& e, const KernelDef& k, std::initializer_list<Buffer> buffers, std::uint32_t n,
                         Constants c = {}) {
   const KernelRef ref = HALYARD_TRY(e.kernel(k));
-  return e.dispatch({.kernel = ref, .grid = {n, 1, 1}, .buffers = std::span(buffers.begin(), buffers.size()), .constants = c});
+  return e.dispatch(
+      {.kernel = ref, .grid = {n, 1, 1}, .buffers = std::span(buffers.begin(), buffers.size()), .constants = c});
 }
 
 }  // namespace halyard::testing

@@ -295,7 +295,8 @@ class OpsScenario {
     alloc(ids_, DType::i32, {rows}), alloc(x_, DType::f32, {rows, width}), alloc(y_, DType::f32, {rows, width});
     alloc(z_, DType::f32, {rows, width}), alloc(norm_, DType::f32, {width}), alloc(best_, DType::i32, {rows});
     alloc(packed_, DType::u8, {ops::packed_bytes(rows, width)}), alloc(positions_, DType::i32, {rows});
-    alloc(frequencies_, DType::f64, {8}), alloc(angles_, DType::f32, {rows, 8, 2}), alloc(k_, DType::f16, {1, 2, 64, 16});
+    alloc(frequencies_, DType::f64, {8}), alloc(angles_, DType::f32, {rows, 8, 2}),
+        alloc(k_, DType::f16, {1, 2, 64, 16});
     alloc(slots_, DType::i32, {rows}), alloc(spans_, DType::i32, {1, 4}), alloc(pages_, DType::i32, {1, 1});
     Buffer heads, turned;
     HALYARD_ATTEMPT(heads = HALYARD_TRY(y_.view(0, DType::f32, {rows, 2, 16})));

@@ -19,8 +19,7 @@ struct LiteTensor {
   std::vector<std::size_t> shape;
   std::vector<std::byte> bytes;
 
-  template <class T>
-  std::vector<T> as() const {
+  template <class T> std::vector<T> as() const {
     std::vector<T> v(bytes.size() / sizeof(T));
     std::memcpy(v.data(), bytes.data(), v.size() * sizeof(T));
     return v;

@@ -26,7 +26,8 @@ class PoisonedWeights final : public models::WeightSource {
     auto scales = std::make_shared<std::vector<std::byte>>(view.scales.begin(), view.scales.end());
     const bf16 infinite = to_bf16(std::numeric_limits<float>::infinity());
     const std::size_t row = scales->size() / n;
-    for (std::size_t i = 0; i < row; i += sizeof(bf16)) std::memcpy(&(*scales)[kPoison * row + i], &infinite, sizeof(bf16));
+    for (std::size_t i = 0; i < row; i += sizeof(bf16))
+      std::memcpy(&(*scales)[kPoison * row + i], &infinite, sizeof(bf16));
     view.scales = *scales;
     view.owner = std::make_shared<std::pair<decltype(view.owner), decltype(scales)>>(view.owner, scales);
     return view;

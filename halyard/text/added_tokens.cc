@@ -62,7 +62,8 @@ void AddedTokens::Trie::add(std::string_view content, std::uint32_t token) {
   for (const char c : content) {
     const auto byte = static_cast<std::uint8_t>(c);
     const auto fresh = static_cast<std::uint32_t>(token_at_.size());
-    std::uint32_t& next = node == none ? roots_[byte] : edges_.try_emplace(std::uint64_t{node} << 8 | byte, none).first->second;
+    std::uint32_t& next =
+        node == none ? roots_[byte] : edges_.try_emplace(std::uint64_t{node} << 8 | byte, none).first->second;
     if (next == none) {
       next = fresh;
       token_at_.push_back(none);

@@ -113,7 +113,9 @@ class Bpe : public Model {
     std::uint32_t rank;
     std::uint32_t left;  // index of the left symbol
     Id result;
-    bool operator<(const Candidate& o) const { return rank != o.rank ? rank > o.rank : left > o.left; }  // for a min-heap
+    bool operator<(const Candidate& o) const {
+      return rank != o.rank ? rank > o.rank : left > o.left;
+    }  // for a min-heap
   };
   struct Work {
     std::vector<Symbol> symbols;
@@ -178,7 +180,8 @@ class Bpe : public Model {
     heap.clear();
     const auto count = static_cast<std::uint32_t>(symbols.size());
     for (std::uint32_t i = 0; i + 1 < count; ++i)
-      if (const Merge m = merges_.find(symbols[i].id, symbols[i + 1].id); m.rank != none) heap.push_back({m.rank, i, m.result});
+      if (const Merge m = merges_.find(symbols[i].id, symbols[i + 1].id); m.rank != none)
+        heap.push_back({m.rank, i, m.result});
     std::make_heap(heap.begin(), heap.end());
     const auto consider = [&](std::uint32_t left) {
       const Merge m = merges_.find(symbols[left].id, symbols[symbols[left].next].id);

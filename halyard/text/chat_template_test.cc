@@ -109,7 +109,8 @@ TEST(ChatTemplate, AgreesWithJinjaOnMarkupIntegersFiltersAndMethods) {
 
 TEST(ChatTemplate, ErrorsNameTheTemplateAndTheLine) {
   EXPECT_EQ(error_of("a\n\n{% frobnicate %}"), "chat template \"test.jinja\", line 3: unknown tag 'frobnicate'");
-  EXPECT_EQ(error_of("a\n{{ 'x' | frobnicate }}"), "chat template \"test.jinja\", line 2: no filter named 'frobnicate'");
+  EXPECT_EQ(error_of("a\n{{ 'x' | frobnicate }}"),
+            "chat template \"test.jinja\", line 2: no filter named 'frobnicate'");
   EXPECT_EQ(error_of("{% set a = 1 %}\n{{ a.b.c }}"),
             "chat template \"test.jinja\", line 2: 'int object' has no attribute 'b'");
   EXPECT_EQ(error_of("\n{{ raise_exception('roles must alternate') }}"),

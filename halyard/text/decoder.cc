@@ -77,7 +77,10 @@ class ByteFallback : public DecodeStep {
     if (token.size() != 6 || !token.starts_with("<0x") || token[5] != '>') return std::nullopt;
     int value = 0;
     for (const char c : token.substr(3, 2)) {
-      const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+      const int digit = c >= '0' && c <= '9'   ? c - '0'
+                        : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                        : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                               : -1;
       if (digit < 0) return std::nullopt;
       value = value * 16 + digit;
     }
@@ -131,7 +134,8 @@ class Strip : public DecodeStep {
   // All but the last `stop` cut characters at the end.
   void release(Texts& out) {
     std::size_t end = held_.size();
-    for (std::size_t n = 0; n < stop_ && std::string_view(held_).substr(0, end).ends_with(cut_); ++n) end -= cut_.size();
+    for (std::size_t n = 0; n < stop_ && std::string_view(held_).substr(0, end).ends_with(cut_); ++n)
+      end -= cut_.size();
     out.push_back(held_.substr(0, end));
     held_.erase(0, end);
   }
@@ -180,8 +184,7 @@ struct Draft {
   bool fused = false;  // the tokens so far are one: a step that goes by tokens sees the whole text
 
   // A step that works on whole tokens.
-  template <class Make>
-  void add(Make make) {
+  template <class Make> void add(Make make) {
     if (!fused) steps.emplace_back(make);
     else steps.emplace_back([make]() -> std::unique_ptr<DecodeStep> { return std::make_unique<Gather>(make()); });
   }
@@ -216,9 +219,11 @@ Result<void> add_strip(const Json& json, Draft& draft) {
   const auto cut = HALYARD_TRY(string_field(json, "content"));
   std::size_t end = 0;
   if (!cut.empty()) next_code_point(cut, end);
-  if (cut.empty() || end != cut.size()) return fail(Errc::bad_file, "\"content\" of the Strip decoder: expected one character");
+  if (cut.empty() || end != cut.size())
+    return fail(Errc::bad_file, "\"content\" of the Strip decoder: expected one character");
   const auto count = [&](std::string_view key) -> Result<std::size_t> {
-    return static_cast<std::size_t>(HALYARD_TRY(token_id(field(json, key), fmt::format("\"{}\" of the Strip decoder", key))));
+    return static_cast<std::size_t>(
+        HALYARD_TRY(token_id(field(json, key), fmt::format("\"{}\" of the Strip decoder", key))));
   };
   const std::size_t start = HALYARD_TRY(count("start"));
   const std::size_t stop = HALYARD_TRY(count("stop"));
@@ -235,12 +240,8 @@ Result<void> add_sequence(const Json& json, Draft& draft) {
 
 using Add = Result<void> (*)(const Json&, Draft&);
 constexpr std::pair<std::string_view, Add> kinds[] = {
-    {"ByteLevel", add_byte_level},
-    {"ByteFallback", add_byte_fallback},
-    {"Fuse", add_fuse},
-    {"Replace", add_replace},
-    {"Strip", add_strip},
-    {"Sequence", add_sequence},
+    {"ByteLevel", add_byte_level}, {"ByteFallback", add_byte_fallback}, {"Fuse", add_fuse}, {"Replace", add_replace},
+    {"Strip", add_strip},          {"Sequence", add_sequence},
 };
 
 Result<void> add_decoder(const Json& json, Draft& draft) {

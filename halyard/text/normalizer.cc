@@ -10,8 +10,7 @@
 namespace halyard::text {
 namespace {
 
-template <NormalForm form>
-Result<Normalizer> make_normal_form(const Json&) {
+template <NormalForm form> Result<Normalizer> make_normal_form(const Json&) {
   return [](std::string text, std::size_t) -> Result<std::string> { return normalize(text, form); };
 }
 
@@ -100,14 +99,16 @@ Result<Pattern> pattern_field(const Json& object) {
   return wrong_field("pattern", "{\"String\": …} or {\"Regex\": …}", pattern);
 }
 
-Result<std::string> replace_all(const Pattern& pattern, const std::string& text, const std::string& content, std::size_t limit) {
+Result<std::string> replace_all(const Pattern& pattern, const std::string& text, const std::string& content,
+                                std::size_t limit) {
   std::string out;
   std::size_t done = 0;
   for (const Span& match : HALYARD_TRY(pattern.find_all(text))) {
     out.append(text, done, match.begin - done).append(content);
     done = match.end;
     if (out.size() > limit)
-      return fail(Errc::limit_exceeded, fmt::format("the normalizer's or decoder's Replace grows the text past {} bytes", limit));
+      return fail(Errc::limit_exceeded,
+                  fmt::format("the normalizer's or decoder's Replace grows the text past {} bytes", limit));
   }
   return out.append(text, done);
 }

@@ -38,7 +38,8 @@ Result<PostProcessor> make_template(const Json& json) {
       if (side.size() > max_special_ids)
         return fail(Errc::limit_exceeded, fmt::format("\"single\": more than {} special tokens", max_special_ids));
     } else if (field(item, "Sequence").is_object()) {
-      if (out.keeps_text) return fail(Errc::unsupported, "\"single\": a template that repeats its text is not supported");
+      if (out.keeps_text)
+        return fail(Errc::unsupported, "\"single\": a template that repeats its text is not supported");
       out.keeps_text = true;
     } else {
       return fail(Errc::bad_file, "\"single\": expected a SpecialToken or a Sequence");
@@ -73,10 +74,8 @@ Result<PostProcessor> make_sequence(const Json& json) {
 using Make = Result<PostProcessor> (*)(const Json&);
 constexpr std::pair<std::string_view, Make> kinds[] = {
     {"ByteLevel", make_nothing},  // it only trims offsets
-    {"TemplateProcessing", make_template},
-    {"RobertaProcessing", make_cls_sep},
-    {"BertProcessing", make_cls_sep},
-    {"Sequence", make_sequence},
+    {"TemplateProcessing", make_template}, {"RobertaProcessing", make_cls_sep},
+    {"BertProcessing", make_cls_sep},      {"Sequence", make_sequence},
 };
 
 }  // namespace

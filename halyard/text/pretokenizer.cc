@@ -96,7 +96,8 @@ PreTokenizer splitter(const Pattern& pattern, Behavior behavior, bool invert = f
 }
 
 PreTokenizer splitter(bool (*in_class)(CodePoint), Behavior behavior) {
-  return splitter([in_class](std::string_view text) -> Result<std::vector<Part>> { return parts_of(in_class, text); }, behavior);
+  return splitter([in_class](std::string_view text) -> Result<std::vector<Part>> { return parts_of(in_class, text); },
+                  behavior);
 }
 
 Result<Behavior> behavior_field(const Json& json, std::optional<Behavior> otherwise = {}) {
@@ -185,12 +186,9 @@ Result<PreTokenizer> make_sequence(const Json& json) {
 
 using Make = Result<PreTokenizer> (*)(const Json&);
 constexpr std::pair<std::string_view, Make> kinds[] = {
-    {"Split", make_split},
-    {"ByteLevel", make_byte_level},
-    {"Digits", make_digits},
-    {"Punctuation", make_punctuation},
-    {"Whitespace", make_whitespace},
-    {"WhitespaceSplit", make_whitespace_split},
+    {"Split", make_split},           {"ByteLevel", make_byte_level},
+    {"Digits", make_digits},         {"Punctuation", make_punctuation},
+    {"Whitespace", make_whitespace}, {"WhitespaceSplit", make_whitespace_split},
     {"Sequence", make_sequence},
 };
 

@@ -22,8 +22,10 @@ constexpr std::uint32_t max_heap_kib = 64 * 1024;
 
 // What Oniguruma's classes hold where PCRE2's differ. \s: White_Space (PCRE2 adds U+180E). \w: Alphabetic, M, Nd, Pc and
 // the Latin-1 numbers.
-constexpr std::string_view space = R"(\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
-constexpr std::string_view word = R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{b2}\x{b3}\x{b9}\x{bc}-\x{be}\x{24b6}-\x{24e9}\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189})";
+constexpr std::string_view space =
+    R"(\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
+constexpr std::string_view word =
+    R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{b2}\x{b3}\x{b9}\x{bc}-\x{be}\x{24b6}-\x{24e9}\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189})";
 constexpr std::string_view hex = "0-9a-fA-F";
 
 // Oniguruma's "{,n}" is "{0,n}", and a "+" after "{m,n}" repeats where PCRE2 would make it possessive: "{1,n}+" is "+",
@@ -122,12 +124,10 @@ struct Free {
   void operator()(pcre2_match_context* p) const { pcre2_match_context_free(p); }
   void operator()(pcre2_compile_context* p) const { pcre2_compile_context_free(p); }
 };
-template <class T>
-using Owned = std::unique_ptr<T, Free>;
+template <class T> using Owned = std::unique_ptr<T, Free>;
 
 // Walks the matches of `next(from) -> optional<Span>` as the onig crate does.
-template <class Next>
-std::vector<Span> walk_matches(std::string_view text, Next next) {
+template <class Next> std::vector<Span> walk_matches(std::string_view text, Next next) {
   std::vector<Span> found;
   std::optional<std::size_t> last_end;
   for (std::size_t from = 0; from <= text.size();) {
@@ -168,8 +168,8 @@ Result<Pattern> Pattern::regex(std::string_view expression) {
   int code = 0;
   PCRE2_SIZE where = 0;
   auto compiled = std::make_shared<Compiled>();
-  compiled->code.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated->data()), translated->size(), options, &code,
-                                     &where, context.get()));
+  compiled->code.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated->data()), translated->size(), options,
+                                     &code, &where, context.get()));
   if (!compiled->code) return refuse(Errc::bad_file, pcre2_message(code));
   pcre2_jit_compile(compiled->code.get(), PCRE2_JIT_COMPLETE);  // where there is no JIT the interpreter serves
   compiled->limits.reset(pcre2_match_context_create(nullptr));
@@ -209,10 +209,12 @@ Result<std::vector<Span>> Pattern::find_regex(std::string_view text) const {
   int error = 0;
   auto found = walk_matches(text, [&](std::size_t from) -> std::optional<Span> {
     const auto run = [&](std::uint32_t options) {
-      return pcre2_match(code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from, options, match.get(), limits);
+      return pcre2_match(code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from, options, match.get(),
+                         limits);
     };
     int rc = run(PCRE2_NO_UTF_CHECK);
-    if (rc == PCRE2_ERROR_JIT_STACKLIMIT) rc = run(PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT);  // its stack is small; the heap is not
+    if (rc == PCRE2_ERROR_JIT_STACKLIMIT)
+      rc = run(PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT);  // its stack is small; the heap is not
     if (rc == PCRE2_ERROR_NOMATCH) return std::nullopt;
     if (rc < 0) {
       error = rc;

@@ -38,7 +38,8 @@ struct Tokenizer::Shared {
   Result<void> read(std::string_view json, const std::string& folder);  // folder: empty where there is none
   Result<void> make_steps(TokenizerFile& file);
   Result<void> encode_segment(std::string_view text, bool first, std::vector<std::int32_t>& ids) const;
-  Result<void> encode_normalized(std::string_view text, bool first, std::size_t limit, std::vector<std::int32_t>& ids) const;
+  Result<void> encode_normalized(std::string_view text, bool first, std::size_t limit,
+                                 std::vector<std::int32_t>& ids) const;
   Result<std::vector<std::int32_t>> encode(std::string_view text) const;
   std::optional<std::string_view> token(std::int32_t id) const;
   bool is_special(std::int32_t id) const;
@@ -114,25 +115,30 @@ Result<std::vector<std::int32_t>> Tokenizer::Shared::encode(std::string_view tex
   std::vector<std::int32_t> ids;
   for (const Segment& segment : added.split(text, false, !config.split_special_tokens)) {
     if (segment.id) ids.push_back(*segment.id);
-    else HALYARD_TRY(encode_segment(text.substr(segment.span.begin, segment.span.end - segment.span.begin), segment.span.begin == 0, ids));
+    else
+      HALYARD_TRY(encode_segment(text.substr(segment.span.begin, segment.span.end - segment.span.begin),
+                                 segment.span.begin == 0, ids));
   }
   return ids;
 }
 
-Result<void> Tokenizer::Shared::encode_segment(std::string_view text, bool first, std::vector<std::int32_t>& ids) const {
+Result<void> Tokenizer::Shared::encode_segment(std::string_view text, bool first,
+                                               std::vector<std::int32_t>& ids) const {
   const std::size_t limit = growth_limit(text.size());
   if (!normalizes) return encode_normalized(text, first, limit, ids);
   return encode_normalized(HALYARD_TRY(normalizer(std::string(text), limit)), first, limit, ids);
 }
 
-Result<void> Tokenizer::Shared::encode_normalized(std::string_view text, bool first, std::size_t limit, std::vector<std::int32_t>& ids) const {
+Result<void> Tokenizer::Shared::encode_normalized(std::string_view text, bool first, std::size_t limit,
+                                                  std::vector<std::int32_t>& ids) const {
   for (const Segment& segment : added.split(text, true, !config.split_special_tokens)) {
     if (segment.id) {
       ids.push_back(*segment.id);
       continue;
     }
     std::vector<Piece> pieces;
-    pieces.push_back({std::string(text.substr(segment.span.begin, segment.span.end - segment.span.begin)), first && segment.span.begin == 0});
+    pieces.push_back({std::string(text.substr(segment.span.begin, segment.span.end - segment.span.begin)),
+                      first && segment.span.begin == 0});
     pieces = HALYARD_TRY(pre_tokenizer(std::move(pieces), limit));
     HALYARD_TRY(model->encode(pieces, ids));
   }

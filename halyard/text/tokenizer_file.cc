@@ -155,8 +155,8 @@ class Reader : public JsonEvents {
   Place place_ = Place::anywhere;
   std::vector<Json*> open_;  // the containers now open, outermost first
   bool second_is_model_ = false;
-  std::string key_;   // the last one read
-  int parts_ = 0;     // of the merge now open
+  std::string key_;  // the last one read
+  int parts_ = 0;    // of the merge now open
   std::size_t values_ = 0, part_values_ = 0;
   bool in_steps_ = false;  // in one of `step_parts`
 };

@@ -12,8 +12,8 @@
 namespace halyard::text {
 
 struct TokenizerFile {
-  Json rest;                                               // everything but the two lists below
-  std::vector<VocabularyEntry> vocab;                      // model.vocab where it is an object, in the order written
+  Json rest;                           // everything but the two lists below
+  std::vector<VocabularyEntry> vocab;  // model.vocab where it is an object, in the order written
   bool has_vocab = false;
   std::vector<std::pair<std::string, std::string>> merges;  // model.merges, in the order written: earlier is stronger
 };

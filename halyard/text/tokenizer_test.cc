@@ -107,7 +107,8 @@ TEST_P(Golden, StreamsWhatItDecodesWholeFromEveryStart) {
   for (const Case& c : cases_) {
     const std::size_t starts = std::min<std::size_t>(c.ids.size(), 20);
     for (std::size_t start = 0; start < starts; ++start)
-      for (const bool skip : {false, true}) expect_streams(*tokenizer_, Ids(c.ids.begin() + static_cast<std::ptrdiff_t>(start), c.ids.end()), skip);
+      for (const bool skip : {false, true})
+        expect_streams(*tokenizer_, Ids(c.ids.begin() + static_cast<std::ptrdiff_t>(start), c.ids.end()), skip);
   }
 }
 
@@ -128,7 +129,9 @@ TEST_P(Golden, DecodesARandomTextBackToItself) {
   const unsigned seed = std::random_device{}();
   SCOPED_TRACE("seed " + std::to_string(seed));
   std::mt19937 random(seed);
-  const std::vector<std::string> parts = {"a", "the", " ", "\n", "  ", "\r\n", "é", "日本", "👩‍🚀", "'s", "123", "<|endoftext|>", "\t", "Ω", "!", "\u0301"};
+  const std::vector<std::string> parts = {"a",  "the",  " ",           "\n",    "  ",  "\r\n",
+                                          "é",  "日本", "👩‍🚀", "'s",    "123", "<|endoftext|>",
+                                          "\t", "Ω",    "!",           "\u0301"};
   for (int i = 0; i < 300; ++i) {
     std::string text;
     for (auto n = random() % 30; n > 0; --n) text += parts[random() % parts.size()];
@@ -196,8 +199,7 @@ Json replacing(const char* from, const std::string& to) {
 }
 
 // Milliseconds that `work` takes.
-template <class Work>
-double milliseconds(Work work) {
+template <class Work> double milliseconds(Work work) {
   const double start = testing::thread_ms();
   work();
   return testing::thread_ms() - start;
@@ -251,7 +253,8 @@ TEST(Tokenizer, RefusesAFileThatContradictsItself) {
     EXPECT_NE(message.find("some/tokenizer.json"), message.npos) << c.name << ": " << message;
     for (const char* word : c.mention) EXPECT_NE(message.find(word), message.npos) << c.name << ": " << message;
   }
-  EXPECT_NE(Tokenizer::load("/nowhere/tokenizer.json").error().str().find("/nowhere/tokenizer.json"), std::string::npos);
+  EXPECT_NE(Tokenizer::load("/nowhere/tokenizer.json").error().str().find("/nowhere/tokenizer.json"),
+            std::string::npos);
 }
 
 // Files of megabytes that hold far more than anybody's tokenizer are refused in the time it takes to read them.
@@ -318,7 +321,8 @@ TEST(Tokenizer, TakesOddButValidFiles) {
       with("/added_tokens/-", Json::object({{"id", 259}, {"content", ""}})),
       with("/added_tokens/-", Json::object({{"id", 5}, {"content", "<|two|>"}})),
   };
-  for (const Json& json : odd) EXPECT_EQ(parsed(json).encode("he aaaab", true).value(), expected) << json.dump().substr(0, 200);
+  for (const Json& json : odd)
+    EXPECT_EQ(parsed(json).encode("he aaaab", true).value(), expected) << json.dump().substr(0, 200);
   EXPECT_EQ(parsed(with("/model/vocab/zzz", 0x7fffffff)).id_to_token(0x7fffffff), "zzz");
   EXPECT_EQ(parsed(with("/model/vocab/zzz", 0x7fffffff)).vocab_size(), std::size_t{1} << 31);
 }
@@ -341,10 +345,12 @@ TEST(Tokenizer, StopsANormaliserThatDoublesAndDoubles) {
   const Json twice = Json::object({{"type", "Sequence"}, {"normalizers", std::vector<Json>(40, replacing("a", "aa"))}});
   const Tokenizer tokenizer = parsed(with("/normalizer", twice));
   EXPECT_LT(milliseconds([&] {
-    const auto ids = tokenizer.encode("aaaaaaaa", false);
-    ASSERT_FALSE(ids);
-    EXPECT_NE(ids.error().str().find("tokenizer.json: the normalizer"), std::string::npos) << ids.error().str();
-  }), 500 * testing::patience);
+              const auto ids = tokenizer.encode("aaaaaaaa", false);
+              ASSERT_FALSE(ids);
+              EXPECT_NE(ids.error().str().find("tokenizer.json: the normalizer"), std::string::npos)
+                  << ids.error().str();
+            }),
+            500 * testing::patience);
   const Json bytes = Json::object({{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}});
   EXPECT_FALSE(parsed(with("/pre_tokenizer",
                            Json::object({{"type", "Sequence"}, {"pretokenizers", std::vector<Json>(40, bytes)}})))
@@ -356,10 +362,11 @@ TEST(Tokenizer, StopsANormaliserThatDoublesAndDoubles) {
 TEST(Tokenizer, StopsARegexThatBacktracksWithoutEnd) {
   const Tokenizer tokenizer = parsed(with("/pre_tokenizer/pretokenizers/0", split_by("(a+)+$")));
   EXPECT_LT(milliseconds([&] {
-    const auto ids = tokenizer.encode(std::string(5000, 'a') + "b", false);
-    ASSERT_FALSE(ids);
-    EXPECT_NE(ids.error().str().find("(a+)+$"), std::string::npos) << ids.error().str();
-  }), 5000 * testing::patience);
+              const auto ids = tokenizer.encode(std::string(5000, 'a') + "b", false);
+              ASSERT_FALSE(ids);
+              EXPECT_NE(ids.error().str().find("(a+)+$"), std::string::npos) << ids.error().str();
+            }),
+            5000 * testing::patience);
 }
 
 // Pairs that a plain multiplicative hash puts all into the start of its table, where each looks past those before it.
@@ -388,7 +395,8 @@ TEST(Tokenizer, MergesThatWereChosenToCollideLoadAsOthersDo) {
 
 TEST(Tokenizer, EncodesALongWordInLittleTime) {
   const Tokenizer tokenizer = parsed(small());
-  EXPECT_LT(milliseconds([&] { EXPECT_EQ(tokenizer.encode(std::string(100000, 'a'), false)->size(), 50000U); }), 1000 * testing::patience);
+  EXPECT_LT(milliseconds([&] { EXPECT_EQ(tokenizer.encode(std::string(100000, 'a'), false)->size(), 50000U); }),
+            1000 * testing::patience);
   std::string marks = "a";  // canonical ordering must not be quadratic
   for (int i = 0; i < 50000; ++i) marks += "\u0301\u0323";
   EXPECT_LT(milliseconds([&] { EXPECT_TRUE(tokenizer.encode(marks, false)); }), 1000 * testing::patience);
@@ -400,9 +408,11 @@ TEST(Tokenizer, ReplacesWithNothingToFindAsTheTokenizersLibraryDoes) {
 }
 
 TEST(Tokenizer, SplitsInEveryBehaviour) {
-  const std::pair<const char*, std::vector<std::string>> expected[] = {
-      {"Isolated", {"h", "-", "-", "e"}}, {"Removed", {"h", "e"}}, {"Contiguous", {"h", "--", "e"}},
-      {"MergedWithPrevious", {"h-", "-", "e"}}, {"MergedWithNext", {"h", "-", "-e"}}};
+  const std::pair<const char*, std::vector<std::string>> expected[] = {{"Isolated", {"h", "-", "-", "e"}},
+                                                                       {"Removed", {"h", "e"}},
+                                                                       {"Contiguous", {"h", "--", "e"}},
+                                                                       {"MergedWithPrevious", {"h-", "-", "e"}},
+                                                                       {"MergedWithNext", {"h", "-", "-e"}}};
   for (const auto& [behavior, pieces] : expected) {
     Json json = small();
     json["pre_tokenizer"] =
@@ -426,7 +436,9 @@ TEST(Tokenizer, HoldsBackACharacterUntilItIsWhole) {
   EXPECT_EQ(stream.add(258), "");  // special, skipped
   EXPECT_EQ(stream.add(0xa5), "日");
   EXPECT_EQ(stream.add(0xe6), "");
-  EXPECT_EQ(stream.add('a'), "\ufffd" "a");
+  EXPECT_EQ(stream.add('a'),
+            "\ufffd"
+            "a");
   EXPECT_EQ(stream.add(0xf0), "");
   EXPECT_EQ(stream.finish(), "\ufffd");
   EXPECT_EQ(stream.add('a'), "");

@@ -114,7 +114,8 @@ bool is_numeric(CodePoint c) {
 }
 
 bool is_punctuation(CodePoint c) {
-  if (c < 0x80) return between(c, 0x21, 0x2f) || between(c, 0x3a, 0x40) || between(c, 0x5b, 0x60) || between(c, 0x7b, 0x7e);
+  if (c < 0x80)
+    return between(c, 0x21, 0x2f) || between(c, 0x3a, 0x40) || between(c, 0x5b, 0x60) || between(c, 0x7b, 0x7e);
   if (const auto* e = exception(punctuation_exceptions, c)) return e->answer;
   const auto k = category(c);
   return k >= UTF8PROC_CATEGORY_PC && k <= UTF8PROC_CATEGORY_PO;

@@ -18,11 +18,11 @@ CodePoint next_code_point(std::string_view text, std::size_t& pos);
 CodePoint previous_code_point(std::string_view text, std::size_t& pos);
 void append_utf8(std::string& out, CodePoint);
 
-bool is_white_space(CodePoint);   ///< property White_Space
-bool is_numeric(CodePoint);       ///< Nd, Nl, No
-bool is_punctuation(CodePoint);   ///< P*, and the ASCII symbols
-bool is_mark(CodePoint);          ///< Mn, Mc, Me
-bool is_word(CodePoint);          ///< UTS 18's word: Alphabetic, M, Nd, Pc, Join_Control
+bool is_white_space(CodePoint);  ///< property White_Space
+bool is_numeric(CodePoint);      ///< Nd, Nl, No
+bool is_punctuation(CodePoint);  ///< P*, and the ASCII symbols
+bool is_mark(CodePoint);         ///< Mn, Mc, Me
+bool is_word(CodePoint);         ///< UTS 18's word: Alphabetic, M, Nd, Pc, Join_Control
 
 std::string lowercase(std::string_view text);
 std::string strip_marks(std::string_view text);

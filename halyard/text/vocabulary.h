@@ -35,8 +35,8 @@ class Vocabulary {
   std::size_t slot_of(std::string_view token) const;
 
   std::vector<VocabularyEntry> entries_;
-  std::vector<std::uint32_t> slots_;   // hash table with open addressing: index in entries_ plus one, 0 empty
-  std::vector<std::uint32_t> by_id_;   // index in entries_ plus one, where the ids are dense
+  std::vector<std::uint32_t> slots_;  // hash table with open addressing: index in entries_ plus one, 0 empty
+  std::vector<std::uint32_t> by_id_;  // index in entries_ plus one, where the ids are dense
   std::unordered_map<std::int32_t, std::uint32_t, SeededHash> by_sparse_id_;  // the same, where one id is far out
   SeededHash hash_;
   std::size_t count_ = 0;

@@ -28,7 +28,8 @@ template <class Sync> class alignas(64) BasicAttempt {
     // They change with the tiles claimed, and seldom with the tile.
     if (phase_.load(std::memory_order_relaxed) != phase) phase_.store(phase, std::memory_order_relaxed);
     if (end_.load(std::memory_order_relaxed) != t.end) end_.store(t.end, std::memory_order_relaxed);
-    if (ahead_.load(std::memory_order_relaxed) != t.begin - t.ran) ahead_.store(t.begin - t.ran, std::memory_order_relaxed);
+    if (ahead_.load(std::memory_order_relaxed) != t.begin - t.ran)
+      ahead_.store(t.begin - t.ran, std::memory_order_relaxed);
     const std::uint32_t turn = turn_of(state_.load(std::memory_order_relaxed));
     state_.store((std::uint64_t{turn + 1} << 32) | t.begin, std::memory_order_release);
   }

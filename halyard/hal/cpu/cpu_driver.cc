@@ -57,8 +57,10 @@ Error why_not_pinned(int error) {
   ::getrlimit(RLIMIT_MEMLOCK, &most);
   if ((error == ENOMEM || error == EPERM || error == EAGAIN) && most.rlim_cur != RLIM_INFINITY)
     return {Errc::out_of_memory,
-            fmt::format("the system lets this process pin {} kB: raise `ulimit -l`", most.rlim_cur / 1000), {}};
-  return {Errc::unsupported, fmt::format("the system does not pin memory: {}", std::generic_category().message(error)), {}};
+            fmt::format("the system lets this process pin {} kB: raise `ulimit -l`", most.rlim_cur / 1000),
+            {}};
+  return {
+      Errc::unsupported, fmt::format("the system does not pin memory: {}", std::generic_category().message(error)), {}};
 }
 
 class CpuDriver final : public Driver {
@@ -109,8 +111,9 @@ class CpuDriver final : public Driver {
     if (!pinnable(m)) return {};
     const std::lock_guard lock(pins_mutex_);
     if (m.bytes > pin_limit_ - pinned_bytes_)
-      return fail(Errc::out_of_memory,
-                  fmt::format("at most {} MB are pinned, three quarters of the memory that was free", pin_limit_ / 1'000'000));
+      return fail(
+          Errc::out_of_memory,
+          fmt::format("at most {} MB are pinned, three quarters of the memory that was free", pin_limit_ / 1'000'000));
     const std::span<std::byte> pages = pages_of(m);
     if (::mlock2(pages.data(), pages.size(), MLOCK_ONFAULT) != 0) return fail(why_not_pinned(errno));
     pinned_bytes_ += m.bytes;
@@ -157,14 +160,15 @@ class CpuDriver final : public Driver {
   }
   static void* mapped(std::size_t bytes) {
     // Over-map, then cut to a huge-page boundary.
-    auto* raw = static_cast<std::byte*>(::mmap(nullptr, bytes + huge_page, PROT_READ | PROT_WRITE,
-                                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    auto* raw = static_cast<std::byte*>(
+        ::mmap(nullptr, bytes + huge_page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
     if (raw == MAP_FAILED) return nullptr;
     auto* p = reinterpret_cast<std::byte*>(round_up(reinterpret_cast<std::uintptr_t>(raw), huge_page));
     const std::size_t page = page_size();
     std::byte* end = p + round_up(bytes, page);
     if (p != raw) ::munmap(raw, static_cast<std::size_t>(p - raw));
-    if (raw + bytes + huge_page > end) ::munmap(end, static_cast<std::size_t>(raw + round_up(bytes + huge_page, page) - end));
+    if (raw + bytes + huge_page > end)
+      ::munmap(end, static_cast<std::size_t>(raw + round_up(bytes + huge_page, page) - end));
     ::madvise(p, bytes, MADV_HUGEPAGE);
     return p;
   }

@@ -18,8 +18,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 LimitLoops loops_for(Isa isa) {
-#define HALYARD_LIMIT_LOOPS(name)                                          \
-  case Isa::name:                                                          \
+#define HALYARD_LIMIT_LOOPS(name)                                       \
+  case Isa::name:                                                       \
     if constexpr (is_built(Isa::name)) return limit_loops<Isa::name>(); \
     break;
   switch (isa) { HALYARD_FOR_EACH_ISA(HALYARD_LIMIT_LOOPS) }
@@ -62,14 +62,14 @@ Result<double> rate(int threads, double (*loop)(std::size_t)) {
     if (sum == 0) return 0;
     if (run == 0)  // only to learn how many rounds take the time wanted
       rounds = static_cast<std::size_t>(std::clamp(1000 * target / std::max(seconds, 1e-7), 1e3, 1e8));
-    else
-      best = std::max(best, sum / seconds / 1e9);
+    else best = std::max(best, sum / seconds / 1e9);
   }
   return best;
 }
 
 struct Mapping {
-  explicit Mapping(std::size_t n) : bytes(n), data(mmap(nullptr, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) {}
+  explicit Mapping(std::size_t n)
+      : bytes(n), data(mmap(nullptr, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) {}
   Mapping(const Mapping&) = delete;
   ~Mapping() {
     if (data != MAP_FAILED) munmap(data, bytes);

@@ -8,8 +8,9 @@ namespace halyard {
 
 /// Totals over all threads measured.
 struct CpuLimits {
-  double read_gb_s = 0;     ///< 10^9 bytes a second, streamed from memory far larger than the caches
-  double int8_gop_s = 0;    ///< 10^9 multiplies and adds a second of 8-bit integers into 32-bit sums; 0: no instruction for it
+  double read_gb_s = 0;  ///< 10^9 bytes a second, streamed from memory far larger than the caches
+  double int8_gop_s =
+      0;  ///< 10^9 multiplies and adds a second of 8-bit integers into 32-bit sums; 0: no instruction for it
   double bf16_gflop_s = 0;  ///< likewise of bf16 dot products into f32; 0: no instruction for it
   double f32_gflop_s = 0;   ///< likewise of f32
 };

@@ -33,8 +33,7 @@ bool stands_still(ThreadClock clock) {
   timespec before, after;
   if (::clock_gettime(clock, &before) != 0) return false;
   const auto until = std::chrono::steady_clock::now() + std::chrono::microseconds(10);
-  while (std::chrono::steady_clock::now() < until) {
-  }
+  while (std::chrono::steady_clock::now() < until) {}
   return ::clock_gettime(clock, &after) == 0 && before.tv_sec == after.tv_sec && before.tv_nsec == after.tv_nsec;
 }
 

@@ -24,8 +24,8 @@ struct Problem {
 
   float scale() const { return 1 / std::sqrt(static_cast<float>(head_dim)); }
   std::string name() const {
-    return fmt::format("{} heads, {} KV heads, D {}, {} positions in pages of {}, window {}, {}", heads, kv_heads, head_dim,
-                       positions, page, window, to_string(cache));
+    return fmt::format("{} heads, {} KV heads, D {}, {} positions in pages of {}, window {}, {}", heads, kv_heads,
+                       head_dim, positions, page, window, to_string(cache));
   }
 };
 
@@ -35,7 +35,8 @@ float rounded(float x, DType t) {
 
 Problem problem(Random& random, std::size_t heads, std::size_t kv_heads, std::size_t head_dim, std::size_t positions,
                 std::size_t window, DType cache) {
-  Problem p = {heads, kv_heads, head_dim, positions, window, cache, kPageUnit * (1 + random.below(3)), 0, {}, {}, {}, {}};
+  Problem p = {heads, kv_heads, head_dim, positions, window, cache, kPageUnit * (1 + random.below(3)),
+               0,     {},       {},       {},        {}};
   const std::size_t used = (positions + p.page - 1) / p.page;
   p.pages = used + random.below(3);
   p.table.resize(p.pages);
@@ -82,7 +83,8 @@ std::vector<float> attend(Device d, const Problem& p, const std::vector<std::siz
     const KvBatch batch = batch_of(d, {0, static_cast<int>(t), static_cast<int>(held), 0}, p.table);
     run(d, [&](CommandEncoder& e) {
       return attention(e, must(q.view(held * row * 4, DType::f32, part)), k, v,
-                       must(out.view(held * row * 4, DType::f32, part)), batch, {.scale = p.scale(), .window = p.window});
+                       must(out.view(held * row * 4, DType::f32, part)), batch,
+                       {.scale = p.scale(), .window = p.window});
     });
     held += t;
   }
@@ -120,10 +122,18 @@ TEST(Attention, FollowsTheFormulaForEveryShape) {
     DType cache;
   };
   const Case cases[] = {
-      {4, 2, 64, 200, 0, DType::f32},      {8, 2, 12, 700, 0, DType::f32},   {3, 1, 80, 1100, 100, DType::f16},
-      {5, 5, 24, 600, 0, DType::bf16},     {20, 1, 7, 300, 37, DType::f32},  {2, 1, 256, 530, 513, DType::f32},
-      {6, 2, 96, 65, 0, DType::f16},       {4, 4, 128, 1, 0, DType::f32},    {35, 1, 16, 70, 1, DType::bf16},
-      {2, 2, 1, 1030, 512, DType::f32},    {1, 1, 128, 129, 64, DType::f32}, {2, 2, 20, 64, 0, DType::f32},
+      {4, 2, 64, 200, 0, DType::f32},
+      {8, 2, 12, 700, 0, DType::f32},
+      {3, 1, 80, 1100, 100, DType::f16},
+      {5, 5, 24, 600, 0, DType::bf16},
+      {20, 1, 7, 300, 37, DType::f32},
+      {2, 1, 256, 530, 513, DType::f32},
+      {6, 2, 96, 65, 0, DType::f16},
+      {4, 4, 128, 1, 0, DType::f32},
+      {35, 1, 16, 70, 1, DType::bf16},
+      {2, 2, 1, 1030, 512, DType::f32},
+      {1, 1, 128, 129, 64, DType::f32},
+      {2, 2, 20, 64, 0, DType::f32},
       {4, 1, 1 + random.below(256), 1 + random.below(600), random.below(600), DType::f32},
       {2, 2, 1 + random.below(256), 1 + random.below(600), random.below(600), DType::f16},
   };
@@ -179,7 +189,7 @@ TEST(Attention, IsTheSameBytesAloneAndAmongOthers) {
       SCOPED_TRACE(to_string(isa));
       Device d = open(isa, 3);
       const Shape shape = {pages, kv, all[0].page, dim};
-      const auto sum_of_pages = [&](std::vector<float> Problem::* values) {  // each has NaN where the others lie
+      const auto sum_of_pages = [&](std::vector<float> Problem::*values) {  // each has NaN where the others lie
         std::vector<float> sum(shape.elements());
         for (const Problem& p : all) {
           const Buffer one = pages_with(d, p, p.*values), wide = must(d.alloc(DType::f32, shape));
@@ -200,7 +210,8 @@ TEST(Attention, IsTheSameBytesAloneAndAmongOthers) {
         const std::size_t t = random.below(2) ? std::min<std::size_t>(p.positions, 1) : 1 + random.below(p.positions);
         first.push_back(q.size() / (heads * dim));
         taken.push_back(t);
-        for (const std::size_t x : {first.back(), t, p.positions - t, std::size_t{0}}) spans.push_back(static_cast<int>(x));
+        for (const std::size_t x : {first.back(), t, p.positions - t, std::size_t{0}})
+          spans.push_back(static_cast<int>(x));
         q.insert(q.end(), p.q.end() - static_cast<std::ptrdiff_t>(t * heads * dim), p.q.end());
         if (random.below(2)) q.resize(q.size() + heads * dim, NAN);
         table.insert(table.end(), p.table.begin(), p.table.end());
@@ -269,7 +280,8 @@ TEST(Attention, ARowSeesNoMoreThanItsSequencesWindow) {
     const std::vector<float> expected = attend(d, p, {300});
     for (const auto& [own, layers] : {std::pair(40, 0UL), std::pair(40, 100UL), std::pair(500, 40UL)}) {
       run(d, [&](CommandEncoder& e) {
-        return attention(e, q, k, v, out, batch_of(d, {0, 300, 0, own}, p.table), {.scale = p.scale(), .window = layers});
+        return attention(e, q, k, v, out, batch_of(d, {0, 300, 0, own}, p.table),
+                         {.scale = p.scale(), .window = layers});
       });
       EXPECT_EQ(get<float>(out), expected);
     }
@@ -348,31 +360,55 @@ TEST(Attention, RefusesWrongArguments) {
   Device d = any_device();
   const auto f32 = [&](Shape s) { return put(d, s, std::vector<float>(s.elements())); };
   const Buffer q = f32({2, 4, 8}), out = f32({2, 4, 8}), k = f32({3, 2, 64, 8}), v = f32({3, 2, 64, 8});
-  const Buffer half = put(d, {3, 2, 64, 8}, std::vector<f16>(3072)), slots = put(d, {2}, std::vector<std::int32_t>{0, 1});
+  const Buffer half = put(d, {3, 2, 64, 8}, std::vector<f16>(3072)),
+               slots = put(d, {2}, std::vector<std::int32_t>{0, 1});
   const KvBatch b = batch_of(d, {0, 2, 0, 0}, {0, 1, 2});
   const AttentionOptions o = {};
-  expect_refused([&](auto& e) { return attention(e, f32({2, 4, 9}), k, v, out, b, o); }, d,
-                 {"attention", "q", "[2, 4, 8]", "[2, 4, 9]"});
+  expect_refused(
+      [&](auto& e) {
+        return attention(e, f32({2, 4, 9}), k, v, out, b, o);
+      },
+      d, {"attention", "q", "[2, 4, 8]", "[2, 4, 9]"});
   expect_refused([&](auto& e) { return attention(e, q, k, half, out, b, o); }, d,
                  {"attention", "v", "expected f32", "got f16 [3, 2, 64, 8]"});
-  expect_refused([&](auto& e) { return attention(e, q, k, f32({2, 2, 64, 8}), out, b, o); }, d,
-                 {"attention", "v", "expected [3, 2, 64, 8]", "got [2, 2, 64, 8]"});
-  expect_refused([&](auto& e) { return attention(e, q, f32({1, 2, 63, 8}), v, out, b, o); }, d,
-                 {"attention", "k", "multiple of 64 positions", "[1, 2, 63, 8]"});
-  expect_refused([&](auto& e) { return attention(e, q, f32({1, 3, 64, 8}), f32({1, 3, 64, 8}), out, b, o); }, d,
-                 {"attention", "q", "multiple of k's 3 heads", "got 4 heads"});
+  expect_refused(
+      [&](auto& e) {
+        return attention(e, q, k, f32({2, 2, 64, 8}), out, b, o);
+      },
+      d, {"attention", "v", "expected [3, 2, 64, 8]", "got [2, 2, 64, 8]"});
+  expect_refused(
+      [&](auto& e) {
+        return attention(e, q, f32({1, 2, 63, 8}), v, out, b, o);
+      },
+      d, {"attention", "k", "multiple of 64 positions", "[1, 2, 63, 8]"});
+  expect_refused(
+      [&](auto& e) {
+        return attention(e, q, f32({1, 3, 64, 8}), f32({1, 3, 64, 8}), out, b, o);
+      },
+      d, {"attention", "q", "multiple of k's 3 heads", "got 4 heads"});
   expect_refused([&](auto& e) { return attention(e, q, k, v, q, b, o); }, d, {"attention", "out", "apart from q"});
   expect_refused([&](auto& e) { return attention(e, q, Buffer(), v, out, b, o); }, d, {"attention", "k", "null"});
   expect_refused([&](auto& e) { return attention(e, q, k, v, out, {slots, b.table}, o); }, d, {"attention", "spans"});
   expect_refused([&](auto& e) { return attention(e, q, k, v, out, {b.spans, slots}, o); }, d, {"attention", "table"});
-  expect_refused([&](auto& e) { return attention(e, q, k, v, out, {b.spans, put(d, {2, 1}, std::vector<std::int32_t>(2))}, o); },
-                 d, {"attention", "table", "expected [1, 1]", "got [2, 1]"});
-  expect_refused([&](auto& e) {
-    return attention(e, f32({1, 1, 257}), f32({1, 1, 64, 257}), f32({1, 1, 64, 257}), f32({1, 1, 257}), b, o);
-  }, d, {"attention", "q", "at most 256", "[1, 1, 257]"});
-  expect_refused([&](auto& e) { return kv_append(e, q, k, slots); }, d, {"kv_append", "x", "expected [2, 2, 8]", "got [2, 4, 8]"});
-  expect_refused([&](auto& e) { return kv_append(e, f32({3, 2, 8}), k, slots); }, d, {"kv_append", "slots", "[3]", "[2]"});
-  expect_refused([&](auto& e) { return kv_append(e, half, k, slots); }, d, {"kv_append", "x", "expected f32", "got f16"});
+  expect_refused(
+      [&](auto& e) {
+        return attention(e, q, k, v, out, {b.spans, put(d, {2, 1}, std::vector<std::int32_t>(2))}, o);
+      },
+      d, {"attention", "table", "expected [1, 1]", "got [2, 1]"});
+  expect_refused(
+      [&](auto& e) {
+        return attention(e, f32({1, 1, 257}), f32({1, 1, 64, 257}), f32({1, 1, 64, 257}), f32({1, 1, 257}), b, o);
+      },
+      d, {"attention", "q", "at most 256", "[1, 1, 257]"});
+  expect_refused([&](auto& e) { return kv_append(e, q, k, slots); }, d,
+                 {"kv_append", "x", "expected [2, 2, 8]", "got [2, 4, 8]"});
+  expect_refused(
+      [&](auto& e) {
+        return kv_append(e, f32({3, 2, 8}), k, slots);
+      },
+      d, {"kv_append", "slots", "[3]", "[2]"});
+  expect_refused([&](auto& e) { return kv_append(e, half, k, slots); }, d,
+                 {"kv_append", "x", "expected f32", "got f16"});
   expect_refused([&](auto& e) { return kv_move(e, k, slots, b.spans); }, d, {"kv_move", "to", "[2]", "[1, 4]"});
   expect_refused([&](auto& e) { return kv_move(e, q, slots, slots); }, d, {"kv_move", "pages"});
 }

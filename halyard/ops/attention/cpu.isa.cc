@@ -26,8 +26,7 @@ std::size_t most(std::size_t a, std::size_t b) { return a > b ? a : b; }
 // --- matrix products ------------------------------------------------------------------------------------------------
 
 /// c[r, :] = Σ_i a[r, i] b[i, :], i from first to last in order, after `rescale`[r] · c[r, :] where given.
-template <class B>
-struct Product {
+template <class B> struct Product {
   const float* a;
   std::size_t a_step;
   const B* b;
@@ -39,13 +38,11 @@ struct Product {
 };
 
 /// R rows and V vectors of columns, from a row r and a column.
-template <int R, int V, class B>
-void product_tile(const Product<B>& p, std::size_t r, std::size_t column) {
+template <int R, int V, class B> void product_tile(const Product<B>& p, std::size_t r, std::size_t column) {
   F sums[R][V] = {};
   if (p.rescale)
     for (int i = 0; i < R; ++i)
-      for (int j = 0; j < V; ++j)
-        sums[i][j] = load(p.c + (r + i) * p.c_step + column + j * kLanes) * p.rescale[r + i];
+      for (int j = 0; j < V; ++j) sums[i][j] = load(p.c + (r + i) * p.c_step + column + j * kLanes) * p.rescale[r + i];
   const float* a = p.a + r * p.a_step;
   const B* b = p.b + p.first * p.b_step + column;
   for (std::size_t k = p.first; k < p.last; ++k, b += p.b_step) {
@@ -60,11 +57,10 @@ void product_tile(const Product<B>& p, std::size_t r, std::size_t column) {
     for (int j = 0; j < V; ++j) store(p.c + (r + i) * p.c_step + column + j * kLanes, sums[i][j]);
 }
 
-constexpr int kRows = 6;                              // 6 × 4 or 6 × 2 sums and a row of b fill the registers
+constexpr int kRows = 6;  // 6 × 4 or 6 × 2 sums and a row of b fill the registers
 constexpr int kVectors = kRegisters == 32 ? 4 : 2;
 
-template <int R, class B>
-void product_rows(const Product<B>& p, std::size_t r, std::size_t vectors) {
+template <int R, class B> void product_rows(const Product<B>& p, std::size_t r, std::size_t vectors) {
   std::size_t v = 0;
   for (; v + kVectors <= vectors; v += kVectors) product_tile<R, kVectors>(p, r, v * kLanes);
   if (vectors - v == 3) product_tile<R, 3>(p, r, v * kLanes);
@@ -72,8 +68,7 @@ void product_rows(const Product<B>& p, std::size_t r, std::size_t vectors) {
   if (vectors - v == 1) product_tile<R, 1>(p, r, v * kLanes);
 }
 
-template <class B>
-void product(const Product<B>& p, std::size_t rows, std::size_t vectors) {
+template <class B> void product(const Product<B>& p, std::size_t rows, std::size_t vectors) {
   std::size_t r = 0;
   for (; r + kRows <= rows; r += kRows) product_rows<kRows>(p, r, vectors);
   switch (rows - r) {
@@ -110,7 +105,7 @@ struct Attention {
 
 /// A block's queries and positions: those of queries [t0, t1) are not empty; all positions are in [first, last).
 struct Block {
-  std::size_t begin;        ///< position
+  std::size_t begin;  ///< position
   std::size_t t0, t1;
   std::size_t first, last;  ///< positions that any query sees
   bool full;                ///< every query sees every position
@@ -129,14 +124,11 @@ Block block_at(const Attention& a, std::size_t begin) {
   return b;
 }
 
-template <class T>
-constexpr bool is_f32 = false;
-template <>
-constexpr bool is_f32<float> = true;
+template <class T> constexpr bool is_f32 = false;
+template <> constexpr bool is_f32<float> = true;
 
 /// stage[j, :] = source row j as f32, positions being `begin` + j, zeros beyond head_dim. Rows outside [first, last) become zero.
-template <class T>
-void stage_rows(const Attention& a, const T* source, const Block& b) {
+template <class T> void stage_rows(const Attention& a, const T* source, const Block& b) {
   for (std::size_t j = 0; j < kBlock; ++j) {
     float* to = a.scratch(a.at.stage) + j * a.at.width;
     const std::size_t position = b.begin + j;
@@ -152,26 +144,24 @@ void stage_rows(const Attention& a, const T* source, const Block& b) {
 }
 
 /// The rows of the block at position `begin`; null, and the command buffer fails, where the table names no page for it.
-template <class T>
-const T* rows_at(const Attention& a, const T* pages, std::size_t begin) {
+template <class T> const T* rows_at(const Attention& a, const T* pages, std::size_t begin) {
   const std::int32_t page = a.table[begin / a.c.pages.page];
   if (page >= 0 && static_cast<std::uint32_t>(page) < a.c.pages.slots / a.c.pages.page)
-    return pages + a.c.pages.element(static_cast<std::uint64_t>(page) * a.c.pages.page + begin % a.c.pages.page, a.kv_head);
+    return pages +
+           a.c.pages.element(static_cast<std::uint64_t>(page) * a.c.pages.page + begin % a.c.pages.page, a.kv_head);
   a.tile.fail("position %lld lies in page %lld, which there is not", static_cast<long long>(begin), page);
   return nullptr;
 }
 
 /// Asks for the first `n` rows of a block: with few queries a block is done before the processor has noticed where the
 /// next one lies.
-template <class T>
-void prefetch(const Attention& a, const T* rows, std::size_t n) {
+template <class T> void prefetch(const Attention& a, const T* rows, std::size_t n) {
   const auto* from = reinterpret_cast<const std::byte*>(rows);
   for (std::size_t i = 0; i < n * a.c.pages.head_dim * sizeof(T); i += 64) __builtin_prefetch(from + i, 0, 2);
 }
 
 /// keys[d, j] = k[j, d] of the block's rows.
-template <class T>
-void turn_keys(const Attention& a, const T* k, const Block& b) {
+template <class T> void turn_keys(const Attention& a, const T* k, const Block& b) {
   const float* rows = a.scratch(a.at.stage);
   std::size_t step = a.at.width;
   if constexpr (is_f32<T>) {
@@ -230,8 +220,7 @@ void weigh(const Attention& a, const Block& b) {
 }
 
 /// sums[row] = rescale · sums[row] + Σ_j weights[row, j] v[j], v[j] at `values` + j · step.
-template <class B>
-void add_values(const Attention& a, const B* values, std::size_t step, const Block& b) {
+template <class B> void add_values(const Attention& a, const B* values, std::size_t step, const Block& b) {
   // Queries that see different positions are summed apart, so that no sum touches what its query does not see.
   const std::size_t together = b.full ? b.t1 - b.t0 : 1;
   for (std::size_t t = b.t0; t < b.t1; t += together) {
@@ -243,8 +232,7 @@ void add_values(const Attention& a, const B* values, std::size_t step, const Blo
 }
 /// Values are used where they lie, unless they are no whole vectors or so many rows use them that converting them each
 /// time would cost more.
-template <class T>
-void add_values(const Attention& a, const T* v, const Block& b) {
+template <class T> void add_values(const Attention& a, const T* v, const Block& b) {
   const bool cheap = is_f32<T> || (b.t1 - b.t0) * a.heads <= 2 * kRows;
   if (cheap && a.c.pages.head_dim % kLanes == 0) return add_values(a, v, a.c.pages.head_dim, b);
   stage_rows(a, v, b);
@@ -309,8 +297,7 @@ void store_totals(const Attention& a) {
     }
 }
 
-template <class T>
-void attend(const Attention& a) {
+template <class T> void attend(const Attention& a) {
   const T *k = a.tile.as<T>(1), *v = a.tile.as<T>(2);
   load_queries(a);
   clear(a);

@@ -10,8 +10,8 @@ const KernelDef causal_conv_def = {"causal_conv", "rrrrrrxw", {.cpu = &cpu::caus
 
 }  // namespace
 
-Result<void> causal_conv(CommandEncoder& e, const Buffer& x, const Buffer& weight, const Buffer& bias, const Buffer& state,
-                         const Buffer& out, const SlotBatch& batch) {
+Result<void> causal_conv(CommandEncoder& e, const Buffer& x, const Buffer& weight, const Buffer& bias,
+                         const Buffer& state, const Buffer& out, const SlotBatch& batch) {
   return guarded([&]() -> Result<void> {
     constexpr std::string_view op = "causal_conv";
     HALYARD_TRY(check_rank(op, "x", x, {DType::f32}, 2));
@@ -26,10 +26,21 @@ Result<void> causal_conv(CommandEncoder& e, const Buffer& x, const Buffer& weigh
     HALYARD_TRY(check_tensor(op, "state", state, {DType::f32}, {slots, taps - 1, channels}));
     HALYARD_TRY(check_tensor(op, "out", out, {DType::f32}, x.shape()));
     HALYARD_TRY(check_slot_batch(op, batch, sequences));
-    HALYARD_TRY(check_writes(op, {"out", out}, {}, {{"x", x}, {"weight", weight}, {"bias", bias}, {"state", state},
-                                                    {"spans", batch.spans}, {"from", batch.from}, {"to", batch.to}}));
-    HALYARD_TRY(check_writes(op, {"state", state}, {}, {{"x", x}, {"weight", weight}, {"bias", bias},
-                                                        {"spans", batch.spans}, {"from", batch.from}, {"to", batch.to}}));
+    HALYARD_TRY(check_writes(op, {"out", out}, {},
+                             {{"x", x},
+                              {"weight", weight},
+                              {"bias", bias},
+                              {"state", state},
+                              {"spans", batch.spans},
+                              {"from", batch.from},
+                              {"to", batch.to}}));
+    HALYARD_TRY(check_writes(op, {"state", state}, {},
+                             {{"x", x},
+                              {"weight", weight},
+                              {"bias", bias},
+                              {"spans", batch.spans},
+                              {"from", batch.from},
+                              {"to", batch.to}}));
     if (x.shape().elements() == 0 || sequences == 0) return {};
     const CausalConvConstants c = {rows, channels, slots, static_cast<std::uint32_t>(taps), bias ? 1U : 0U};
     const Buffer buffers[] = {x, weight, bias ? bias : weight, batch.spans, batch.from, batch.to, state, out};

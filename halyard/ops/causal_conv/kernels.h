@@ -7,7 +7,7 @@ namespace halyard::ops {
 /// Bindings: x, weight, bias or any, spans, from, to, state, out.
 struct CausalConvConstants {
   std::uint64_t rows, channels, slots;
-  std::uint32_t taps;      ///< K
+  std::uint32_t taps;  ///< K
   std::uint32_t has_bias;
 };
 

@@ -11,10 +11,11 @@ namespace {
 using namespace testing;
 
 // The same value: equal bits, or both NaN (whose payload may differ).
-bool same(float a, float b) { return std::bit_cast<std::uint32_t>(a) == std::bit_cast<std::uint32_t>(b) || (a != a && b != b); }
+bool same(float a, float b) {
+  return std::bit_cast<std::uint32_t>(a) == std::bit_cast<std::uint32_t>(b) || (a != a && b != b);
+}
 
-template <class From, class To>
-void test_conversion(const std::vector<From>& values) {
+template <class From, class To> void test_conversion(const std::vector<From>& values) {
   on_every_device([&](Device d) {
     const std::size_t n = values.size();
     const Buffer src = put(d, {n}, values), dst = put(d, {1, n}, std::vector<To>(n));
@@ -23,16 +24,15 @@ void test_conversion(const std::vector<From>& values) {
     for (const To x : get<To>(dst)) got.push_back(reference::widen(x));
     for (std::size_t i = 0; i < n; ++i) {
       const float expected = reference::widen(reference::convert<To>(reference::widen(values[i])));
-      EXPECT_TRUE(same(got[i], expected)) << i << ": " << reference::widen(values[i]) << " became " << got[i]
-                                          << ", expected " << expected;
+      EXPECT_TRUE(same(got[i], expected))
+          << i << ": " << reference::widen(values[i]) << " became " << got[i] << ", expected " << expected;
       if (::testing::Test::HasFailure()) break;
     }
     return got;
   });
 }
 
-template <class T>
-std::vector<T> every_value() {
+template <class T> std::vector<T> every_value() {
   std::vector<T> v(65536);
   for (std::size_t i = 0; i < v.size(); ++i) v[i].bits = static_cast<std::uint16_t>(i);
   return v;
@@ -87,10 +87,12 @@ TEST(Copy, RefusesWrongArguments) {
   const Buffer x = put(d, {2, 4}, std::vector<float>(8)), y = put(d, {7}, std::vector<float>(7));
   const Buffer i = put(d, {8}, std::vector<std::int32_t>(8));
   expect_refused([&](auto& e) { return copy(e, x, y); }, d, {"copy", "dst", "expected 8 elements", "got f32 [7]"});
-  expect_refused([&](auto& e) { return copy(e, x, i); }, d, {"copy", "dst", "expected f32 or f16 or bf16", "got i32 [8]"});
+  expect_refused([&](auto& e) { return copy(e, x, i); }, d,
+                 {"copy", "dst", "expected f32 or f16 or bf16", "got i32 [8]"});
   expect_refused([&](auto& e) { return copy(e, i, x); }, d, {"copy", "dst", "expected i32", "got f32 [2, 4]"});
   expect_refused([&](auto& e) { return copy(e, Buffer(), x); }, d, {"copy", "src", "null"});
-  expect_refused([&](auto& e) { return copy(e, x, must(x.view(0, DType::f32, {8}))); }, d, {"copy", "dst", "apart from src"});
+  expect_refused([&](auto& e) { return copy(e, x, must(x.view(0, DType::f32, {8}))); }, d,
+                 {"copy", "dst", "apart from src"});
 }
 
 TEST(GatherRows, TakesRowsInAnyOrderAndFailsOutside) {
@@ -117,7 +119,8 @@ TEST(GatherRows, TakesRowsInAnyOrderAndFailsOutside) {
   Device d = any_device();
   const Buffer a = put(d, {2, 3}, std::vector<float>(6)), i = put(d, {2}, std::vector<std::int32_t>(2));
   expect_refused([&](auto& e) { return gather_rows(e, a, i, a); }, d, {"gather_rows", "out", "apart from x"});
-  expect_refused([&](auto& e) { return gather_rows(e, a, i, i); }, d, {"gather_rows", "out", "expected f32", "got i32 [2]"});
+  expect_refused([&](auto& e) { return gather_rows(e, a, i, i); }, d,
+                 {"gather_rows", "out", "expected f32", "got i32 [2]"});
   expect_refused([&](auto& e) { return gather_rows(e, a, a, a); }, d, {"gather_rows", "rows"});
 }
 

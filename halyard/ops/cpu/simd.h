@@ -88,8 +88,7 @@ inline F max(F a, F b) {
 }
 
 /// All lanes combined by f(a, b): the upper half folded onto the lower until one lane is left.
-template <class Op>
-inline float fold(F v, Op f) {
+template <class Op> inline float fold(F v, Op f) {
 #if defined(__AVX512F__)
   v = f(v, __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
   v = f(v, __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
@@ -118,8 +117,8 @@ inline float max(F v) {
 inline F exp(F x) {
   constexpr float log2_e = 0x1.715476p+0F;
   constexpr float ln2_high = 0x1.62e4p-1F, ln2_low = 0x1.7f7d1cp-20F;  // n · ln2_high is exact
-  constexpr float round = 0x1.8p23F;                                    // adding it rounds to an integer in the low bits
-  x = x < splat(-110.0F) ? splat(-110.0F) : x;                          // e^-110 rounds to 0, e^90 to infinity
+  constexpr float round = 0x1.8p23F;                                   // adding it rounds to an integer in the low bits
+  x = x < splat(-110.0F) ? splat(-110.0F) : x;                         // e^-110 rounds to 0, e^90 to infinity
   x = x > splat(90.0F) ? splat(90.0F) : x;
   const F shifted = fma(x, splat(log2_e), splat(round));
   const F n = shifted - round;
@@ -230,14 +229,12 @@ inline F load(const f16* p) { return f16_to_float(load_bits(p)); }
 inline void store(bf16* p, F v) { store_bits(p, float_to_bf16(v)); }
 inline void store(f16* p, F v) { store_bits(p, float_to_f16(v)); }
 
-template <class T>
-inline F load(const T* p, std::size_t n) {
+template <class T> inline F load(const T* p, std::size_t n) {
   T part[kLanes] = {};
   for (std::size_t i = 0; i < n; ++i) part[i] = p[i];
   return load(part);
 }
-template <class T>
-inline void store(T* p, F v, std::size_t n) {
+template <class T> inline void store(T* p, F v, std::size_t n) {
   T part[kLanes];
   store(part, v);
   for (std::size_t i = 0; i < n; ++i) p[i] = part[i];
@@ -248,18 +245,13 @@ struct Whole {};
 struct Part {
   std::size_t n;
 };
-template <class T>
-inline F load(const T* p, Whole) { return load(p); }
-template <class T>
-inline F load(const T* p, Part part) { return load(p, part.n); }
-template <class T>
-inline void store(T* p, F v, Whole) { store(p, v); }
-template <class T>
-inline void store(T* p, F v, Part part) { store(p, v, part.n); }
+template <class T> inline F load(const T* p, Whole) { return load(p); }
+template <class T> inline F load(const T* p, Part part) { return load(p, part.n); }
+template <class T> inline void store(T* p, F v, Whole) { store(p, v); }
+template <class T> inline void store(T* p, F v, Part part) { store(p, v, part.n); }
 
 /// body(i, Whole{}) for i = 0, kLanes, … and, where elements are left, body(i, Part{left}).
-template <class Body>
-inline void for_each_vector(std::size_t count, Body body) {
+template <class Body> inline void for_each_vector(std::size_t count, Body body) {
   std::size_t i = 0;
   for (; i + kLanes <= count; i += kLanes) body(i, Whole{});
   if (i < count) body(i, Part{count - i});
@@ -311,7 +303,8 @@ inline F load_fours(const float* p, std::size_t step) {
 }
 
 /// to[j·to_step + i] = from[i·from_step + j] for i < kLanes, j < 4.
-[[gnu::always_inline]] inline void transpose_fours(const float* from, std::size_t from_step, float* to, std::size_t to_step) {
+[[gnu::always_inline]] inline void transpose_fours(const float* from, std::size_t from_step, float* to,
+                                                   std::size_t to_step) {
   // Group g of r<i> is row 4·g + i; the 4 × 4 matrices of the groups are turned in place.
   const F r0 = load_fours(from, 4 * from_step), r1 = load_fours(from + from_step, 4 * from_step);
   const F r2 = load_fours(from + 2 * from_step, 4 * from_step), r3 = load_fours(from + 3 * from_step, 4 * from_step);

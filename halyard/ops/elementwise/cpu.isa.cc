@@ -8,16 +8,14 @@ namespace {
 
 using namespace simd;
 
-template <class F2>
-void binary(const CpuTile& t, F2 f) {
+template <class F2> void binary(const CpuTile& t, F2 f) {
   const float* a = t.as<float>(0) + t.x0;
   const float* b = t.as<float>(1) + t.x0;
   float* out = t.as<float>(2) + t.x0;
   for_each_vector(t.x1 - t.x0, [&](std::size_t i, auto n) { store(out + i, f(load(a + i, n), load(b + i, n)), n); });
 }
 
-template <class F1>
-void unary(const CpuTile& t, F1 f) {
+template <class F1> void unary(const CpuTile& t, F1 f) {
   const float* x = t.as<float>(0) + t.x0;
   float* out = t.as<float>(1) + t.x0;
   for_each_vector(t.x1 - t.x0, [&](std::size_t i, auto n) { store(out + i, f(load(x + i, n)), n); });

@@ -11,9 +11,9 @@ namespace {
 using namespace testing;
 
 constexpr float inf = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
-const std::vector<float> kExtremes = {0.0F,   -0.0F,   inf,    -inf,    nan,     3.4e38F, -3.4e38F, 1e-45F, -1e-45F, 1e-38F,
-                                      87.9F,  -87.9F,  88.8F,  -88.8F,  104.0F,  -104.0F, 15.0F,    -15.0F, 13.0F,   -13.0F,
-                                      20.0F,  -20.0F,  1e10F,  -1e10F,  -1e-10F, 0.5F,    -0.5F,    5.5F,   -5.5F,   1.0F};
+const std::vector<float> kExtremes = {0.0F,  -0.0F,  inf,   -inf,   nan,     3.4e38F, -3.4e38F, 1e-45F, -1e-45F, 1e-38F,
+                                      87.9F, -87.9F, 88.8F, -88.8F, 104.0F,  -104.0F, 15.0F,    -15.0F, 13.0F,   -13.0F,
+                                      20.0F, -20.0F, 1e10F, -1e10F, -1e-10F, 0.5F,    -0.5F,    5.5F,   -5.5F,   1.0F};
 
 // Random values with the extremes among them.
 std::vector<float> values(Random& random, std::size_t n) {
@@ -23,7 +23,8 @@ std::vector<float> values(Random& random, std::size_t n) {
 }
 
 using Record = std::function<Result<void>(CommandEncoder&, const Buffer& a, const Buffer& b, const Buffer& out)>;
-using Check = std::function<void(const std::vector<float>& a, const std::vector<float>& b, const std::vector<float>& out)>;
+using Check =
+    std::function<void(const std::vector<float>& a, const std::vector<float>& b, const std::vector<float>& out)>;
 
 void test_binary(const Record& record, const Check& check) {
   Random random;
@@ -94,9 +95,8 @@ TEST(Elementwise, GeluIsWithinEightUlp) {
 }
 TEST(Elementwise, GeluTanhFollowsItsFormula) {
   // e^(-2u) is as far off, relatively, as 2u is absolutely
-  test_gelu(Gelu::tanh, reference::gelu_tanh, [](double x) {
-    return 5e-7 + 2e-7 * std::abs(1.6 * (x + 0.0447 * x * x * x));
-  });
+  test_gelu(Gelu::tanh, reference::gelu_tanh,
+            [](double x) { return 5e-7 + 2e-7 * std::abs(1.6 * (x + 0.0447 * x * x * x)); });
 }
 
 TEST(Elementwise, RefusesWrongArguments) {

@@ -48,22 +48,19 @@ struct Mul {
 struct SiluMul {
   simd::F operator()(simd::F gate, simd::F up) const { return gate / (1.0F + simd::exp(-gate)) * up; }
 };
-template <class Gelu>
-struct GeluMul {
-  simd::F operator()(simd::F gate, simd::F up) const { return Gelu{}(gate) * up; }
+template <class Gelu> struct GeluMul {
+  simd::F operator()(simd::F gate, simd::F up) const { return Gelu{}(gate)*up; }
 };
 
 /// f(SiluMul{}), …: the function that `gate` names.
-template <class Body>
-void with_gate(Gate gate, Body f) {
+template <class Body> void with_gate(Gate gate, Body f) {
   if (gate == Gate::silu) f(SiluMul{});
   if (gate == Gate::gelu_exact) f(GeluMul<GeluExact>{});
   if (gate == Gate::gelu_tanh) f(GeluMul<GeluTanh>{});
 }
 
 /// out[i] = f(a[i], b[i]) for i < 32.
-template <class F2>
-void combine_32(const float* a, const float* b, float* out, F2 f) {
+template <class F2> void combine_32(const float* a, const float* b, float* out, F2 f) {
   for (std::size_t i = 0; i < 32; i += simd::kLanes) simd::store(out + i, f(simd::load(a + i), simd::load(b + i)));
 }
 

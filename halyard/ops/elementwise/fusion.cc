@@ -18,8 +18,7 @@ Fused gelu_into_mul(Parts p) {
                 .constants = constants_of<ElementwiseConstants>(mul)};
 }
 
-template <Gate gate>
-Fused gated_into_pack(Parts p) {
+template <Gate gate> Fused gated_into_pack(Parts p) {
   const Record &gated = p[0], &pack = p[1];
   const auto c = constants_of<PackConstants>(pack);
   if (gated.bindings[2] != pack.bindings[0]) return {};

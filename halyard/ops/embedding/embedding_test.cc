@@ -105,7 +105,8 @@ TEST(Embedding, fails_on_an_id_outside_the_table) {
     const auto done = e.commit_and_wait();
     ASSERT_FALSE(done);
     EXPECT_EQ(done.error().code, Errc::kernel_failed);
-    EXPECT_NE(done.error().str().find("token id " + std::to_string(bad) + " is outside the table of 11 rows"), std::string::npos)
+    EXPECT_NE(done.error().str().find("token id " + std::to_string(bad) + " is outside the table of 11 rows"),
+              std::string::npos)
         << done.error().str();
   }
 }

@@ -10,8 +10,8 @@ const KernelDef gated_norm_def = {"gated_norm", "rrrw", {.cpu = &cpu::gated_norm
 
 }  // namespace
 
-Result<void> gated_norm(CommandEncoder& e, const Buffer& x, const Buffer& gate, const Buffer& weight, const Buffer& out, float eps,
-                        std::size_t groups) {
+Result<void> gated_norm(CommandEncoder& e, const Buffer& x, const Buffer& gate, const Buffer& weight, const Buffer& out,
+                        float eps, std::size_t groups) {
   return guarded([&]() -> Result<void> {
     constexpr std::string_view op = "gated_norm";
     HALYARD_TRY(check_rank(op, "x", x, {DType::f32}, 2));

@@ -7,7 +7,8 @@ namespace {
 
 /// Of one matrix or of experts.
 MatmulArgs product_of(const LaunchInputs& in) {
-  return in.arguments.size() == sizeof(ExpertArgs) ? in.arguments.as<ExpertArgs>().product : in.arguments.as<MatmulArgs>();
+  return in.arguments.size() == sizeof(ExpertArgs) ? in.arguments.as<ExpertArgs>().product
+                                                   : in.arguments.as<MatmulArgs>();
 }
 
 /// As many bytes of scratch as `scratch` says.

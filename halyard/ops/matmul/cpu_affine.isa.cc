@@ -69,8 +69,7 @@ Quads load_quads(const std::byte* p, std::integral_constant<int, 8>) {
 __m512i four(const std::int8_t* x) { return _mm512_set1_epi32(load_as<int>(x)); }
 
 #if defined(__AVX512VNNI__)
-template <int bits>
-Rows dot(const Quads& w, const std::int8_t* x) {
+template <int bits> Rows dot(const Quads& w, const std::int8_t* x) {
   __m512i sum = _mm512_setzero_si512();
   unrolled<8>([&](auto i) { sum = _mm512_dpbusd_epi32(sum, w.v[i], four(x + 4 * i)); });
   return {_mm512_cvtepi32_ps(sum)};
@@ -82,8 +81,7 @@ __m512i dot_nibbles(const __m512i* w, const std::int8_t* x) {
   unrolled<7>([&](auto i) { pairs = _mm512_add_epi16(pairs, _mm512_maddubs_epi16(w[i + 1], four(x + 4 * (i + 1)))); });
   return _mm512_madd_epi16(pairs, _mm512_set1_epi16(1));
 }
-template <int bits>
-Rows dot(const Quads& w, const std::int8_t* x) {
+template <int bits> Rows dot(const Quads& w, const std::int8_t* x) {
   if constexpr (bits == 4) return {_mm512_cvtepi32_ps(dot_nibbles(w.v, x))};
   const __m512i mask = _mm512_set1_epi8(15);
   __m512i low[8], high[8];
@@ -129,15 +127,13 @@ void store_some(float* p, std::size_t rows, Rows r) {
 struct Quads {
   const std::byte* p;
 };
-template <int bits>
-Quads load_quads(const std::byte* p, std::integral_constant<int, bits>) { return {p}; }
+template <int bits> Quads load_quads(const std::byte* p, std::integral_constant<int, bits>) { return {p}; }
 
 __m256i load_half(const std::byte* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
 __m256i four(const std::int8_t* x) { return _mm256_set1_epi32(load_as<int>(x)); }
 
 // 8 rows. Pairs of products of 4-bit weights are at most 2 · 15 · 127 in magnitude: eight of them fit 16 bits.
-template <int bits>
-__m256 dot_half(const std::byte* p, const std::int8_t* x) {
+template <int bits> __m256 dot_half(const std::byte* p, const std::int8_t* x) {
   const __m256i mask = _mm256_set1_epi8(15);
   const __m256i one = _mm256_set1_epi16(1);
   __m256i low = _mm256_setzero_si256(), high = low;
@@ -145,14 +141,14 @@ __m256 dot_half(const std::byte* p, const std::int8_t* x) {
     const __m256i both = load_half(p + 64 * i);
     const std::int8_t* xs = x + 32 / bits * i;
     low = _mm256_add_epi16(low, _mm256_maddubs_epi16(_mm256_and_si256(both, mask), four(xs)));
-    high = _mm256_add_epi16(high, _mm256_maddubs_epi16(_mm256_and_si256(_mm256_srli_epi16(both, 4), mask),
-                                                       four(bits == 4 ? xs + 4 : xs)));
+    high = _mm256_add_epi16(
+        high, _mm256_maddubs_epi16(_mm256_and_si256(_mm256_srli_epi16(both, 4), mask), four(bits == 4 ? xs + 4 : xs)));
   });
   if constexpr (bits == 4) return _mm256_cvtepi32_ps(_mm256_madd_epi16(_mm256_add_epi16(low, high), one));
-  return _mm256_cvtepi32_ps(_mm256_add_epi32(_mm256_madd_epi16(low, one), _mm256_slli_epi32(_mm256_madd_epi16(high, one), 4)));
+  return _mm256_cvtepi32_ps(
+      _mm256_add_epi32(_mm256_madd_epi16(low, one), _mm256_slli_epi32(_mm256_madd_epi16(high, one), 4)));
 }
-template <int bits>
-Rows dot(const Quads& w, const std::int8_t* x) {
+template <int bits> Rows dot(const Quads& w, const std::int8_t* x) {
   return {{dot_half<bits>(w.p, x), dot_half<bits>(w.p + 32, x)}};
 }
 
@@ -163,32 +159,39 @@ constexpr int most_positions = 2;
 struct Rows {
   float v[16];
 };
-template <class F>
-Rows each(const F& f) {
+template <class F> Rows each(const F& f) {
   Rows r;
   for (std::size_t i = 0; i < 16; ++i) r.v[i] = f(i);
   return r;
 }
-Rows all(float x) { return each([&](std::size_t) { return x; }); }
-Rows operator*(const Rows& a, const Rows& b) { return each([&](std::size_t i) { return a.v[i] * b.v[i]; }); }
-Rows operator+(const Rows& a, const Rows& b) { return each([&](std::size_t i) { return a.v[i] + b.v[i]; }); }
-Rows fma(const Rows& a, const Rows& b, const Rows& c) { return each([&](std::size_t i) { return a.v[i] * b.v[i] + c.v[i]; }); }
+Rows all(float x) {
+  return each([&](std::size_t) { return x; });
+}
+Rows operator*(const Rows& a, const Rows& b) {
+  return each([&](std::size_t i) { return a.v[i] * b.v[i]; });
+}
+Rows operator+(const Rows& a, const Rows& b) {
+  return each([&](std::size_t i) { return a.v[i] + b.v[i]; });
+}
+Rows fma(const Rows& a, const Rows& b, const Rows& c) {
+  return each([&](std::size_t i) { return a.v[i] * b.v[i] + c.v[i]; });
+}
 Rows load_rows(const std::byte* p, DType type) {
   if (type == DType::bf16) return each([&](std::size_t i) { return to_float(load_as<bf16>(p + 2 * i)); });
   if (type == DType::f16) return each([&](std::size_t i) { return to_float(load_as<f16>(p + 2 * i)); });
   return each([&](std::size_t i) { return load_as<float>(p + 4 * i); });
 }
-Rows load_some(const float* p, std::size_t rows) { return each([&](std::size_t i) { return i < rows ? p[i] : 0.0F; }); }
+Rows load_some(const float* p, std::size_t rows) {
+  return each([&](std::size_t i) { return i < rows ? p[i] : 0.0F; });
+}
 void store_some(float* p, std::size_t rows, const Rows& a) { std::memcpy(p, a.v, rows * sizeof(float)); }
 
 struct Quads {
   const std::byte* p;
 };
-template <int bits>
-Quads load_quads(const std::byte* p, std::integral_constant<int, bits>) { return {p}; }
+template <int bits> Quads load_quads(const std::byte* p, std::integral_constant<int, bits>) { return {p}; }
 
-template <int bits>
-Rows dot(const Quads& w, const std::int8_t* x) {
+template <int bits> Rows dot(const Quads& w, const std::int8_t* x) {
   const auto* q = reinterpret_cast<const std::uint8_t*>(w.p);
   std::int32_t sums[16] = {};
   for (std::size_t c = 0; c < 32; c += 32 / bits, q += 64)
@@ -206,7 +209,8 @@ Rows dot(const Quads& w, const std::int8_t* x) {
 // One panel times `positions` rows of activations from row y on: emit(position, sums) for each. Flattened: sums stay in
 // registers only where nothing is called.
 template <int bits, int positions, class Emit>
-[[gnu::flatten]] void panel(const MatmulArgs& a, const PackedGroup* x, const std::byte* w, std::size_t y, const Emit& emit) {
+[[gnu::flatten]] void panel(const MatmulArgs& a, const PackedGroup* x, const std::byte* w, std::size_t y,
+                            const Emit& emit) {
   const std::size_t row_groups = a.k / 32, subgroups = a.group / 32, groups = a.k / a.group;
   const std::size_t scale_bytes = panel_rows * size_of(a.dtype);
   x += y * row_groups;
@@ -231,7 +235,8 @@ template <int bits, int positions, class Emit>
 
 // One panel times the rows [y, end) of activations.
 template <int bits, class Emit>
-void panel_rows_of(const MatmulArgs& a, const PackedGroup* x, const std::byte* w, std::size_t y, std::size_t end, const Emit& emit) {
+void panel_rows_of(const MatmulArgs& a, const PackedGroup* x, const std::byte* w, std::size_t y, std::size_t end,
+                   const Emit& emit) {
   for (; y + most_positions <= end; y += most_positions) panel<bits, most_positions>(a, x, w, y, emit);
   if constexpr (most_positions > 4)
     for (; y + 4 <= end; y += 4) panel<bits, 4>(a, x, w, y, emit);
@@ -240,11 +245,11 @@ void panel_rows_of(const MatmulArgs& a, const PackedGroup* x, const std::byte* w
   for (; y < end; ++y) panel<bits, 1>(a, x, w, y, emit);
 }
 
-template <int bits>
-std::size_t panel_stride(const MatmulArgs& a) { return a.k / a.group * block_bytes(bits, a.group, a.dtype); }
+template <int bits> std::size_t panel_stride(const MatmulArgs& a) {
+  return a.k / a.group * block_bytes(bits, a.group, a.dtype);
+}
 
-template <int bits>
-void affine(const CpuTile& t) {
+template <int bits> void affine(const CpuTile& t) {
   const auto& a = t.constants_as<MatmulArgs>();
   const auto finish = [&](std::size_t i, std::size_t y, Rows sum) {
     const std::size_t row = i * panel_rows, rows = std::min<std::size_t>(panel_rows, a.n - row);
@@ -268,17 +273,18 @@ void affine(const CpuTile& t) {
 
 // sums[step (y - y0) + i] = row `row` + i of the product bound at `binding`, for i < rows: whole panels.
 template <int bits>
-void sum_rows(const CpuTile& t, const MatmulArgs& a, int binding, std::size_t row, std::size_t rows, float* sums, std::size_t step) {
+void sum_rows(const CpuTile& t, const MatmulArgs& a, int binding, std::size_t row, std::size_t rows, float* sums,
+              std::size_t step) {
   for (std::size_t i = 0; i < rows; i += panel_rows)
-    panel_rows_of<bits>(a, t.as<const PackedGroup>(0), t.buffers[binding] + (row + i) / panel_rows * panel_stride<bits>(a),
-                        t.y0, t.y1, [&](std::size_t y, Rows sum) {
+    panel_rows_of<bits>(a, t.as<const PackedGroup>(0),
+                        t.buffers[binding] + (row + i) / panel_rows * panel_stride<bits>(a), t.y0, t.y1,
+                        [&](std::size_t y, Rows sum) {
                           if (a.has_bias) sum = sum + load_some(t.as<const float>(binding + 1) + row + i, panel_rows);
                           store_some(sums + step * (y - t.y0) + i, panel_rows, sum);
                         });
 }
 
-template <int bits>
-void gated_pack(const CpuTile& t) {
+template <int bits> void gated_pack(const CpuTile& t) {
   const auto& a = t.constants_as<GatedArgs>();
   const std::size_t row = 32 * t.x0, rows = 32 * (t.x1 - t.x0), positions = t.y1 - t.y0;
   auto* gate = reinterpret_cast<float*>(t.shared);  // [positions, rows]
@@ -296,8 +302,7 @@ void gated_pack(const CpuTile& t) {
   });
 }
 
-template <int bits>
-void product_heads(const CpuTile& t) {
+template <int bits> void product_heads(const CpuTile& t) {
   const auto& a = t.constants_as<ProductHeadsArgs>();
   const std::size_t head_dim = a.heads.head_dim;
   auto* scratch = reinterpret_cast<float*>(t.shared);

@@ -17,8 +17,7 @@ using simd::Floats;
 using simd::unrolled;
 
 // Weights of type W times f32 activations.
-template <class W>
-struct WidenedDot {
+template <class W> struct WidenedDot {
   using X = float;
   static constexpr std::size_t width = Floats::width;
   static constexpr std::size_t w_bytes = sizeof(W);
@@ -42,7 +41,8 @@ struct Bf16Dot {
   static void round(const float* x, std::size_t count, bf16* rounded) {
     std::size_t i = 0;
     for (; i + 16 <= count; i += 16)
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(rounded + i), std::bit_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_loadu_ps(x + i))));
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(rounded + i),
+                          std::bit_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_loadu_ps(x + i))));
     for (; i < count; ++i) rounded[i] = to_bf16(x[i]);
   }
   static Floats dot(Vector w, Vector x, Floats sum) {
@@ -52,8 +52,7 @@ struct Bf16Dot {
 #endif
 
 // The last few elements of a row, the register's other lanes zero.
-template <class Vector, class Load>
-Vector load_part(const std::byte* p, std::size_t bytes, const Load& load) {
+template <class Vector, class Load> Vector load_part(const std::byte* p, std::size_t bytes, const Load& load) {
   alignas(64) std::byte whole[64] = {};
   std::memcpy(whole, p, bytes);
   return load(whole);
@@ -97,12 +96,13 @@ template <class Dot, int rows, int positions>
       step([j](const std::byte* p) { return Dot::load_w(p + j * Dot::w_bytes); },
            [j](const std::byte* p) { return Dot::load_x(p + j * x_bytes); });
     if (j < end)
-      step([&](const std::byte* p) {
-             return load_part<typename Dot::Vector>(p + j * Dot::w_bytes, (end - j) * Dot::w_bytes, Dot::load_w);
-           },
-           [&](const std::byte* p) {
-             return load_part<typename Dot::Vector>(p + j * x_bytes, (end - j) * x_bytes, Dot::load_x);
-           });
+      step(
+          [&](const std::byte* p) {
+            return load_part<typename Dot::Vector>(p + j * Dot::w_bytes, (end - j) * Dot::w_bytes, Dot::load_w);
+          },
+          [&](const std::byte* p) {
+            return load_part<typename Dot::Vector>(p + j * x_bytes, (end - j) * x_bytes, Dot::load_x);
+          });
     unrolled<positions>([&](auto c) { simd::add_sums(acc[c], sums[c]); });
   }
   for (int c = 0; c < positions; ++c)
@@ -110,8 +110,7 @@ template <class Dot, int rows, int positions>
 }
 
 // The same for any number of positions.
-template <class Dot, int rows>
-void block_row(Matrix w, Matrix x, std::size_t t, std::size_t k, Output out) {
+template <class Dot, int rows> void block_row(Matrix w, Matrix x, std::size_t t, std::size_t k, Output out) {
   constexpr int many = Floats::width == 16 ? 6 : 3;
   std::size_t c = 0;
   for (; c + many <= t; c += many) block<Dot, rows, many>(w, x.from(c), k, out.from(c, 0));
@@ -120,8 +119,7 @@ void block_row(Matrix w, Matrix x, std::size_t t, std::size_t k, Output out) {
 }
 
 // The same for any number of rows.
-template <class Dot>
-void product(Matrix w, std::size_t n, Matrix x, std::size_t t, std::size_t k, Output out) {
+template <class Dot> void product(Matrix w, std::size_t n, Matrix x, std::size_t t, std::size_t k, Output out) {
   std::size_t r = 0;
   for (; r + 4 <= n; r += 4) block_row<Dot, 4>(w.from(r), x, t, k, out.from(0, r));
   for (; r < n; ++r) block_row<Dot, 1>(w.from(r), x, t, k, out.from(0, r));
@@ -142,7 +140,8 @@ struct Sums {
     if (!single() && !t.may_write()) return false;
     for (std::size_t y = 0; y < t.y1 - t.y0; ++y)
       for (std::size_t i = 0; i < t.x1 - t.x0; ++i)
-        at.data[y * at.stride + i] = (a.accumulate ? out.data[y * out.stride + i] : 0.0F) + (a.has_bias ? bias[t.x0 + i] : 0.0F);
+        at.data[y * at.stride + i] =
+            (a.accumulate ? out.data[y * out.stride + i] : 0.0F) + (a.has_bias ? bias[t.x0 + i] : 0.0F);
     return true;
   }
   void finish() const {
@@ -150,8 +149,7 @@ struct Sums {
   }
 };
 
-template <class Dot>
-void dense(const CpuTile& t) {
+template <class Dot> void dense(const CpuTile& t) {
   const auto& a = t.constants_as<MatmulArgs>();
   const std::size_t k = a.k, positions = t.y1 - t.y0;
   Sums sums(t, a, 3);
@@ -178,15 +176,14 @@ float element(DType type, const std::byte* p, std::size_t i) {
   return simd::load_as<float>(p + 4 * i);
 }
 
-template <int bits>
-void dequantise_whole_bytes(const std::byte* q, std::size_t count, float s, float b, float* w) {
+template <int bits> void dequantise_whole_bytes(const std::byte* q, std::size_t count, float s, float b, float* w) {
   for (std::size_t i = 0; i < count; i += Floats::width)
     simd::store_scaled(w + i, simd::load_integers(q + i * bits / 8, std::integral_constant<int, bits>{}), s, b);
 }
 
 // One group of a row, s·q + b in f32.
-[[gnu::flatten]] void dequantise_group(const std::byte* row, int bits, std::size_t first, std::size_t group, float s, float b,
-                                       float* w) {
+[[gnu::flatten]] void dequantise_group(const std::byte* row, int bits, std::size_t first, std::size_t group, float s,
+                                       float b, float* w) {
   if (bits == 4) return dequantise_whole_bytes<4>(row + first / 2, group, s, b, w);
   if (bits == 8) return dequantise_whole_bytes<8>(row + first, group, s, b, w);
   const unsigned mask = (1U << bits) - 1;
@@ -211,8 +208,8 @@ void affine(const CpuTile& t) {
       for (std::size_t r = 0; r < rows; ++r)
         for (std::size_t c = 0; c < count; c += a.group) {
           const std::size_t g = (i + r) * groups + (j + c) / a.group;
-          dequantise_group(t.buffers[1] + (i + r) * row_bytes, a.bits, j + c, a.group, element(a.dtype, t.buffers[2], g),
-                           element(a.dtype, t.buffers[3], g), w + r * count + c);
+          dequantise_group(t.buffers[1] + (i + r) * row_bytes, a.bits, j + c, a.group,
+                           element(a.dtype, t.buffers[2], g), element(a.dtype, t.buffers[3], g), w + r * count + c);
         }
       const Matrix x{t.buffers[0] + (t.y0 * k + j) * sizeof(float), k * sizeof(float)};
       product<WidenedDot<float>>({t.shared, count * sizeof(float)}, rows, x, positions, count,

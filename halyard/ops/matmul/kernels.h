@@ -17,11 +17,11 @@ namespace halyard::ops {
 struct MatmulArgs {
   std::uint64_t positions = 0;  ///< T
   std::uint32_t n = 0, k = 0;
-  std::uint32_t group = 0;        ///< affine: elements of a group
-  std::uint8_t bits = 0;          ///< affine: of the source
-  DType dtype = DType::f32;       ///< affine: of scales and biases
-  std::uint8_t has_bias = 0;      ///< else the bias binding is a stand-in
-  std::uint8_t accumulate = 0;    ///< out += instead of out =
+  std::uint32_t group = 0;      ///< affine: elements of a group
+  std::uint8_t bits = 0;        ///< affine: of the source
+  DType dtype = DType::f32;     ///< affine: of scales and biases
+  std::uint8_t has_bias = 0;    ///< else the bias binding is a stand-in
+  std::uint8_t accumulate = 0;  ///< out += instead of out =
 };
 
 /// 32 activations of one row: x ≈ scale · q. `sum` is scale · Σ q: with the rounded values' sum, the rounding of x meets

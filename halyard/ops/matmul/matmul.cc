@@ -49,7 +49,8 @@ Result<void> matmul(CommandEncoder& encoder, const Activations& a, const Weight&
     const Weight::Impl* w = WeightAccess::impl(weight);
     if (!w) return fail(Errc::invalid_argument, "matmul: the weight was never loaded");
     if (weight.experts() != 0)
-      return fail(Errc::invalid_argument, fmt::format("matmul: the weight is {} experts: see matmul_experts", weight.experts()));
+      return fail(Errc::invalid_argument,
+                  fmt::format("matmul: the weight is {} experts: see matmul_experts", weight.experts()));
     const std::size_t n = weight.rows(), k = weight.columns();
     const std::size_t t = HALYARD_TRY(positions_of("matmul", a.x));
     HALYARD_TRY(check_tensor("matmul", "x", a.x, {DType::f32}, {t, k}));

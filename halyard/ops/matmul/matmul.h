@@ -27,6 +27,7 @@ Result<void> matmul(CommandEncoder&, const Activations&, const Weight&, const Bu
 /// The same where each row has an expert: out[p, i] = Σ_j x[p, j] · w[e, i, j], starts[e] ≤ p < starts[e + 1]. starts: i32 [E + 1],
 /// ascending to at most the rows of x, or the command buffer fails; rows of no expert are undefined in out. out: f32 [T, n], apart
 /// from all else.
-Result<void> matmul_experts(CommandEncoder&, const Activations&, const Weight&, const Buffer& starts, const Buffer& out);
+Result<void> matmul_experts(CommandEncoder&, const Activations&, const Weight&, const Buffer& starts,
+                            const Buffer& out);
 
 }  // namespace halyard::ops

@@ -31,13 +31,16 @@ struct Kind {
 };
 
 std::string name_of(const Kind& f) {
-  return f.bits ? fmt::format("affine{}_g{}_{}", f.bits, f.group, to_string(f.dtype)) : fmt::format("dense_{}", to_string(f.dtype));
+  return f.bits ? fmt::format("affine{}_g{}_{}", f.bits, f.group, to_string(f.dtype))
+                : fmt::format("dense_{}", to_string(f.dtype));
 }
 
 void append(std::vector<std::byte>& bytes, DType type, float x) {
   const f16 h = to_f16(x);
   const bf16 b = to_bf16(x);
-  const void* p = type == DType::f16 ? static_cast<const void*>(&h) : type == DType::bf16 ? static_cast<const void*>(&b) : &x;
+  const void* p = type == DType::f16    ? static_cast<const void*>(&h)
+                  : type == DType::bf16 ? static_cast<const void*>(&b)
+                                        : &x;
   const auto* from = static_cast<const std::byte*>(p);
   bytes.insert(bytes.end(), from, from + size_of(type));
 }
@@ -53,7 +56,9 @@ MatrixView view_of(const Kind& f, std::size_t n, std::size_t k, const std::share
   m.format = f.bits ? Format::affine : Format::dense;
   m.n = n, m.k = k, m.dtype = f.dtype, m.bits = f.bits, m.group_size = f.group;
   m.data = std::span<const std::byte>(memory->data).subspan(1);
-  if (f.bits) m.scales = std::span<const std::byte>(memory->scales).subspan(1), m.biases = std::span<const std::byte>(memory->biases).subspan(1);
+  if (f.bits)
+    m.scales = std::span<const std::byte>(memory->scales).subspan(1),
+    m.biases = std::span<const std::byte>(memory->biases).subspan(1);
   m.owner = memory;
   return m;
 }
@@ -65,7 +70,8 @@ MatrixView random_matrix(const Kind& f, std::size_t n, std::size_t k, std::mt199
     for (std::size_t i = 0; i < n * k; ++i) append(memory->data, f.dtype, normal(random));
     return view_of(f, n, k, memory);
   }
-  for (std::size_t i = 0; i < n * k * static_cast<std::size_t>(f.bits) / 8; ++i) memory->data.push_back(static_cast<std::byte>(random()));
+  for (std::size_t i = 0; i < n * k * static_cast<std::size_t>(f.bits) / 8; ++i)
+    memory->data.push_back(static_cast<std::byte>(random()));
   const float steps = static_cast<float>((1 << f.bits) - 1);
   for (std::size_t i = 0; i < n * k / static_cast<std::size_t>(f.group); ++i) {
     const float scale = (0.2F + std::abs(normal(random))) / steps * (random() % 2 ? 1.0F : -1.0F);
@@ -175,7 +181,9 @@ TEST_P(Products, agree_with_the_reference_on_every_instruction_set_and_shape) {
                                                     : std::vector<std::size_t>{1, 7, 32, 80, 96, 160, 255, 2080};
   for (std::size_t k : widths)
     for (const std::size_t n : {1, 15, 16, 17, 100}) {
-      if (kind.bits) k = (k + static_cast<std::size_t>(kind.group) - 1) / static_cast<std::size_t>(kind.group) * static_cast<std::size_t>(kind.group);
+      if (kind.bits)
+        k = (k + static_cast<std::size_t>(kind.group) - 1) / static_cast<std::size_t>(kind.group) *
+            static_cast<std::size_t>(kind.group);
       constexpr std::size_t most = 64;
       const MatrixView m = random_matrix(kind, n, k, random);
       const std::vector<float> x = random_rows(most, k, random);
@@ -187,7 +195,8 @@ TEST_P(Products, agree_with_the_reference_on_every_instruction_set_and_shape) {
 
       for (Device& d : devices)
         for (const Precision p : {Precision::exact, Precision::fast}) {
-          SCOPED_TRACE(fmt::format("{} {} n {} k {}", d.capabilities().isa, p == Precision::fast ? "fast" : "exact", n, k));
+          SCOPED_TRACE(
+              fmt::format("{} {} n {} k {}", d.capabilities().isa, p == Precision::fast ? "fast" : "exact", n, k));
           const auto w = Weight::load(d, m, p);
           ASSERT_TRUE(w) << w.error().str();
           EXPECT_EQ(w->wants_packed(), kind.bits && p == Precision::fast);
@@ -198,9 +207,7 @@ TEST_P(Products, agree_with_the_reference_on_every_instruction_set_and_shape) {
               continue;
             }
             // Few columns average the rounding of the activations less, so their distance is only held to what was rounded.
-            if (k >= 160) {
-              ASSERT_LE(distance(y, exact), fast_tolerance) << "T " << t;
-            }
+            if (k >= 160) { ASSERT_LE(distance(y, exact), fast_tolerance) << "T " << t; }
             const bool dots = bf16_dots && d.capabilities().isa == "avx512bf16";
             ASSERT_LE(distance(y, kind.bits || dots ? rounded : exact), 2e-5) << "T " << t;
           }
@@ -312,8 +319,8 @@ TEST(Matmul, holds_the_tolerance_for_extreme_values) {
             double tolerance = exact_tolerance * reference.magnitude[i] + 1e-36;
             if (integers) tolerance += 1e-6 * l1(x, i / n, k) * greatest(m, i % n);
             EXPECT_LE(std::abs(static_cast<double>(y[i]) - reference.y[i]), tolerance)
-                << to_string(isa) << " bits " << (quantised ? bits : 0) << " fast " << (p == Precision::fast) << " row " << i / n
-                << " output " << i % n;
+                << to_string(isa) << " bits " << (quantised ? bits : 0) << " fast " << (p == Precision::fast) << " row "
+                << i / n << " output " << i % n;
           }
         }
       }
@@ -331,13 +338,16 @@ TEST(Matmul, not_a_number_stays_in_its_row) {
       Device d = open(isa);
       for (const Precision p : {Precision::exact, Precision::fast}) {
         const auto y = run(d, Weight::load(d, m, p).value(), x, t);
-        for (std::size_t i = 0; i < y.size(); ++i) EXPECT_EQ(std::isfinite(y[i]), i / n != 1) << to_string(isa) << " at " << i;
+        for (std::size_t i = 0; i < y.size(); ++i)
+          EXPECT_EQ(std::isfinite(y[i]), i / n != 1) << to_string(isa) << " at " << i;
       }
     }
   }
 }
 
-std::vector<Kind> few_kinds() { return {{DType::f32}, {DType::f16}, {DType::bf16}, {DType::bf16, 4, 64}, {DType::f16, 8, 32}}; }
+std::vector<Kind> few_kinds() {
+  return {{DType::f32}, {DType::f16}, {DType::bf16}, {DType::bf16, 4, 64}, {DType::f16, 8, 32}};
+}
 
 TEST(Matmul, is_byte_identical_for_any_number_of_threads) {
   std::mt19937 random(seed);
@@ -373,7 +383,8 @@ TEST(Matmul, rows_do_not_depend_on_how_positions_are_split) {
             const std::size_t rows = std::min(step, t - at);
             const auto part = run(d, w, std::span(x).subspan(at * k, rows * k), rows, {.bias = bias});
             ASSERT_EQ(std::memcmp(part.data(), whole.data() + at * n, part.size() * sizeof(float)), 0)
-                << to_string(isa) << ' ' << m.name << " fast " << (p == Precision::fast) << " step " << step << " at " << at;
+                << to_string(isa) << ' ' << m.name << " fast " << (p == Precision::fast) << " step " << step << " at "
+                << at;
           }
       }
     }
@@ -382,7 +393,8 @@ TEST(Matmul, rows_do_not_depend_on_how_positions_are_split) {
 TEST(Matmul, adds_a_bias_and_what_was_there) {
   std::mt19937 random(seed);
   constexpr std::size_t n = 37, k = 192, t = 14;
-  const std::vector<float> x = random_rows(t, k, random), bias = random_rows(1, n, random), before = random_rows(t, n, random);
+  const std::vector<float> x = random_rows(t, k, random), bias = random_rows(1, n, random),
+                           before = random_rows(t, n, random);
   for (const Isa isa : isas())
     for (const Kind& kind : few_kinds()) {
       const MatrixView m = random_matrix(kind, n, k, random);
@@ -536,7 +548,8 @@ TEST_P(MatmulGolden, products_are_as_near_as_the_goldens_ask) {
     m.bits = bits, m.group_size = group;
     m.n = file.at("w_" + type).shape[0], m.k = file.at("w_" + type).shape[1];
     m.dtype = file.at("scales_" + type).dtype;
-    m.data = file.at("q_" + type).bytes, m.scales = file.at("scales_" + type).bytes, m.biases = file.at("biases_" + type).bytes;
+    m.data = file.at("q_" + type).bytes, m.scales = file.at("scales_" + type).bytes,
+    m.biases = file.at("biases_" + type).bytes;
     m.owner = std::make_shared<int>();  // this frame owns it
     quant::ReferenceProduct golden = reference_product(m, x, t);
     const auto y = file.at("y_" + type).as<float>();
@@ -544,12 +557,14 @@ TEST_P(MatmulGolden, products_are_as_near_as_the_goldens_ask) {
     for (double& g : golden.magnitude) g += 1e-30;
     for (const Isa isa : isas()) {
       Device d = open(isa);
-      EXPECT_LE(distance(run(d, Weight::load(d, m, Precision::exact).value(), x, t), golden), exact_tolerance) << to_string(isa);
+      EXPECT_LE(distance(run(d, Weight::load(d, m, Precision::exact).value(), x, t), golden), exact_tolerance)
+          << to_string(isa);
       const auto fast = run(d, Weight::load(d, m, Precision::fast).value(), x, t);
       for (std::size_t i = 0; i < fast.size(); ++i) {
         // In the row with one outlier a single product is the whole sum: the rounding of its activation shows in full.
         if (i % m.n == outlier_row) continue;
-        EXPECT_LE(std::abs(fast[i] - golden.y[i]), fast_tolerance * golden.magnitude[i]) << to_string(isa) << " at " << i;
+        EXPECT_LE(std::abs(fast[i] - golden.y[i]), fast_tolerance * golden.magnitude[i])
+            << to_string(isa) << " at " << i;
       }
     }
   }
@@ -627,7 +642,8 @@ TEST_F(Refusals, of_experts_say_what_was_expected_and_what_came) {
 
 TEST_F(Refusals, of_packing_say_what_was_expected_and_what_came) {
   refused(pack_activations(encoder, Buffer(), alloc(DType::u8, {80})), {"x: expected f32", "a null buffer"});
-  refused(pack_activations(encoder, alloc(DType::f32, {1, 48}), alloc(DType::u8, {80})), {"groups of 32 columns", "[1, 48]"});
+  refused(pack_activations(encoder, alloc(DType::f32, {1, 48}), alloc(DType::u8, {80})),
+          {"groups of 32 columns", "[1, 48]"});
   refused(pack_activations(encoder, alloc(DType::f32, {1, 64}), alloc(DType::u8, {79})), {"expected [80]", "[79]"});
   refused(pack_activations(encoder, alloc(DType::f32, {1, 64}), alloc(DType::f32, {80})), {"expected u8", "f32 [80]"});
 }

@@ -22,7 +22,8 @@ inline void pack(const float* x, PackedGroup& out) {
   constexpr float to_integer = 12582912.0F;
   int total = 0;
   for (std::size_t i = 0; i < 32; ++i) {
-    const int q = finite ? __builtin_bit_cast(int, x[i] * inverse + to_integer) - __builtin_bit_cast(int, to_integer) : 0;
+    const int q =
+        finite ? __builtin_bit_cast(int, x[i] * inverse + to_integer) - __builtin_bit_cast(int, to_integer) : 0;
     out.q[i] = static_cast<std::int8_t>(q);
     total += q;
   }

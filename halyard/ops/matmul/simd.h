@@ -21,15 +21,14 @@ namespace halyard::simd {
 inline namespace HALYARD_ISA {
 
 /// f(0), f(1), … f(n - 1) with constant arguments, so that arrays indexed by them stay in registers.
-template <int n, class F>
-[[gnu::always_inline]] inline void unrolled(const F& f) {
+template <int n, class F> [[gnu::always_inline]] inline void unrolled(const F& f) {
   [&]<int... i>(std::integer_sequence<int, i...>) __attribute__((always_inline)) {
     (f(std::integral_constant<int, i>{}), ...);
-  }(std::make_integer_sequence<int, n>{});
+  }
+  (std::make_integer_sequence<int, n>{});
 }
 
-template <class T>
-inline T load_as(const void* p) {
+template <class T> inline T load_as(const void* p) {
   T v;
   std::memcpy(&v, p, sizeof v);
   return v;
@@ -49,9 +48,7 @@ inline Floats load(const void* p, bf16) {
 }
 inline Floats load(const void* p, f16) { return {_mm512_cvtph_ps(_mm256_loadu_si256(static_cast<const __m256i*>(p)))}; }
 inline Floats fma(Floats a, Floats b, Floats c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
-inline __m256 half_sum(Floats a) {
-  return _mm256_add_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));
-}
+inline __m256 half_sum(Floats a) { return _mm256_add_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1)); }
 #elif defined(__AVX2__)
 struct Floats {
   static constexpr int width = 8;
@@ -73,8 +70,7 @@ struct Floats {
   Lanes v;
 };
 inline Floats zero() { return {Floats::Lanes{}}; }
-template <class T>
-inline Floats load(const void* p, T) {
+template <class T> inline Floats load(const void* p, T) {
   const auto* e = static_cast<const std::byte*>(p);
   const auto at = [e](std::size_t i) {
     if constexpr (std::is_same_v<T, float>) return load_as<float>(e + 4 * i);
@@ -113,8 +109,7 @@ inline void store_scaled(float* p, Floats q, float s, float b) {
   _mm256_storeu_ps(p, _mm256_add_ps(_mm256_mul_ps(q.v, _mm256_set1_ps(s)), _mm256_set1_ps(b)));
 }
 #else
-template <int bits>
-inline Floats load_integers(const void* p, std::integral_constant<int, bits>) {
+template <int bits> inline Floats load_integers(const void* p, std::integral_constant<int, bits>) {
   const auto* bytes = static_cast<const std::uint8_t*>(p);
   const auto at = [bytes](int i) {
     return static_cast<float>(bits == 8 ? bytes[i] : i % 2 ? bytes[i / 2] >> 4 : bytes[i / 2] & 15);

@@ -79,9 +79,8 @@ const CpuForm expert_choice = {.select = cpu_form<choose>.select, .launch = [](c
                                  const auto c = in.arguments.as<ExpertChoiceConstants>();
                                  return in_rows(c.rows, 8 * std::uint64_t{c.experts});
                                }};
-const CpuForm expert_order = {.select = cpu_form<order>.select, .launch = [](const LaunchInputs&) {
-                                return Launch{.grid = {1}};
-                              }};
+const CpuForm expert_order = {.select = cpu_form<order>.select,
+                              .launch = [](const LaunchInputs&) { return Launch{.grid = {1}}; }};
 const CpuForm expert_sum = {.select = cpu_form<sum>.select, .launch = [](const LaunchInputs& in) {
                               const auto c = in.arguments.as<ExpertSumConstants>();
                               return in_rows(c.rows, c.width * c.chosen);

@@ -12,7 +12,8 @@ const KernelDef sum_def = {"expert_sum", "rrrw", {.cpu = &cpu::expert_sum}};
 
 }  // namespace
 
-Result<void> expert_choice(CommandEncoder& e, const Buffer& logits, const Buffer& ids, const Buffer& weights, bool normalise) {
+Result<void> expert_choice(CommandEncoder& e, const Buffer& logits, const Buffer& ids, const Buffer& weights,
+                           bool normalise) {
   return guarded([&]() -> Result<void> {
     constexpr std::string_view op = "expert_choice";
     HALYARD_TRY(check_rank(op, "logits", logits, {DType::f32}, 2));
@@ -29,19 +30,21 @@ Result<void> expert_choice(CommandEncoder& e, const Buffer& logits, const Buffer
     if (rows == 0) return {};
     const Buffer buffers[] = {logits, ids, weights};
     return e.dispatch(choice_def, buffers,
-                      ExpertChoiceConstants{rows, static_cast<std::uint32_t>(experts), static_cast<std::uint32_t>(chosen),
-                                            normalise ? 1U : 0U});
+                      ExpertChoiceConstants{rows, static_cast<std::uint32_t>(experts),
+                                            static_cast<std::uint32_t>(chosen), normalise ? 1U : 0U});
   });
 }
 
-Result<void> expert_order(CommandEncoder& e, const Buffer& ids, const Buffer& rows, const Buffer& places, const Buffer& starts) {
+Result<void> expert_order(CommandEncoder& e, const Buffer& ids, const Buffer& rows, const Buffer& places,
+                          const Buffer& starts) {
   return guarded([&]() -> Result<void> {
     constexpr std::string_view op = "expert_order";
     HALYARD_TRY(check_rank(op, "ids", ids, {DType::i32}, 2));
     HALYARD_TRY(check_rank(op, "starts", starts, {DType::i32}, 1));
     const std::size_t pairs = ids.shape().elements(), ends = starts.shape()[0];
     if (ends < 2 || ends > most_experts + 1)
-      return bad_argument(op, "starts", fmt::format("one more than 1 to {} experts", most_experts), to_string(starts.shape()));
+      return bad_argument(op, "starts", fmt::format("one more than 1 to {} experts", most_experts),
+                          to_string(starts.shape()));
     if (pairs > INT32_MAX) return bad_argument(op, "ids", "fewer than 2^31", to_string(ids.shape()));
     HALYARD_TRY(check_tensor(op, "rows", rows, {DType::i32}, {pairs}));
     HALYARD_TRY(check_tensor(op, "places", places, {DType::i32}, ids.shape()));
@@ -49,13 +52,14 @@ Result<void> expert_order(CommandEncoder& e, const Buffer& ids, const Buffer& ro
     HALYARD_TRY(check_writes(op, {"places", places}, {}, {{"ids", ids}, {"starts", starts}}));
     HALYARD_TRY(check_writes(op, {"starts", starts}, {}, {{"ids", ids}}));
     const Buffer buffers[] = {ids, rows, places, starts};
-    return e.dispatch(order_def, buffers,
-                      ExpertOrderConstants{pairs, static_cast<std::uint32_t>(ends - 1),
-                                           static_cast<std::uint32_t>(ids.shape()[1])});
+    return e.dispatch(
+        order_def, buffers,
+        ExpertOrderConstants{pairs, static_cast<std::uint32_t>(ends - 1), static_cast<std::uint32_t>(ids.shape()[1])});
   });
 }
 
-Result<void> expert_sum(CommandEncoder& e, const Buffer& y, const Buffer& places, const Buffer& weights, const Buffer& out) {
+Result<void> expert_sum(CommandEncoder& e, const Buffer& y, const Buffer& places, const Buffer& weights,
+                        const Buffer& out) {
   return guarded([&]() -> Result<void> {
     constexpr std::string_view op = "expert_sum";
     HALYARD_TRY(check_rank(op, "places", places, {DType::i32}, 2));

@@ -63,7 +63,8 @@ template <> void add_rms_norm_cpu<kIsa>(const CpuTile& t) {
       const float* a = t.as<float>(0) + r * c.width;
       const float* b = t.as<float>(1) + r * c.width;
       float* sum = t.as<float>(3) + r * c.width;
-      for_each_vector(c.width, [&](std::size_t i, auto n) { store(sum + i, Add{}(load(a + i, n), load(b + i, n)), n); });
+      for_each_vector(c.width,
+                      [&](std::size_t i, auto n) { store(sum + i, Add{}(load(a + i, n), load(b + i, n)), n); });
       rms_norm_row(sum, weight, t.as<float>(4) + r * c.width, c);
     }
   });

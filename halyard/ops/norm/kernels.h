@@ -9,7 +9,7 @@ namespace halyard::ops {
 struct NormConstants {
   std::uint64_t rows, width;
   float eps;
-  DType weight, bias;       ///< dtypes; bias is read only where has_bias
+  DType weight, bias;  ///< dtypes; bias is read only where has_bias
   std::uint8_t has_bias;
 };
 

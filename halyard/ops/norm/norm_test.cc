@@ -64,7 +64,7 @@ TEST(LayerNorm, IsWithinAFewUlpOfTheFormula) {
     const bool with_bias = random.below(2) || width == 768;
     SCOPED_TRACE(fmt::format("{} × {}, {}, bias {}", rows, width, to_string(dtype), with_bias));
     std::vector<float> x = random.normal(rows * width, 5);
-    for (float& v : x) v += 30;  // a mean that cancels
+    for (float& v : x) v += 30;                        // a mean that cancels
     for (std::size_t i = 0; i < width; ++i) x[i] = 2;  // a constant row
     const Parameter weight = parameter(random, width, dtype), bias = parameter(random, width, kTypes[random.below(3)]);
     std::vector<double> expected(x.size());

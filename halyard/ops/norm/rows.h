@@ -10,8 +10,7 @@ namespace halyard::ops {
 namespace {
 
 /// Σ f(x[i]), f given a vector and how many of its lanes count.
-template <class Term>
-double sum_over(const float* x, std::size_t width, Term term) {
+template <class Term> double sum_over(const float* x, std::size_t width, Term term) {
   using namespace simd;
   constexpr std::size_t block = 1024;
   double total = 0;
@@ -33,8 +32,7 @@ inline double sum_of_squares(const float* x, std::size_t width) {
   return sum_over(x, width, [](simd::F v, auto, simd::F s) { return simd::fma(v, v, s); });
 }
 
-template <class W>
-void rms_norm_row(const float* x, const W* weight, float* out, const NormConstants& c) {
+template <class W> void rms_norm_row(const float* x, const W* weight, float* out, const NormConstants& c) {
   const double mean = sum_of_squares(x, c.width) / static_cast<double>(c.width);
   const auto scale = static_cast<float>(1 / __builtin_sqrt(mean + static_cast<double>(c.eps)));
   simd::for_each_vector(c.width, [&](std::size_t i, auto n) {
@@ -43,8 +41,7 @@ void rms_norm_row(const float* x, const W* weight, float* out, const NormConstan
 }
 
 /// f(p) with p of the element type that `dtype` names.
-template <class Body>
-void with_type(DType dtype, const std::byte* p, Body body) {
+template <class Body> void with_type(DType dtype, const std::byte* p, Body body) {
   if (dtype == DType::f32) body(reinterpret_cast<const float*>(p));
   if (dtype == DType::f16) body(reinterpret_cast<const f16*>(p));
   if (dtype == DType::bf16) body(reinterpret_cast<const bf16*>(p));

@@ -30,8 +30,7 @@ namespace {
 const KernelDef norm_rope_def = {"norm_rope", "rrrrw", {.cpu = &cpu::heads}};
 const KernelDef heads_append_def = {"heads_append", "rrrrx", {.cpu = &cpu::heads}};
 
-template <bool interleaved>
-Fused norm_into_rope(Parts p) {
+template <bool interleaved> Fused norm_into_rope(Parts p) {
   const Record &norm = p[0], &rope = p[1];
   const auto n = constants_of<NormConstants>(norm);
   HeadConstants h = turned_heads(rope, interleaved);
@@ -46,8 +45,7 @@ Fused into_append(Parts p, HeadConstants h, std::vector<Joined::From> bindings) 
   if (p[0].bindings[p[0].kernel->def->access.size() - 1] != p[1].bindings[0] || !append_heads(h, p[1])) return {};
   return Joined{.bindings = std::move(bindings), .constants = h};
 }
-template <bool interleaved>
-Fused rope_into_append(Parts p) {
+template <bool interleaved> Fused rope_into_append(Parts p) {
   return into_append(p, turned_heads(p[0], interleaved), {{0, 0}, {0, 1}, {0, 1}, {1, 1}, {1, 2}});
 }
 Fused norm_rope_into_append(Parts p) {

@@ -15,9 +15,7 @@ using namespace simd;
 struct Turned {
   F a, b;
 };
-inline Turned turn(F a, F b, Pair angle) {
-  return {fma(a, angle.x, -(b * angle.y)), fma(b, angle.x, a * angle.y)};
-}
+inline Turned turn(F a, F b, Pair angle) { return {fma(a, angle.x, -(b * angle.y)), fma(b, angle.x, a * angle.y)}; }
 
 // The vectors at p and behind it that hold n pairs x0 y0 x1 y1 …
 inline Pair load_pairs(const float* p, Whole) { return unzip(load(p), load(p + kLanes)); }
@@ -69,8 +67,7 @@ inline bool find_slot(const CpuTile& t, const Pages& pages, std::int32_t slot, s
   return false;
 }
 
-template <class T>
-void append_as(const float* row, T* to, std::size_t head_dim) {
+template <class T> void append_as(const float* row, T* to, std::size_t head_dim) {
   for_each_vector(head_dim, [&](std::size_t d, auto n) { store(to + d, load(row + d, n), n); });
 }
 /// A head's row goes to its slot.

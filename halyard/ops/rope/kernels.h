@@ -19,10 +19,10 @@ struct RopeConstants {
 /// rope's cos_sin, kv_append's slots (any, where there is no such step), out or pages.
 struct HeadConstants {
   std::uint64_t rows, heads, head_dim, pairs;  ///< as rope's
-  Pages pages;                             ///< append: as kv_append's
+  Pages pages;                                 ///< append: as kv_append's
   float eps;
-  DType weight, cache;                     ///< dtypes
-  std::uint8_t norm, turn, append;         ///< which steps are taken
+  DType weight, cache;              ///< dtypes
+  std::uint8_t norm, turn, append;  ///< which steps are taken
   std::uint8_t interleaved;
 };
 

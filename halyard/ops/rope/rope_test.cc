@@ -21,28 +21,57 @@ struct Golden {
   double some[6], weighted_sum, attention_factor;
 };
 const Golden kGoldens[] = {
-    {"linear", 64, 1e4, {.kind = Kind::linear, .factor = 4},
-     {0.25, 0.18747355233311397, 0.025000000000000001, 0.0025000000000000001, 0.00025000000000000001, 3.3338035804083099e-05},
-     3.9930185380897347, 1},
-    {"llama3", 64, 5e5,
-     {.kind = Kind::llama3, .factor = 32, .low_freq_factor = 1, .high_freq_factor = 4, .original_max_position_embeddings = 8192},
-     {1, 0.66360123769608848, 0.037606030930863933, 0.00042955679655936815, 1.6619674677953091e-06, 9.4183067254349113e-08},
-     8.7537695459016671, 1},
-    {"yarn", 128, 1e6, {.kind = Kind::yarn, .factor = 4, .original_max_position_embeddings = 32768},
-     {1, 0.80584218776148187, 0.031622776601683791, 0.00060294117647058821, 7.9056941504209488e-06, 3.1023444018792988e-07},
-     26.316317862588882, 1.138629436111989},
-    {"yarn with mscale", 64, 1e4,
+    {"linear",
+     64,
+     1e4,
+     {.kind = Kind::linear, .factor = 4},
+     {0.25, 0.18747355233311397, 0.025000000000000001, 0.0025000000000000001, 0.00025000000000000001,
+      3.3338035804083099e-05},
+     3.9930185380897347,
+     1},
+    {"llama3",
+     64,
+     5e5,
+     {.kind = Kind::llama3,
+      .factor = 32,
+      .low_freq_factor = 1,
+      .high_freq_factor = 4,
+      .original_max_position_embeddings = 8192},
+     {1, 0.66360123769608848, 0.037606030930863933, 0.00042955679655936815, 1.6619674677953091e-06,
+      9.4183067254349113e-08},
+     8.7537695459016671,
+     1},
+    {"yarn",
+     128,
+     1e6,
+     {.kind = Kind::yarn, .factor = 4, .original_max_position_embeddings = 32768},
+     {1, 0.80584218776148187, 0.031622776601683791, 0.00060294117647058821, 7.9056941504209488e-06,
+      3.1023444018792988e-07},
+     26.316317862588882,
+     1.138629436111989},
+    {"yarn with mscale",
+     64,
+     1e4,
      {.kind = Kind::yarn, .factor = 40, .original_max_position_embeddings = 4096, .mscale = 0.707, .mscale_all_dim = 1},
-     {1, 0.74989420933245587, 0.10000000000000001, 0.0054999999999999997, 2.5000000000000001e-05, 3.3338035804083101e-06},
-     15.113349075850683, 0.9210423553163399},
-    {"yarn, not truncated", 64, 1.5e5,
+     {1, 0.74989420933245587, 0.10000000000000001, 0.0054999999999999997, 2.5000000000000001e-05,
+      3.3338035804083101e-06},
+     15.113349075850683,
+     0.9210423553163399},
+    {"yarn, not truncated",
+     64,
+     1.5e5,
      {.kind = Kind::yarn, .factor = 32, .original_max_position_embeddings = 4096, .truncate = false},
-     {1, 0.68904430588816334, 0.050813274815461475, 0.00045648391922324086, 4.0999784818029795e-06, 3.0235114281192144e-07},
-     9.8386458653002844, 1.3465735902799727},
-    {"yarn with attention factor", 32, 1e4,
+     {1, 0.68904430588816334, 0.050813274815461475, 0.00045648391922324086, 4.0999784818029795e-06,
+      3.0235114281192144e-07},
+     9.8386458653002844,
+     1.3465735902799727},
+    {"yarn with attention factor",
+     32,
+     1e4,
      {.kind = Kind::yarn, .factor = 8, .original_max_position_embeddings = 2048, .attention_factor = 1.25},
      {1, 0.56234132519034907, 0.10000000000000001, 0.0050000000000000001, 0.000125, 2.2228492625486534e-05},
-     4.9158496184700322, 1.25},
+     4.9158496184700322,
+     1.25},
 };
 
 TEST(RopeFrequencies, AreThoseOfTransformers) {
@@ -73,9 +102,8 @@ TEST(RopeAngles, AreRightFarOut) {
   on_every_device([&](Device d) {
     const std::size_t t = positions.size(), n = inv_freq.size();
     const Buffer out = put(d, {t, n, 2}, std::vector<float>(t * n * 2));
-    run(d, [&](CommandEncoder& e) {
-      return rope_angles(e, put(d, {t}, positions), put(d, {n}, inv_freq), out, 1.25F);
-    });
+    run(d,
+        [&](CommandEncoder& e) { return rope_angles(e, put(d, {t}, positions), put(d, {n}, inv_freq), out, 1.25F); });
     const std::vector<float> got = get<float>(out);
     for (std::size_t i = 0; i < t; ++i)
       for (std::size_t j = 0; j < n; ++j) {
@@ -95,12 +123,13 @@ TEST(Rope, TurnsPairsAndCopiesTheRest) {
              {64, 32}, {80, 16}, {12, 6}, {7, 3}, {96, 48}, {128, 37}, {5, 0}, {256, 128}, {2, 1}}) {
       const std::size_t head_dim = sizes[0], pairs = sizes[1];
       const std::size_t t = 1 + random.below(9), heads = 1 + random.below(7);
-      SCOPED_TRACE(fmt::format("[{}, {}, {}], {} pairs, layout {}", t, heads, head_dim, pairs, static_cast<int>(layout)));
+      SCOPED_TRACE(
+          fmt::format("[{}, {}, {}], {} pairs, layout {}", t, heads, head_dim, pairs, static_cast<int>(layout)));
       const std::vector<float> x = random.normal(t * heads * head_dim), angles = random.normal(t * pairs * 2);
       std::vector<double> expected(x.size());
       for (std::size_t r = 0; r < t * heads; ++r)
-        reference::rope(&x[r * head_dim], angles.data() + r / heads * pairs * 2, &expected[r * head_dim], head_dim, pairs,
-                        layout);
+        reference::rope(&x[r * head_dim], angles.data() + r / heads * pairs * 2, &expected[r * head_dim], head_dim,
+                        pairs, layout);
       on_every_device([&](Device d) {
         const Buffer in = put(d, {t, heads, head_dim}, x), out = put(d, {t, heads, head_dim}, x);
         const Buffer a = put(d, {t, pairs, 2}, angles);
@@ -119,18 +148,32 @@ TEST(Rope, RefusesWrongArguments) {
   const Buffer x = f32({2, 1, 4}), angles = f32({2, 2, 2}), positions = put(d, {2}, std::vector<std::int32_t>(2));
   const Buffer freq = put(d, {2}, std::vector<double>(2));
   const auto layout = RopeLayout::half_split;
-  expect_refused([&](auto& e) { return rope(e, f32({2, 4}), angles, x, layout); }, d, {"rope", "x", "3 axes", "[2, 4]"});
-  expect_refused([&](auto& e) { return rope(e, x, f32({3, 2, 2}), x, layout); }, d,
-                 {"rope", "cos_sin", "expected [2, 2, 2]", "got [3, 2, 2]"});
-  expect_refused([&](auto& e) { return rope(e, x, f32({2, 3, 2}), x, layout); }, d, {"rope", "cos_sin", "at most 2", "got 3"});
+  expect_refused(
+      [&](auto& e) {
+        return rope(e, f32({2, 4}), angles, x, layout);
+      },
+      d, {"rope", "x", "3 axes", "[2, 4]"});
+  expect_refused(
+      [&](auto& e) {
+        return rope(e, x, f32({3, 2, 2}), x, layout);
+      },
+      d, {"rope", "cos_sin", "expected [2, 2, 2]", "got [3, 2, 2]"});
+  expect_refused(
+      [&](auto& e) {
+        return rope(e, x, f32({2, 3, 2}), x, layout);
+      },
+      d, {"rope", "cos_sin", "at most 2", "got 3"});
   expect_refused([&](auto& e) { return rope(e, x, angles, f32({2, 2, 2}), layout); }, d, {"rope", "out", "[2, 1, 4]"});
   expect_refused([&](auto& e) { return rope(e, x, Buffer(), x, layout); }, d, {"rope", "cos_sin", "null"});
   expect_refused([&](auto& e) { return rope_angles(e, freq, freq, angles, 1); }, d,
                  {"rope_angles", "positions", "expected i32", "got f64 [2]"});
   expect_refused([&](auto& e) { return rope_angles(e, positions, positions, angles, 1); }, d,
                  {"rope_angles", "inv_freq", "expected f64", "got i32 [2]"});
-  expect_refused([&](auto& e) { return rope_angles(e, positions, freq, f32({2, 3, 2}), 1); }, d,
-                 {"rope_angles", "cos_sin", "expected [2, 2, 2]", "got [2, 3, 2]"});
+  expect_refused(
+      [&](auto& e) {
+        return rope_angles(e, positions, freq, f32({2, 3, 2}), 1);
+      },
+      d, {"rope_angles", "cos_sin", "expected [2, 2, 2]", "got [2, 3, 2]"});
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // out[i] = factor · x[i]. Limited by bytes.
-#include "halyard/ops/cpu/simd.h"
 #include "halyard/ops/scale/cpu.h"
+#include "halyard/ops/cpu/simd.h"
 
 namespace halyard::ops {
 

@@ -10,8 +10,9 @@ const KernelDef ssd_def = {"ssd", "rrrrrrrrxw", {.cpu = &cpu::ssd}};
 
 }  // namespace
 
-Result<void> ssd(CommandEncoder& e, const Buffer& xbc, const Buffer& dt, const Buffer& a, const Buffer& d, const Buffer& dt_bias,
-                 const Buffer& state, const Buffer& out, const SlotBatch& batch, const SsdOptions& options) {
+Result<void> ssd(CommandEncoder& e, const Buffer& xbc, const Buffer& dt, const Buffer& a, const Buffer& d,
+                 const Buffer& dt_bias, const Buffer& state, const Buffer& out, const SlotBatch& batch,
+                 const SsdOptions& options) {
   return guarded([&]() -> Result<void> {
     constexpr std::string_view op = "ssd";
     HALYARD_TRY(check_rank(op, "state", state, {DType::f32}, 4));
@@ -31,12 +32,24 @@ Result<void> ssd(CommandEncoder& e, const Buffer& xbc, const Buffer& dt, const B
     HALYARD_TRY(check_tensor(op, "out", out, {DType::f32}, {rows, heads * head_dim}));
     HALYARD_TRY(check_slot_batch(op, batch, sequences));
     for (const Argument& written : {Argument{"out", out}, Argument{"state", state}})
-      HALYARD_TRY(check_writes(op, written, {}, {{"xbc", xbc}, {"dt", dt}, {"a", a}, {"d", d}, {"dt_bias", dt_bias},
-                                                 {"spans", batch.spans}, {"from", batch.from}, {"to", batch.to}}));
+      HALYARD_TRY(check_writes(op, written, {},
+                               {{"xbc", xbc},
+                                {"dt", dt},
+                                {"a", a},
+                                {"d", d},
+                                {"dt_bias", dt_bias},
+                                {"spans", batch.spans},
+                                {"from", batch.from},
+                                {"to", batch.to}}));
     HALYARD_TRY(check_writes(op, {"out", out}, {}, {{"state", state}}));
     if (out.shape().elements() == 0 || sequences == 0) return {};
-    const SsdConstants c = {rows, s[0], static_cast<std::uint32_t>(heads), static_cast<std::uint32_t>(head_dim),
-                            static_cast<std::uint32_t>(groups), static_cast<std::uint32_t>(width), options.dt_min,
+    const SsdConstants c = {rows,
+                            s[0],
+                            static_cast<std::uint32_t>(heads),
+                            static_cast<std::uint32_t>(head_dim),
+                            static_cast<std::uint32_t>(groups),
+                            static_cast<std::uint32_t>(width),
+                            options.dt_min,
                             options.dt_max};
     const Buffer buffers[] = {xbc, dt, a, d, dt_bias, batch.spans, batch.from, batch.to, state, out};
     return e.dispatch(ssd_def, buffers, c);

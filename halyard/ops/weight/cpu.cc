@@ -10,7 +10,9 @@ namespace {
 using quant::Format;
 using quant::MatrixView;
 
-template <DType type> bool is_dense(const MatrixView& m, Precision) { return m.format == Format::dense && m.dtype == type; }
+template <DType type> bool is_dense(const MatrixView& m, Precision) {
+  return m.format == Format::dense && m.dtype == type;
+}
 bool is_fast_bf16(const MatrixView& m, Precision p) { return p == Precision::fast && is_dense<DType::bf16>(m, p); }
 bool is_affine(const MatrixView& m, Precision) { return m.format == Format::affine; }
 template <int bits> bool is_fast_affine(const MatrixView& m, Precision p) {
@@ -24,11 +26,10 @@ const KernelDef embedding_panels = {"embedding_panels", "rrw", {.cpu = &cpu::emb
 }  // namespace
 
 /// The kernels of a layout; `weights`: its bindings.
-#define HALYARD_KERNELS(kind, weights, rows)                                                  \
-  .store = {"matmul_" #kind, "r" weights "rw", {.cpu = &cpu::matmul_##kind}},                 \
-  .accumulate = {"matmul_" #kind "_add", "r" weights "rx", {.cpu = &cpu::matmul_##kind}},     \
-  .experts = {"experts_" #kind, "r" weights "rw", {.cpu = &cpu::experts_##kind}},             \
-  .look_up = &embedding_##rows
+#define HALYARD_KERNELS(kind, weights, rows)                                              \
+  .store = {"matmul_" #kind, "r" weights "rw", {.cpu = &cpu::matmul_##kind}},             \
+  .accumulate = {"matmul_" #kind "_add", "r" weights "rx", {.cpu = &cpu::matmul_##kind}}, \
+  .experts = {"experts_" #kind, "r" weights "rw", {.cpu = &cpu::experts_##kind}}, .look_up = &embedding_##rows
 #define HALYARD_PANELS .packed_activations = true, .pack = repack_panel, .units = panels_of, .unit_bytes = panel_bytes
 
 const Layout affine4_panels = {.takes = is_fast_affine<4>, HALYARD_PANELS, HALYARD_KERNELS(affine4_fast, "r", panels)};
@@ -41,7 +42,8 @@ const Layout bf16_fast_rows = {.takes = is_fast_bf16, HALYARD_KERNELS(bf16_fast,
 const Layout bf16_rows = {.takes = is_dense<DType::bf16>, HALYARD_KERNELS(bf16, "r", dense)};
 const Layout f16_rows = {.takes = is_dense<DType::f16>, HALYARD_KERNELS(f16, "r", dense)};
 const Layout f32_rows = {.takes = is_dense<DType::f32>, HALYARD_KERNELS(f32, "r", dense)};
-constexpr const Layout* kLayouts[] = {&affine4_panels, &affine8_panels, &bf16_fast_rows, &affine_rows, &bf16_rows, &f16_rows, &f32_rows};
+constexpr const Layout* kLayouts[] = {&affine4_panels, &affine8_panels, &bf16_fast_rows, &affine_rows,
+                                      &bf16_rows,      &f16_rows,       &f32_rows};
 
 }  // namespace
 

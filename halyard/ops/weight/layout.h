@@ -31,10 +31,10 @@ extern const Layout affine4_panels, affine8_panels;
 struct Weight::Impl {
   const Layout* layout = nullptr;
   std::uint32_t n = 0, k = 0;
-  std::uint32_t group = 0;           ///< elements of a group; 0: dense
-  int bits = 0;                      ///< affine: of the source
-  DType dtype = DType::f32;          ///< Weight::dtype
-  std::array<Buffer, 3> memory;      ///< as many as `bindings`
+  std::uint32_t group = 0;       ///< elements of a group; 0: dense
+  int bits = 0;                  ///< affine: of the source
+  DType dtype = DType::f32;      ///< Weight::dtype
+  std::array<Buffer, 3> memory;  ///< as many as `bindings`
   std::size_t bindings = 1;
 };
 

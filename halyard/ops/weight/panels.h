@@ -28,6 +28,7 @@ inline std::size_t panel_bytes(const quant::MatrixView& m) {
 /// Writes panel `p` of an affine matrix into zeros.
 void repack_panel(const quant::MatrixView&, std::size_t p, std::byte* out);
 /// A row of such panels as f32: what quant::decode_row makes of it.
-void decode_panel_row(const std::byte* panels, int bits, std::size_t group, DType, std::size_t row, std::span<float> out);
+void decode_panel_row(const std::byte* panels, int bits, std::size_t group, DType, std::size_t row,
+                      std::span<float> out);
 
 }  // namespace halyard::ops

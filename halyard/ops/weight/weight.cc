@@ -17,8 +17,7 @@ namespace halyard::ops {
 namespace {
 
 // f(0) … f(count - 1), on as many threads as can be had.
-template <class F>
-void in_parallel(std::size_t count, int threads, const F& f) {
+template <class F> void in_parallel(std::size_t count, int threads, const F& f) {
   std::atomic<std::size_t> next = 0;
   const auto work = [&] {
     for (std::size_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) f(i);
@@ -59,7 +58,8 @@ Result<void> fill_rows(Device& device, Buffer& to, std::size_t count, std::size_
 /// Whether they lie one behind the other in one owner's memory.
 bool adjoin(std::span<const quant::MatrixView> all, std::span<const std::byte> quant::MatrixView::*part) {
   for (std::size_t i = 1; i < all.size(); ++i)
-    if (all[i].owner != all[0].owner || (all[i].*part).data() != (all[i - 1].*part).data() + (all[i - 1].*part).size()) return false;
+    if (all[i].owner != all[0].owner || (all[i].*part).data() != (all[i - 1].*part).data() + (all[i - 1].*part).size())
+      return false;
   return true;
 }
 
@@ -77,7 +77,8 @@ Result<Buffer> together(Device& device, std::span<const quant::MatrixView> all,
 
 /// The fields that experts of one layer have in common.
 bool alike(const quant::MatrixView& a, const quant::MatrixView& b) {
-  return a.format == b.format && a.n == b.n && a.k == b.k && a.dtype == b.dtype && a.bits == b.bits && a.group_size == b.group_size;
+  return a.format == b.format && a.n == b.n && a.k == b.k && a.dtype == b.dtype && a.bits == b.bits &&
+         a.group_size == b.group_size;
 }
 
 /// Brings the matrices into the layout's memory.
@@ -113,8 +114,8 @@ Result<Weight> Weight::load_experts(Device device, std::span<const quant::Matrix
     for (const quant::MatrixView& each : all) {
       HALYARD_TRY(quant::validate(each));
       if (!alike(each, m))
-        return fail(Errc::unsupported,
-                    fmt::format("{} and {} are experts of one layer: expected one shape and format", m.name, each.name));
+        return fail(Errc::unsupported, fmt::format("{} and {} are experts of one layer: expected one shape and format",
+                                                   m.name, each.name));
     }
     constexpr std::size_t most = std::numeric_limits<std::int32_t>::max();
     if (m.n > most || m.k > most)

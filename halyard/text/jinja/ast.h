@@ -16,23 +16,27 @@ struct Expr;
 using ExprPtr = std::unique_ptr<Expr>;
 
 enum class ExprKind {
-  constant,     // constant
-  name,         // name
-  captured,     // the text a filter block or set block has captured
-  tuple, list,  // parts
-  dict,         // parts: key, value, key, value…
-  attribute,    // parts[0].name
-  item,         // parts[0][parts[1]]
-  slice,        // parts[0][parts[1]:parts[2]:parts[3]], each may be null
-  call,         // parts[0](arguments)
-  filter,       // parts[0] | name(arguments)
-  test,         // parts[0] is name(arguments)
-  logical_not, negate, plus,               // parts[0]
-  binary,                                  // parts[0] op parts[1]
-  concat,                                  // parts[0] ~ parts[1] ~ …
-  compare,                                 // parts[0] ops[0] parts[1] ops[1] parts[2]…
-  logical_and, logical_or,                 // parts[0], parts[1]
-  conditional,                             // parts[0] if parts[1] else parts[2] (may be null)
+  constant,  // constant
+  name,      // name
+  captured,  // the text a filter block or set block has captured
+  tuple,
+  list,       // parts
+  dict,       // parts: key, value, key, value…
+  attribute,  // parts[0].name
+  item,       // parts[0][parts[1]]
+  slice,      // parts[0][parts[1]:parts[2]:parts[3]], each may be null
+  call,       // parts[0](arguments)
+  filter,     // parts[0] | name(arguments)
+  test,       // parts[0] is name(arguments)
+  logical_not,
+  negate,
+  plus,     // parts[0]
+  binary,   // parts[0] op parts[1]
+  concat,   // parts[0] ~ parts[1] ~ …
+  compare,  // parts[0] ops[0] parts[1] ops[1] parts[2]…
+  logical_and,
+  logical_or,   // parts[0], parts[1]
+  conditional,  // parts[0] if parts[1] else parts[2] (may be null)
 };
 
 enum class Op { add, subtract, multiply, divide, floor_divide, modulo, power, eq, ne, lt, le, gt, ge, in, not_in };

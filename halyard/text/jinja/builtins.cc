@@ -33,10 +33,12 @@ const Builtin* find_method(const Value& self, std::string_view name) {
 }
 
 bool is_mutating_method(const Value& self, std::string_view name) {
-  static constexpr std::string_view of_list[] = {"append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"};
+  static constexpr std::string_view of_list[] = {"append", "clear",  "extend",  "insert",
+                                                 "pop",    "remove", "reverse", "sort"};
   static constexpr std::string_view of_dict[] = {"clear", "pop", "popitem", "setdefault", "update"};
   const auto* s = self.sequence();
-  if (s && s->flavor == Flavor::list) return std::find(std::begin(of_list), std::end(of_list), name) != std::end(of_list);
+  if (s && s->flavor == Flavor::list)
+    return std::find(std::begin(of_list), std::end(of_list), name) != std::end(of_list);
   return self.mapping() && std::find(std::begin(of_dict), std::end(of_dict), name) != std::end(of_dict);
 }
 
@@ -162,8 +164,7 @@ Value new_namespace(Call& c) {
 }
 
 // A function that belongs to an object of the render.
-template <class Object_>
-class Bound : public Object {
+template <class Object_> class Bound : public Object {
  public:
   using Run = Value (Object_::*)();
   Bound(Object_& object, Run run) : object_(object), run_(run) {}

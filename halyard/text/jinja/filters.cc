@@ -145,7 +145,8 @@ Value unique(Call& c) {
   auto items = keyed(c, all->items, c.args[1], flag(c, 0));
   for (Keyed& k : items) {
     if (!hashable(c.in.budget, k.key)) raise(fmt::format("unhashable type: '{}'", type_name(k.key)));
-    const bool known = std::any_of(seen.begin(), seen.end(), [&](const Value& v) { return equal(c.in.budget, v, k.key); });
+    const bool known =
+        std::any_of(seen.begin(), seen.end(), [&](const Value& v) { return equal(c.in.budget, v, k.key); });
     if (known) continue;
     seen.add(std::move(k.key));
     out.add(std::move(k.item));
@@ -153,14 +154,14 @@ Value unique(Call& c) {
   return c.in.generator(out.take());
 }
 
-template <bool want_max>
-Value extreme(Call& c) {
+template <bool want_max> Value extreme(Call& c) {
   const auto all = c.in.items_of(c.self);
   auto items = keyed(c, all->items, c.args[1], flag(c, 0));
   if (items.empty()) return make_undefined(c.in.budget, "no aggregated item, sequence was empty");
   std::size_t best = 0;
   for (std::size_t i = 1; i < items.size(); ++i)
-    if (want_max ? less(c.in.budget, items[best].key, items[i].key) : less(c.in.budget, items[i].key, items[best].key)) best = i;
+    if (want_max ? less(c.in.budget, items[best].key, items[i].key) : less(c.in.budget, items[i].key, items[best].key))
+      best = i;
   return items[best].item;
 }
 
@@ -230,8 +231,7 @@ Value map(Call& c) {
 }
 
 // Keeps the items (or those whose attribute) for which the test, or truth itself, is `wanted`.
-template <bool wanted, bool by_attribute>
-Value select(Call& c) {
+template <bool wanted, bool by_attribute> Value select(Call& c) {
   const auto all = items_if_any(c);
   auto& rest = c.rest;
   std::vector<Value> path;
@@ -426,7 +426,8 @@ std::optional<double> parse_float(std::string_view s) {
   if (digits == "inf" || digits == "infinity") d = HUGE_VAL;
   else if (digits == "nan") d = std::nan("");
   else {
-    if (digits.empty() || digits.find_first_not_of("0123456789.e+-") != digits.npos || digits[0] == '-' || digits[0] == '+')
+    if (digits.empty() || digits.find_first_not_of("0123456789.e+-") != digits.npos || digits[0] == '-' ||
+        digits[0] == '+')
       return std::nullopt;
     const std::string copy(digits);  // strtod, unlike from_chars, gives inf and 0 beyond the range
     char* end = nullptr;
@@ -614,7 +615,8 @@ Value urlencode(Call& c) {
     quote(c.in.budget, out, *self_text(c).text(), false);
     return c.in.text(out.take());
   }
-  const auto pairs = c.self.mapping() ? dict_view(c.in, *c.self.mapping(), Flavor::items).shared_sequence() : c.self.shared_sequence();
+  const auto pairs =
+      c.self.mapping() ? dict_view(c.in, *c.self.mapping(), Flavor::items).shared_sequence() : c.self.shared_sequence();
   bool is_first = true;
   for (const Value& pair : pairs->items) {
     const auto both = c.in.items_of(pair);

@@ -93,7 +93,8 @@ std::string float_digits(double d, const Spec& spec) {
     case 'g': return fmt::format("{:.{}g}", d, std::max(precision, 1));
     case 'G': return fmt::format("{:.{}G}", d, std::max(precision, 1));
     case '%': return fmt::format("{:.{}f}%", d * 100, precision);
-    case 'f': case 'F': return fmt::format("{:.{}f}", d, precision);
+    case 'f':
+    case 'F': return fmt::format("{:.{}f}", d, precision);
     default: return spec.precision < 0 ? repr_float(d) : fmt::format("{:.{}g}", d, std::max(precision, 1));
   }
 }
@@ -206,7 +207,12 @@ class PercentFormatter {
         return add_text(budget_, out_, *(markup_ ? escaped(budget_, shown) : shown).text(), spec);
       }
       case 'c': return add_text(budget_, out_, character(v), spec);
-      case 'd': case 'i': case 'u': case 'x': case 'X': case 'o': {
+      case 'd':
+      case 'i':
+      case 'u':
+      case 'x':
+      case 'X':
+      case 'o': {
         numeric();
         const bool decimal = spec.type == 'd' || spec.type == 'i' || spec.type == 'u';
         if (!decimal && !v.whole()) raise(fmt::format("%{} format: an integer is required, not float", spec.type));
@@ -320,7 +326,8 @@ class BraceFormatter {
     }
     char conversion = '\0';
     if (const auto bang = name.find('!'); bang != name.npos) {
-      if (bang + 2 != name.size() || (name.back() != 'r' && name.back() != 's')) raise("unknown conversion in a format");
+      if (bang + 2 != name.size() || (name.back() != 'r' && name.back() != 's'))
+        raise("unknown conversion in a format");
       conversion = name.back();
       name = name.substr(0, bang);
     }

@@ -21,8 +21,7 @@ Interpreter::Nesting::Nesting(Interpreter& in) : in_(in) {
 namespace {
 
 // Sets a variable until the end of the block.
-template <class T>
-class Swapped {
+template <class T> class Swapped {
  public:
   Swapped(T& variable, T value) : variable_(variable), old_(std::exchange(variable, std::move(value))) {}
   ~Swapped() { variable_ = std::move(old_); }
@@ -117,7 +116,9 @@ class LoopMethod : public Object {
   LoopMethod(Loop& loop, bool cycle) : loop_(loop), cycle_(cycle) {}
   std::string type() const override { return "method"; }
   bool callable() const override { return true; }
-  Value call(Interpreter& in, Args args) override { return cycle_ ? loop_.cycle(args) : loop_.changed(in.budget, args); }
+  Value call(Interpreter& in, Args args) override {
+    return cycle_ ? loop_.cycle(args) : loop_.changed(in.budget, args);
+  }
 
  private:
   Loop& loop_;
@@ -469,7 +470,9 @@ void Interpreter::assign(const Target& target, const Value& value) {
   if (target.kind == Target::name) return set(target.id, value);
   if (target.kind == Target::attribute) {
     auto* ns = dynamic_cast<Namespace*>(lookup(target.id).object());
-    if (!ns) raise(fmt::format("cannot assign attribute '{}' of '{}', which is not a namespace", target.attribute_name, target.id));
+    if (!ns)
+      raise(fmt::format("cannot assign attribute '{}' of '{}', which is not a namespace", target.attribute_name,
+                        target.id));
     return ns->set(budget, target.attribute_name, value);
   }
   require_defined(value);
@@ -500,7 +503,8 @@ Interpreter::Flow Interpreter::run(const Stmt& s) {
       return run_loop(s, eval(*s.exprs[0]), 0);
     }
     case StmtKind::set: assign(s.targets[0], eval(*s.exprs[0])); return Flow::next;
-    case StmtKind::set_block: case StmtKind::filter: return run_captured(s);
+    case StmtKind::set_block:
+    case StmtKind::filter: return run_captured(s);
     case StmtKind::macro:
       scope_->captured = true;
       set(s.macro->name, Value(make<Macro>(*s.macro, *scope_, autoescape)));
@@ -665,7 +669,8 @@ Value Interpreter::call_macro(const MacroDef& macro, Scope& scope, Args args, bo
     raise(fmt::format("macro '{}' takes no keyword argument '{}'", macro.name, args.named[0].first));
   }
   if (macro.uses_varargs && !is_parameter("varargs"))
-    set("varargs", list({args.positional.begin() + static_cast<std::ptrdiff_t>(given), args.positional.end()}, Flavor::tuple));
+    set("varargs",
+        list({args.positional.begin() + static_cast<std::ptrdiff_t>(given), args.positional.end()}, Flavor::tuple));
   else if (args.positional.size() > n)
     raise(fmt::format("macro '{}' takes not more than {} argument(s)", macro.name, n));
 
@@ -682,8 +687,7 @@ std::string Interpreter::render(const Template& t, const Json& context) {
   Builder out(budget);
   out_ = &out;
   scope_ = &push_scope(nullptr);
-  for (const auto& [name, value] : context.items())
-    scope_->variables.emplace_back(name, from_json(budget, value));
+  for (const auto& [name, value] : context.items()) scope_->variables.emplace_back(name, from_json(budget, value));
   scope_ = top_ = &push_scope(scope_);
   blocks_ = &t.blocks;
   run(t.body);

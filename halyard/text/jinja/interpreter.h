@@ -34,8 +34,7 @@ class Interpreter {
   bool autoescape = false;  ///< within {% autoescape true %}: what is printed is escaped
 
   /// An object that lives until the render ends.
-  template <class T, class... A>
-  T* make(A&&... a) {
+  template <class T, class... A> T* make(A&&... a) {
     budget.hold(256);
     auto object = std::make_unique<T>(std::forward<A>(a)...);
     T* p = object.get();

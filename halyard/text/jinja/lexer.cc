@@ -168,8 +168,8 @@ class Lexer {
     if (is_ascii_digit(c)) return lex_number();
     if (c == '\'' || c == '"') return lex_string(c);
     if (is_word(c)) return lex_name();
-    for (const std::string_view op : {"//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[", "]", "(", ")",
-                                      "{", "}", ">", "<", "=", ".", ":", "|", ",", ";"})
+    for (const std::string_view op : {"//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[",
+                                      "]",  "(",  ")",  "{",  "}",  ">",  "<", "=", ".", ":", "|", ",", ";"})
       if (looking_at(op)) return lex_operator(op);
     fail(fmt::format("unexpected character '{}'", s_.substr(at_, char_bytes(s_, at_))));
   }
@@ -194,8 +194,7 @@ class Lexer {
   }
 
   // digits with single underscores between them, from at_ + n; returns where they end
-  template <class IsDigit>
-  std::size_t digits(std::size_t n, IsDigit is) const {
+  template <class IsDigit> std::size_t digits(std::size_t n, IsDigit is) const {
     while (is(peek(n)) || (peek(n) == '_' && is(peek(n + 1)))) ++n;
     return n;
   }
@@ -211,7 +210,8 @@ class Lexer {
       const char l = static_cast<char>(c | 0x20);
       return base == 16 ? is_ascii_digit(c) || (l >= 'a' && l <= 'f') : c >= '0' && c < '0' + std::min(base, 10);
     };
-    std::size_t n = base == 10 ? (peek() == '0' ? digits(1, [](char c) { return c == '0'; }) : digits(1, is)) : digits(2, is);
+    std::size_t n =
+        base == 10 ? (peek() == '0' ? digits(1, [](char c) { return c == '0'; }) : digits(1, is)) : digits(2, is);
     if (base != 10 && n == 2) n = 1;  // "0x" without digits is a zero, then a name
     const std::string text = plain(n);
     if (text.size() > max_digits)
@@ -263,7 +263,8 @@ class Lexer {
       const char c = s[++i];
       if (const auto k = from.find(c); k != from.npos) out += to[k];
       else if (c == '\n') continue;
-      else if (c == 'x' || c == 'u' || c == 'U') i += unescape_hex(out, s.substr(i + 1), c == 'x' ? 2 : c == 'u' ? 4 : 8);
+      else if (c == 'x' || c == 'u' || c == 'U')
+        i += unescape_hex(out, s.substr(i + 1), c == 'x' ? 2 : c == 'u' ? 4 : 8);
       else if (c >= '0' && c <= '7') i += unescape_octal(out, s.substr(i));
       else if (c == 'N') fail("\\N{…} is not supported in strings");
       else (out += '\\') += c;
@@ -275,7 +276,8 @@ class Lexer {
     std::uint32_t c = 0;
     const auto end = s.data() + std::min(n, s.size());
     const auto [p, ec] = std::from_chars(s.data(), end, c, 16);
-    if (s.size() < n || p != end || ec != std::errc()) fail(fmt::format("an escape in a string needs {} hex digits", n));
+    if (s.size() < n || p != end || ec != std::errc())
+      fail(fmt::format("an escape in a string needs {} hex digits", n));
     if (c > 0x10ffff || (c >= 0xd800 && c < 0xe000)) fail(fmt::format("\\{:x} in a string is not a character", c));
     append_char(out, c);
     return n;

@@ -12,7 +12,17 @@
 namespace halyard::jinja {
 
 enum class TokenType {
-  data, block_begin, block_end, variable_begin, variable_end, name, string, integer, real, op, end
+  data,
+  block_begin,
+  block_end,
+  variable_begin,
+  variable_end,
+  name,
+  string,
+  integer,
+  real,
+  op,
+  end
 };
 
 struct Token {

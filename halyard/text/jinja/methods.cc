@@ -36,15 +36,13 @@ Value views(Call& c, const Grown<std::string_view>& parts) {
 
 using Strip = std::string_view (*)(std::string_view, const std::string_view*);
 
-template <Strip strip_side>
-Value stripped(Call& c) {
+template <Strip strip_side> Value stripped(Call& c) {
   const bool own = !c.args[0].is_missing() && !c.args[0].is_none();
   const std::string_view chars = own ? std::string_view(text_arg(c, 0)) : std::string_view();
   return c.in.text(std::string(strip_side(self_text(c), own ? &chars : nullptr)));
 }
 
-template <bool from_right>
-Value split(Call& c) {
+template <bool from_right> Value split(Call& c) {
   const std::string_view s = self_text(c);
   const Int limit = int_arg(c, 1, -1);
   Budget& budget = c.in.budget;
@@ -55,16 +53,16 @@ Value split(Call& c) {
   return views(c, from_right ? rsplit_text(budget, s, separator, limit) : split_text(budget, s, separator, limit));
 }
 
-template <bool from_right>
-Value partition(Call& c) {
+template <bool from_right> Value partition(Call& c) {
   const std::string& s = self_text(c);
   const std::string& separator = text_arg(c, 0);
   if (separator.empty()) raise("empty separator");
   const auto at = from_right ? find_last(s, separator) : find_first(s, separator);
   const auto part = [&](std::string text) { return c.in.text(std::move(text)); };
   if (at == s.npos)
-    return c.in.list(from_right ? std::vector<Value>{part(""), part(""), c.self} : std::vector<Value>{c.self, part(""), part("")},
-                     Flavor::tuple);
+    return c.in.list(
+        from_right ? std::vector<Value>{part(""), part(""), c.self} : std::vector<Value>{c.self, part(""), part("")},
+        Flavor::tuple);
   return c.in.list({part(s.substr(0, at)), c.args[0], part(s.substr(at + separator.size()))}, Flavor::tuple);
 }
 
@@ -82,8 +80,7 @@ std::optional<std::pair<std::size_t, std::size_t>> span_args(Call& c, std::size_
   return std::pair(byte_of(s, static_cast<std::size_t>(start)), byte_of(s, static_cast<std::size_t>(end)));
 }
 
-template <bool from_right>
-Int find_text(Call& c) {
+template <bool from_right> Int find_text(Call& c) {
   const auto span = span_args(c, 1);
   if (!span) return -1;
   const std::string_view s(self_text(c)), within = s.substr(span->first, span->second - span->first);
@@ -92,11 +89,9 @@ Int find_text(Call& c) {
   return at == within.npos ? -1 : static_cast<Int>(length(s.substr(0, span->first + at)));
 }
 
-template <bool from_right>
-Value find(Call& c) { return Value(find_text<from_right>(c)); }
+template <bool from_right> Value find(Call& c) { return Value(find_text<from_right>(c)); }
 
-template <bool from_right>
-Value index(Call& c) {
+template <bool from_right> Value index(Call& c) {
   const Int at = find_text<from_right>(c);
   if (at < 0) raise("substring not found");
   return Value(at);
@@ -112,8 +107,7 @@ Value count_parts(Call& c) {
 }
 
 // startswith and endswith take a string or a tuple of them.
-template <bool at_end>
-Value has_affix(Call& c) {
+template <bool at_end> Value has_affix(Call& c) {
   const auto span = span_args(c, 1);
   if (!span) return Value(false);
   const auto within = std::string_view(self_text(c)).substr(span->first, span->second - span->first);
@@ -126,8 +120,7 @@ Value has_affix(Call& c) {
   return Value(std::any_of(several->items.begin(), several->items.end(), matches));
 }
 
-template <bool at_end>
-Value without_affix(Call& c) {
+template <bool at_end> Value without_affix(Call& c) {
   const std::string &s = self_text(c), &affix = text_arg(c, 0);
   if (at_end) return s.ends_with(affix) ? c.in.text(s.substr(0, s.size() - affix.size())) : c.self;
   return s.starts_with(affix) ? c.in.text(s.substr(affix.size())) : c.self;
@@ -140,7 +133,8 @@ template <bool (*predicate)(char32_t)> Value all_are(Call& c) {
 
 template <bool (*wanted)(char32_t), bool (*unwanted)(char32_t)> Value cased(Call& c) {
   const auto points = code_points(self_text(c));
-  return Value(std::any_of(points.begin(), points.end(), wanted) && std::none_of(points.begin(), points.end(), unwanted));
+  return Value(std::any_of(points.begin(), points.end(), wanted) &&
+               std::none_of(points.begin(), points.end(), unwanted));
 }
 
 template <CaseMap map> Value mapped(Call& c) {
@@ -162,7 +156,9 @@ Value zfill(Call& c) {
   const bool sign = s.starts_with('-') || s.starts_with('+');
   const Int missing = require_int(c.args[0], "the width") - static_cast<Int>(length(s));
   Builder out(c.in.budget);
-  out.add(s.substr(0, sign ? 1 : 0)).add(static_cast<std::size_t>(std::max<Int>(missing, 0)), '0').add(s.substr(sign ? 1 : 0));
+  out.add(s.substr(0, sign ? 1 : 0))
+      .add(static_cast<std::size_t>(std::max<Int>(missing, 0)), '0')
+      .add(s.substr(sign ? 1 : 0));
   return c.in.text(out.take());
 }
 
@@ -171,8 +167,7 @@ Value split_into_lines(Call& c) {
 }
 
 /// The items of the argument with self between them, each as `text_of` writes it.
-template <class TextOf>
-Value join_items(Call& c, TextOf text_of) {
+template <class TextOf> Value join_items(Call& c, TextOf text_of) {
   Builder out(c.in.budget);
   bool first = true;
   const auto items = c.in.items_of(c.args[0]);
@@ -403,8 +398,7 @@ Value get(Call& c) {
   return c.args[1].is_missing() ? Value(None{}) : c.args[1];
 }
 
-template <Flavor flavor>
-Value view(Call& c) { return dict_view(c.in, *c.self.mapping(), flavor); }
+template <Flavor flavor> Value view(Call& c) { return dict_view(c.in, *c.self.mapping(), flavor); }
 
 Value from_keys(Call& c) {
   const auto keys = c.in.items_of(c.args[0]);

@@ -121,7 +121,9 @@ Value joined(Interpreter& in, const Value& a, const Value& b) {
 
 Value repeat(Interpreter& in, const Value& v, Int times) {
   const auto n = static_cast<std::size_t>(std::max<Int>(times, 0));
-  const auto too_long = [](std::size_t size, std::size_t count, std::size_t limit) { return size > 0 && count > limit / size; };
+  const auto too_long = [](std::size_t size, std::size_t count, std::size_t limit) {
+    return size > 0 && count > limit / size;
+  };
   if (const auto* s = v.text()) {
     if (too_long(s->size(), n, max_text)) raise("repeats a string to more than 64 MiB", Errc::limit_exceeded);
     return make_like(in.budget, v, Builder(in.budget).add(n, *s).take());
@@ -141,7 +143,8 @@ bool is_list(const Value& v) {
 }
 
 constexpr std::string_view symbol(Op op) {
-  constexpr std::string_view symbols[] = {"+", "-", "*", "/", "//", "%", "**", "==", "!=", "<", "<=", ">", ">=", "in", "not in"};
+  constexpr std::string_view symbols[] = {
+      "+", "-", "*", "/", "//", "%", "**", "==", "!=", "<", "<=", ">", ">=", "in", "not in"};
   return symbols[static_cast<int>(op)];
 }
 
@@ -192,7 +195,8 @@ bool contains(Interpreter& in, const Value& container, const Value& item) {
   }
   if (const auto* m = container.mapping()) return find(in.budget, *m, item) != nullptr;
   const auto items = in.items_of(container);
-  return std::any_of(items->items.begin(), items->items.end(), [&](const Value& v) { return equal(in.budget, v, item); });
+  return std::any_of(items->items.begin(), items->items.end(),
+                     [&](const Value& v) { return equal(in.budget, v, item); });
 }
 
 bool compare(Interpreter& in, Op op, const Value& a, const Value& b) {

@@ -58,14 +58,18 @@ class Parser {
       case TokenType::variable_begin: return "'{{'";
       case TokenType::variable_end: return "the end of the expression";
       case TokenType::string: return "a string";
-      case TokenType::integer: case TokenType::real: return "a number";
-      case TokenType::name: case TokenType::op: return fmt::format("'{}'", t.text);
+      case TokenType::integer:
+      case TokenType::real: return "a number";
+      case TokenType::name:
+      case TokenType::op: return fmt::format("'{}'", t.text);
       case TokenType::end: break;
     }
     return "the end of the template";
   }
 
-  [[noreturn]] void fail_at(int line, std::string message) const { throw Failure{Errc::bad_file, std::move(message), line}; }
+  [[noreturn]] void fail_at(int line, std::string message) const {
+    throw Failure{Errc::bad_file, std::move(message), line};
+  }
   [[noreturn]] void fail(std::string message) const { fail_at(here().line, std::move(message)); }
   [[noreturn]] void fail_expected(std::string_view what) const {
     fail(fmt::format("expected {}, not {}", what, describe(here())));
@@ -90,7 +94,8 @@ class Parser {
   struct Nesting {
     explicit Nesting(Parser& p) : parser(p) {
       if (p.stack_.near()) p.fail_at(p.here().line, "nests deeper than the thread's stack allows");
-      if (++p.depth_ > max_syntax_depth) p.fail_at(p.here().line, fmt::format("nests deeper than {} levels", max_syntax_depth));
+      if (++p.depth_ > max_syntax_depth)
+        p.fail_at(p.here().line, fmt::format("nests deeper than {} levels", max_syntax_depth));
     }
     ~Nesting() { --parser.depth_; }
     Nesting(const Nesting&) = delete;
@@ -337,7 +342,8 @@ class Parser {
       expect_op(")");
       return t;
     }
-    if (is_name_of({"true", "false", "none", "True", "False", "None"})) fail(fmt::format("can't assign to '{}'", here().text));
+    if (is_name_of({"true", "false", "none", "True", "False", "None"}))
+      fail(fmt::format("can't assign to '{}'", here().text));
     Target t{Target::name, line, expect_name(), {}, {}};
     if (attributes && accept_op(".")) {
       t.kind = Target::attribute;
@@ -362,11 +368,11 @@ class Parser {
   }
   void note_depth(Expr& e, const Expr& part) {
     e.depth = std::max(e.depth, part.depth + 1);
-    if (e.depth > max_syntax_depth) fail_at(e.line, fmt::format("an expression nests deeper than {} levels", max_syntax_depth));
+    if (e.depth > max_syntax_depth)
+      fail_at(e.line, fmt::format("an expression nests deeper than {} levels", max_syntax_depth));
   }
 
-  template <class... Parts>
-  ExprPtr node(ExprKind kind, int line, Parts... parts) {
+  template <class... Parts> ExprPtr node(ExprKind kind, int line, Parts... parts) {
     auto e = node(kind, line);
     (add(*e, std::move(parts)), ...);
     return e;
@@ -450,8 +456,7 @@ class Parser {
     return accept_operator(comparisons, op);
   }
 
-  template <class Table>
-  bool accept_operator(const Table& table, Op& op) {
+  template <class Table> bool accept_operator(const Table& table, Op& op) {
     for (const BinaryOp& b : table)
       if (accept_op(b.text)) return op = b.op, true;
     return false;
@@ -692,8 +697,8 @@ class Parser {
     e->name = expect_name();
     e->builtin = find_builtin(tests(), e->name);
     check_known(*e, "test");
-    const bool argument = is(TokenType::name) || is(TokenType::string) || is(TokenType::integer) || is(TokenType::real) ||
-                          is_op("[") || is_op("{");
+    const bool argument = is(TokenType::name) || is(TokenType::string) || is(TokenType::integer) ||
+                          is(TokenType::real) || is_op("[") || is_op("{");
     if (is_op("(")) parse_arguments(*e);
     else if (is_name("is")) fail("tests cannot be chained with 'is'");
     else if (argument && !is_name_of({"else", "or", "and"}))
@@ -705,9 +710,9 @@ class Parser {
   std::size_t at_ = 0;
   int depth_ = 0;
   const StackLimit stack_;
-  int conditional_ = 0;             // ifs now open
-  int loops_ = 0;                   // loops now open in this macro
-  std::vector<MacroDef*> macros_;   // now open
+  int conditional_ = 0;            // ifs now open
+  int loops_ = 0;                  // loops now open in this macro
+  std::vector<MacroDef*> macros_;  // now open
   BlockTable blocks_;
 };
 

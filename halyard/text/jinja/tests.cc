@@ -39,8 +39,7 @@ bool is_same(Call& c) {
   return equal(c.in.budget, a, b);
 }
 
-template <Op op>
-Value compared(Call& c) { return Value(compare(c.in, op, c.self, c.args[0])); }
+template <Op op> Value compared(Call& c) { return Value(compare(c.in, op, c.self, c.args[0])); }
 
 constexpr Builtin test_table[] = {
     {"boolean", "", [](Call& c) { return Value(c.self.is_bool()); }, looks},

@@ -23,8 +23,7 @@ bool flag(Call& c, std::size_t i, bool otherwise) { return c.args[i].is_missing(
 
 /// What a pattern of this file finds.
 /// A pattern, compiled on first use.
-template <const char* expression>
-const text::Pattern& pattern() {
+template <const char* expression> const text::Pattern& pattern() {
   static const Result<text::Pattern> compiled = text::Pattern::regex(expression);
   if (!compiled) raise(compiled.error().str(), Errc::internal);
   return *compiled;

@@ -39,7 +39,8 @@ std::size_t count_text(Budget& budget, std::string_view s, std::string_view part
   return n;
 }
 
-std::string replace(Budget& budget, std::string_view s, std::string_view from, std::string_view to, std::int64_t limit) {
+std::string replace(Budget& budget, std::string_view s, std::string_view from, std::string_view to,
+                    std::int64_t limit) {
   Builder out(budget);
   std::int64_t done = 0;
   std::size_t at = 0;

@@ -29,7 +29,8 @@ std::string_view long_upper(char32_t c) {
     case 0xfb02: return "FL";
     case 0xfb03: return "FFI";
     case 0xfb04: return "FFL";
-    case 0xfb05: case 0xfb06: return "ST";
+    case 0xfb05:
+    case 0xfb06: return "ST";
     default: return {};
   }
 }

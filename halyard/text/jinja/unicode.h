@@ -78,11 +78,11 @@ template <class T> class Decoded {
 inline Decoded<std::string_view> characters(std::string_view s) { return Decoded<std::string_view>(s); }
 inline Decoded<char32_t> code_points(std::string_view s) { return Decoded<char32_t>(s); }
 
-bool is_space(char32_t c);      ///< str.isspace, also \s of re
-bool is_alpha(char32_t c);      ///< str.isalpha
-bool is_decimal(char32_t c);    ///< str.isdecimal
-bool is_digit(char32_t c);      ///< str.isdigit: superscripts and the like too
-bool is_numeric(char32_t c);    ///< str.isnumeric
+bool is_space(char32_t c);               ///< str.isspace, also \s of re
+bool is_alpha(char32_t c);               ///< str.isalpha
+bool is_decimal(char32_t c);             ///< str.isdecimal
+bool is_digit(char32_t c);               ///< str.isdigit: superscripts and the like too
+bool is_numeric(char32_t c);             ///< str.isnumeric
 bool is_identifier(std::string_view s);  ///< str.isidentifier
 bool is_titled(std::string_view s);      ///< str.istitle
 bool is_alnum(char32_t c);

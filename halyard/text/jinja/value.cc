@@ -108,8 +108,7 @@ bool same_text(Budget& budget, std::string_view a, std::string_view b) {
 }
 
 // M is Mapping or const Mapping.
-template <class M>
-auto find_entry(Budget& budget, M& m, const Value& key) -> decltype(m.entries.data()) {
+template <class M> auto find_entry(Budget& budget, M& m, const Value& key) -> decltype(m.entries.data()) {
   budget.step(m.entries.size() / 8);
   const auto* wanted = key.text();
   for (auto& entry : m.entries) {
@@ -333,8 +332,8 @@ bool equal(Budget& budget, const Value& a, const Value& b) {
   budget.step();
   if (const auto* x = a.text(), *y = b.text(); x && y) return same_text(budget, *x, *y);
   if (a.number() && b.number()) return compare_numbers(a, b) == 0;
-  if (const auto *x = a.sequence(), *y = b.sequence(); x && y) return same_items(budget, *x, *y);
-  if (const auto *x = a.mapping(), *y = b.mapping(); x && y) return same_entries(budget, *x, *y);
+  if (const auto* x = a.sequence(), *y = b.sequence(); x && y) return same_items(budget, *x, *y);
+  if (const auto* x = a.mapping(), *y = b.mapping(); x && y) return same_entries(budget, *x, *y);
   if (const auto* x = a.object(), *y = b.object(); x && y) {
     const auto *s = dynamic_cast<const Bytes*>(x), *t = dynamic_cast<const Bytes*>(y);
     return x == y || (s && t && s->data == t->data);
@@ -347,7 +346,7 @@ bool less(Budget& budget, const Value& a, const Value& b) {
   for (const Value* v : {&a, &b})
     if (const auto* u = v->undefined()) raise(*u->why);
   // UTF-8 sorts by code point
-  if (const auto *x = a.text(), *y = b.text(); x && y) {
+  if (const auto* x = a.text(), *y = b.text(); x && y) {
     budget.step(std::min(x->size(), y->size()) / 64);
     return *x < *y;
   }

@@ -92,10 +92,8 @@ class Value {
   std::optional<double> number() const;
 
  private:
-  template <class T>
-  bool holds() const { return std::holds_alternative<T>(v_); }
-  template <class T>
-  const T* pointee() const {
+  template <class T> bool holds() const { return std::holds_alternative<T>(v_); }
+  template <class T> const T* pointee() const {
     const auto* p = std::get_if<std::shared_ptr<const T>>(&v_);
     return p ? p->get() : nullptr;
   }
