@@ -94,7 +94,7 @@ void append(Schedule& to, const Record& r, Arena& arena, int threads, bool& open
   }
   Phase& phase = to.phases.back();
   to.tasks.push_back({kernel.run, buffers, sizes, replay_constants == none ? r.constants : nullptr, replay_constants,
-                      phase.tiles, phase.tiles + tiles, tiles_x, tiles_y, r.grid, r.shared_bytes != 0,
+                      phase.tiles, phase.tiles + tiles, tiles_x, tiles_y, tile, r.grid, r.shared_bytes != 0,
                       threads > 1 && kernel.restartable, &r});
   ++phase.end;
   phase.tiles += tiles;
@@ -172,7 +172,7 @@ struct Place {
     ++z;
   }
   void set(CpuTile& t, const Task& task) const {
-    const Grid tile = *task.record->block, grid = task.grid;
+    const Grid tile = task.tile, grid = task.grid;
     t.x0 = x * tile.x;
     t.x1 = t.x0 + std::min(grid.x - t.x0, tile.x);
     t.y0 = y * tile.y;
@@ -203,10 +203,13 @@ CpuTile whole(const Phase& phase, const Task& task, const Hand& hand, CpuJob& ow
 
 // The dispatches from `task` on that are a single tile, by a thread that nobody watches or takes over. The tile is filled
 // anew only in what differs: with a kernel that does nothing, filling it is most of their three nanoseconds.
+inline bool is_single(const Task& task, const Hand& hand) {
+  return task.end_tile - task.first_tile == 1 && !(task.restartable && hand.attempt);
+}
 inline const Task* run_singles(const Job& job, const Phase& phase, const Task* task, Tiles& mine, const Hand& hand) {
   CpuJob owner{job.submission.get(), nullptr};
   CpuTile t = no_tile(hand, owner);
-  for (; mine && task->end_tile - task->first_tile == 1 && !(task->restartable && hand.attempt); ++task) {
+  for (; mine && is_single(*task, hand); ++task) {
     owner.record = task->record;
     describe(t, phase, *task);
     call_kernel(task->run, t);
@@ -297,8 +300,10 @@ void run_phase(Job& job, const Phase& phase, Tiles& mine, const Hand& hand) {
                             [](std::uint32_t tile, const Task& t) { return tile < t.end_tile; });
   const bool plain = !hand.notes && hand.scratch;
   for (; mine; ++task) {
-    if (plain) task = run_singles(job, phase, task, mine, hand);
-    if (!mine) return;
+    if (plain && is_single(*task, hand)) {
+      task = run_singles(job, phase, task, mine, hand);
+      if (!mine) return;
+    }
     const bool done =
         hand.notes ? run_tiles_watched(job, phase, *task, mine, hand) : run_tiles(job, phase, *task, mine, hand);
     if (done) [[likely]]

@@ -24,7 +24,7 @@ namespace halyard::cpu {
 /// Scratch that a dispatch may ask for, for each thread.
 inline constexpr std::size_t max_shared_bytes = std::size_t{1} << 20;
 
-/// One dispatch, as run. All that running it as one tile needs lies here, in one place.
+/// One dispatch, as run. All a thread needs to know of it lies here, in one place.
 struct Task {
   CpuKernelFn run;
   std::byte* const* buffers;  ///< its windows, as the kernel sees them
@@ -33,7 +33,7 @@ struct Task {
   std::uint32_t replay_constants;
   std::uint32_t first_tile, end_tile;  ///< of the phase's tiles
   std::uint32_t tiles_x, tiles_y;
-  Grid grid;  ///< work-items; a tile's are the record's block
+  Grid tile, grid;
   bool needs_scratch;
   bool restartable;  ///< and there are others to restart it
   const Record* record;
